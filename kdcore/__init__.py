@@ -1,0 +1,36 @@
+"""K-way D-dimensional discrete codes for compact embeddings.
+
+The names below are the public interface; each is loaded when first used.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "Codes": "codes",
+    "CodeStatistics": "codes",
+    "Corpus": "corpus",
+    "KDEmbedding": "embedding",
+    "KDError": "errors",
+    "LanguageModel": "language_model",
+    "LearnedCodes": "learning",
+    "LearningRecord": "learning",
+    "LinearTransform": "transforms",
+    "LSTMTransform": "transforms",
+    "TRANSFORMS": "transforms",
+    "Transform": "transforms",
+    "learn_codes": "learning",
+    "perplexity": "language_model",
+    "train": "training",
+}
+__all__ = sorted(_HOME)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'kdcore' has no attribute {name!r}")
+    return getattr(import_module(f"kdcore.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,203 @@
+"""KD codes: each of N symbols is D integers below K (Section 2.1)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from kdcore.errors import KDError
+from kdcore.files import load_tensors, save_tensors
+
+
+def check_shape(K: int, D: int) -> None:
+    """Refuse a code shape that cannot be.
+
+    Raises:
+        KDError: K < 2 or D < 1.
+    """
+    if K < 2:
+        raise KDError(f"K = {K}: a code position needs at least 2 values")
+    if D < 1:
+        raise KDError(f"D = {D}: a code needs at least 1 position")
+
+
+def symbol_bits(K: int) -> int:
+    """Bits that hold one symbol, ⌈log2 K⌉."""
+    return max(1, (K - 1).bit_length())
+
+
+def pack(symbols: torch.Tensor, bits: int) -> torch.Tensor:
+    """Non-negative integers below 2^bits, any shape, as one little-endian bit stream (uint8)."""
+    values = symbols.reshape(-1, 1).numpy().astype(np.uint64)
+    each = ((values >> np.arange(bits, dtype=np.uint64)) & np.uint64(1)).astype(np.uint8)
+    return torch.from_numpy(np.packbits(each.ravel(), bitorder="little"))
+
+
+def unpack_at(packed: torch.Tensor, positions: torch.Tensor, bits: int) -> torch.Tensor:
+    """The integers at the given positions of a packed stream, on its device, int64."""
+    start = positions * bits
+    byte, shift = start >> 3, start & 7
+    span = (bits + 14) // 8  # bytes that `bits` bits can touch
+    value = torch.zeros_like(positions)
+    for i in range(span):
+        # Past the end, any byte will do: its bits are masked away.
+        value |= packed[(byte + i).clamp_(max=len(packed) - 1)].long() << (8 * i)
+    return (value >> shift) & ((1 << bits) - 1)
+
+
+@dataclass(frozen=True)
+class CodeStatistics:
+    """Health of a code.
+
+    Attributes:
+        entropy: bits per position, length D; log2 K when all values are equally used.
+        used: number of values in use per position, length D.
+        unique: number of distinct codes.
+        collisions: number of symbols that share their code with another.
+        largest: number of symbols with the most common code.
+    """
+
+    entropy: tuple[float, ...]
+    used: tuple[int, ...]
+    unique: int
+    collisions: int
+    largest: int
+
+
+class Codes:
+    """N codes of D symbols below K, stored packed at ⌈log2 K⌉ bits a symbol.
+
+    Args:
+        symbols: integers, shape (N, D).
+        K: number of values a symbol can take.
+
+    Raises:
+        KDError: K < 2, D < 1, no symbols, not integers, or a value outside 0 … K−1.
+    """
+
+    def __init__(self, symbols: torch.Tensor | np.ndarray | Sequence[Sequence[int]], K: int):
+        symbols = torch.as_tensor(np.asarray(symbols)).cpu()
+        if symbols.ndim != 2 or len(symbols) == 0:
+            raise KDError(f"codes need shape (N, D) with N > 0, not {tuple(symbols.shape)}")
+        if symbols.is_floating_point() or symbols.is_complex() or symbols.dtype == torch.bool:
+            raise KDError(f"codes must be integers, not {symbols.dtype}")
+        check_shape(K, symbols.shape[1])
+        wrong = (symbols < 0) | (symbols >= K)
+        if wrong.any():
+            i, j = wrong.nonzero()[0].tolist()
+            value = int(symbols[i, j])
+            raise KDError(f"code {i} has {value} at position {j}; K = {K} allows 0 to {K - 1}")
+        self.K = K
+        self.shape = tuple(symbols.shape)
+        self.packed = pack(symbols.long(), self.bits)
+
+    @property
+    def D(self) -> int:
+        """Symbols in a code."""
+        return self.shape[1]
+
+    @property
+    def bits(self) -> int:
+        """Bits that store one symbol, ⌈log2 K⌉."""
+        return symbol_bits(self.K)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Codes):
+            return NotImplemented
+        same = self.K == other.K and self.shape == other.shape
+        return same and torch.equal(self.packed, other.packed)
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        return f"Codes(N={len(self)}, K={self.K}, D={self.D}, {len(self.packed)} bytes)"
+
+    def __getitem__(self, index):
+        """`codes[i, j]` one symbol, `codes[i]` one code, `codes[ids]` rows; int64 tensors.
+
+        Only the bytes asked for are read.
+
+        Raises:
+            IndexError: outside the N codes or their D positions.
+        """
+        rows, columns = index if isinstance(index, tuple) else (index, slice(None))
+        rows = _positions(rows, self.shape[0])
+        columns = _positions(columns, self.shape[1])
+        at = rows.unsqueeze(-1) * self.D + columns if columns.ndim else rows * self.D + columns
+        return unpack_at(self.packed, at, self.bits)
+
+    def tensor(self) -> torch.Tensor:
+        """All symbols, int64, shape (N, D)."""
+        return self[:]
+
+    def format(self, i: int) -> str:
+        """The code of symbol i as in Table 2, for example `3-1-0-4`."""
+        return "-".join(str(symbol) for symbol in self[i].tolist())
+
+    def statistics(self) -> CodeStatistics:
+        """Entropy, usage and collisions."""
+        symbols = self.tensor()
+        counts = [torch.bincount(column, minlength=self.K) for column in symbols.unbind(1)]
+        shares = [c[c > 0].double() / len(self) for c in counts]
+        _, sizes = torch.unique(symbols, dim=0, return_counts=True)
+        return CodeStatistics(
+            entropy=tuple(float(-(p * p.log2()).sum()) + 0.0 for p in shares),
+            used=tuple(int((c > 0).sum()) for c in counts),
+            unique=len(sizes),
+            collisions=int(sizes[sizes > 1].sum()),
+            largest=int(sizes.max()),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Store in one safetensors file."""
+        header = {"kind": "codes", "K": self.K, "shape": list(self.shape)}
+        save_tensors(path, {"packed": self.packed}, header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Codes":
+        """Read what `save` wrote.
+
+        Raises:
+            KDError: missing, damaged, or a symbol is out of range.
+        """
+        tensors, header = load_tensors(path, "codes")
+        return cls.from_packed(tensors["packed"], header["K"], tuple(header["shape"]))
+
+    @classmethod
+    def from_packed(cls, packed: torch.Tensor, K: int, shape: tuple[int, int]) -> "Codes":
+        """Rebuild from `packed`, `K` and `shape`.
+
+        Raises:
+            KDError: the stream has the wrong length, or a symbol is out of range.
+        """
+        check_shape(K, shape[1])
+        expected = math.ceil(shape[0] * shape[1] * symbol_bits(K) / 8)
+        if packed.dtype != torch.uint8 or packed.shape != (expected,):
+            raise KDError(f"packed codes of shape {shape} at K = {K} take {expected} bytes")
+        positions = torch.arange(shape[0] * shape[1])
+        return cls(unpack_at(packed, positions, symbol_bits(K)).view(shape), K)
+
+    @classmethod
+    def random(cls, N: int, K: int, D: int, seed: int) -> "Codes":
+        """Uniformly random codes, the baseline of Table 1."""
+        check_shape(K, D)
+        generator = torch.Generator().manual_seed(seed)
+        return cls(torch.randint(K, (N, D), generator=generator), K)
+
+
+def _positions(index: object, length: int) -> torch.Tensor:
+    if isinstance(index, slice):
+        return torch.arange(*index.indices(length))
+    positions = torch.as_tensor(index)
+    if positions.dtype == torch.bool or positions.is_floating_point():
+        raise IndexError(f"an index must be integers, not {positions.dtype}")
+    positions = torch.where(positions < 0, positions + length, positions)
+    if positions.numel() and (positions.min() < 0 or positions.max() >= length):
+        raise IndexError(f"index out of range for {length}")
+    return positions

@@ -1,0 +1,131 @@
+"""Text as integers: a vocabulary and the three splits of a corpus.
+
+The Penn Treebank preparation of Mikolov et al. [15], which Section 3 of the paper uses,
+is a special case of a folder of three plain-text files.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from kdcore.errors import KDError
+from kdcore.files import load_tensors, save_tensors
+
+EOS = "<eos>"
+UNK = "<unk>"
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One text in three splits.
+
+    Attributes:
+        words: the vocabulary; a word's index is its id. Falling frequency in the training
+            split, ties in alphabetical order.
+        train, valid, test: token ids, int64, one stream each, `<eos>` after every line.
+        digest: SHA-256 over the words and the ids; identifies the data in every result.
+    """
+
+    words: tuple[str, ...]
+    train: torch.Tensor
+    valid: torch.Tensor
+    test: torch.Tensor
+    digest: str
+
+    @classmethod
+    def from_lines(cls, lines: dict[str, Iterable[str]]) -> "Corpus":
+        """Build a corpus from the lines of its `train`, `valid` and `test` splits.
+
+        The vocabulary is that of the training split. Unknown words of the other splits
+        become `<unk>`, which is added to the vocabulary when one occurs.
+
+        Raises:
+            KDError: a split is empty.
+        """
+        tokens = {
+            split: [token for line in lines[split] for token in [*line.split(), EOS]]
+            for split in SPLITS
+        }
+        for split in SPLITS:
+            if set(tokens[split]) <= {EOS}:
+                raise KDError(f"the {split} split has no words")
+        counts = Counter(tokens["train"])
+        words = sorted(counts, key=lambda word: (-counts[word], word))
+        ids = {word: i for i, word in enumerate(words)}
+        if UNK not in ids and any(t not in ids for s in SPLITS[1:] for t in tokens[s]):
+            ids[UNK] = len(words)
+            words.append(UNK)
+        encoded = {
+            split: torch.tensor([ids.get(t, ids.get(UNK)) for t in tokens[split]])
+            for split in SPLITS
+        }
+        return cls(words=tuple(words), **encoded, digest=_digest(words, encoded))
+
+    @classmethod
+    def from_files(cls, files: dict[str, Path]) -> "Corpus":
+        """Read a corpus from three UTF-8 text files, one sentence a line.
+
+        Raises:
+            KDError: a file is missing, empty or not UTF-8.
+        """
+        lines = {}
+        for split in SPLITS:
+            try:
+                text = Path(files[split]).read_text(encoding="utf-8")
+            except FileNotFoundError:
+                raise KDError(f"{files[split]}: no such file (the {split} split)") from None
+            except UnicodeDecodeError as error:
+                raise KDError(f"{files[split]}: not UTF-8 text ({error})") from None
+            if not text.strip():
+                raise KDError(f"{files[split]}: empty (the {split} split)")
+            lines[split] = text.splitlines()
+        return cls.from_lines(lines)
+
+    def save(self, path: str | Path) -> None:
+        """Store the corpus in one file."""
+        splits = {split: getattr(self, split).to(torch.int32) for split in SPLITS}
+        header = {"kind": "corpus", "digest": self.digest, "words": list(self.words)}
+        save_tensors(path, splits, header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Corpus":
+        """Read what `save` wrote.
+
+        Raises:
+            KDError: the file is missing, damaged, or its content does not match its digest.
+        """
+        tensors, header = load_tensors(path, "corpus")
+        splits = {split: tensors[split].long() for split in SPLITS}
+        if _digest(header["words"], splits) != header["digest"]:
+            raise KDError(f"{path}: altered since it was written; delete it and run again")
+        return cls(words=tuple(header["words"]), **splits, digest=header["digest"])
+
+    def counts(self) -> torch.Tensor:
+        """Occurrences of each word in the training split, shape (N,)."""
+        return torch.bincount(self.train, minlength=len(self.words))
+
+
+def _digest(words: Sequence[str], splits: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256("\n".join(words).encode())
+    for split in SPLITS:
+        digest.update(splits[split].to(torch.int32).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def batches(stream: torch.Tensor, batch: int) -> torch.Tensor:
+    """Lay one stream out as `batch` parallel ones, shape (steps, batch), time first.
+
+    The tail that does not fill a row is dropped. Column b continues column b − 1.
+
+    Raises:
+        KDError: the stream is too short for two rows.
+    """
+    length = len(stream) // batch
+    if length < 2:
+        raise KDError(f"{len(stream)} tokens are too few for a batch of {batch}")
+    return stream[: length * batch].view(batch, length).t().contiguous()

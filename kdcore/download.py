@@ -1,0 +1,104 @@
+"""Files from elsewhere: checked by SHA-256, from the first source that has them."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pooch
+
+from kdcore.errors import KDError
+from kdcore.files import atomic_path, sha256
+
+MIRROR_VARIABLE = "KDCORE_DATA_MIRROR"
+ATTEMPTS = 3
+
+
+def mirror_folder(setting: str | None = None) -> Path | None:
+    """The local mirror: the setting, else the environment variable KDCORE_DATA_MIRROR.
+
+    Raises:
+        KDError: it is not a folder.
+    """
+    named = setting or os.environ.get(MIRROR_VARIABLE)
+    if not named:
+        return None
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        raise KDError(f"data mirror {folder}: no such folder")
+    return folder
+
+
+def find_in_mirror(mirror: Path | None, names: Sequence[str]) -> Path | None:
+    """The first of the given relative names that the mirror has."""
+    if mirror is None:
+        return None
+    return next((mirror / name for name in names if (mirror / name).is_file()), None)
+
+
+def check_sum(path: Path, expected: str) -> None:
+    """Compare a file's SHA-256 with the one expected.
+
+    Raises:
+        KDError: they differ.
+    """
+    found = sha256(path)
+    if found != expected:
+        raise KDError(f"{path}: SHA-256 is {found}, expected {expected}; altered or truncated")
+
+
+def fetch(
+    target: Path, *, urls: Sequence[str], expected: str, mirror: Path | None, mirror_name: str
+) -> None:
+    """Bring one file to `target`: from the mirror, else from the first URL that works.
+
+    Args:
+        expected: SHA-256 of the file.
+        mirror: local folder, or None.
+        mirror_name: the file's path below the mirror.
+
+    Raises:
+        KDError: no source has the file, or the copy found is not the expected one.
+    """
+    local = find_in_mirror(mirror, [mirror_name])
+    if local is not None:
+        check_sum(local, expected)
+        with atomic_path(target) as temporary:
+            shutil.copyfile(local, temporary)
+        return
+    reasons = []
+    for url in urls:
+        try:
+            with atomic_path(target) as temporary:
+                downloader = pooch.HTTPDownloader(progressbar=True, timeout=60)
+                _download(url, expected, temporary, downloader)
+            return
+        except (OSError, ValueError) as error:
+            reasons.append(f"{url} ({_brief(error)})")
+    raise KDError(not_found(target.name, reasons, mirror, mirror_name))
+
+
+def _download(url: str, expected: str, target: Path, downloader) -> None:
+    for attempt in range(ATTEMPTS):
+        try:
+            downloader(url, str(target), None)
+            check_sum(target, expected)
+            return
+        except (OSError, ValueError):
+            if attempt == ATTEMPTS - 1:
+                raise
+
+
+def not_found(name: str, reasons: Sequence[str], mirror: Path | None, mirror_name: str) -> str:
+    """One line: which file, what was tried, which setting helps."""
+    tried = "; ".join(reasons)
+    looked = f"; the mirror {mirror} has no {mirror_name}" if mirror else ""
+    return (
+        f"cannot get {name}: tried {tried}{looked}. Without network, set data_mirror in the "
+        f"configuration or {MIRROR_VARIABLE} to a folder that holds {mirror_name}"
+    )
+
+
+def _brief(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 160 else text[:157] + "..."

@@ -1,0 +1,113 @@
+"""A drop-in for `torch.nn.Embedding` whose rows are composed from KD codes (Figure 1b)."""
+
+import torch
+from torch import nn
+
+from kdcore.codes import Codes, symbol_bits, unpack_at
+from kdcore.errors import KDError
+from kdcore.transforms import TRANSFORMS, Transform
+
+
+class KDEmbedding(nn.Module):
+    """v_s = f(W^1[c_s^1], …, W^D[c_s^D]; θ) for a symbol s with the fixed code c_s.
+
+    Called like `torch.nn.Embedding`: integer ids of any shape (…) give vectors
+    (…, embedding_dim). Memory is that of the transform plus N·D·⌈log2 K⌉ bits; the packed
+    codes are a buffer, so `state_dict` and `.to(device)` carry them.
+
+    Args:
+        codes: the code of every symbol.
+        embedding_dim: size d of a vector; not given with a ready `Transform`.
+        transform: a name in `TRANSFORMS`, or a ready `Transform` of the same K and D.
+        padding_idx: this id gives zeros and no gradient.
+        normalise: standardise every component over the distinct symbols of a batch
+            (`torch.nn.BatchNorm1d` without parameters; running statistics in eval mode). It
+            fixes the scale of the vectors, which the formulas of Section 2.2 leave open and
+            on which training by plain SGD depends; see the ablations.
+        settings: further arguments of the named transform, such as `code_dim`.
+
+    Raises:
+        KDError: an unknown transform, or one that does not fit the codes.
+    """
+
+    def __init__(
+        self, codes: Codes, embedding_dim: int | None = None, transform: str | Transform = "linear",
+        *, padding_idx: int | None = None, normalise: bool = False, **settings,
+    ):  # fmt: skip
+        super().__init__()
+        if isinstance(transform, str):
+            if transform not in TRANSFORMS:
+                known = ", ".join(sorted(TRANSFORMS))
+                raise KDError(f"transform {transform!r} is unknown; there are: {known}")
+            if embedding_dim is None:
+                raise KDError("embedding_dim is needed to make a transform by name")
+            transform = TRANSFORMS[transform](codes.K, codes.D, embedding_dim, **settings)
+        if (transform.K, transform.D) != (codes.K, codes.D):
+            raise KDError(
+                f"the transform is for K = {transform.K}, D = {transform.D}, "
+                f"the codes have K = {codes.K}, D = {codes.D}"
+            )
+        if embedding_dim not in (None, transform.dim):
+            raise KDError(f"embedding_dim is {embedding_dim}, the transform gives {transform.dim}")
+        self.transform = transform
+        self.K, self.D = codes.K, codes.D
+        self.num_embeddings = len(codes)
+        self.embedding_dim = transform.dim
+        if padding_idx is not None:
+            if not -len(codes) <= padding_idx < len(codes):
+                raise KDError(f"padding_idx {padding_idx} is outside the {len(codes)} symbols")
+            padding_idx %= len(codes)
+        self.padding_idx = padding_idx
+        self.norm = nn.BatchNorm1d(transform.dim, affine=False) if normalise else None
+        self.register_buffer("packed", codes.packed.clone())
+
+    @property
+    def codes(self) -> Codes:
+        """The codes in use."""
+        return Codes.from_packed(self.packed.cpu(), self.K, (self.num_embeddings, self.D))
+
+    def _compose(self, ids: torch.Tensor) -> torch.Tensor:
+        positions = ids[:, None] * self.D + torch.arange(self.D, device=ids.device)
+        vectors = self.transform(unpack_at(self.packed, positions, symbol_bits(self.K)))
+        return vectors if self.norm is None else self.norm(vectors)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Ids (…) to vectors (…, embedding_dim); equal ids are composed once.
+
+        Raises:
+            IndexError: an id outside 0 … num_embeddings − 1.
+        """
+        flat = ids.reshape(-1).long()
+        distinct, inverse = torch.unique(flat, return_inverse=True)
+        if len(distinct) and not 0 <= int(distinct[0]) <= int(distinct[-1]) < self.num_embeddings:
+            raise IndexError(f"id out of range for {self.num_embeddings} symbols")
+        vectors = self._compose(distinct)[inverse]
+        if self.padding_idx is not None:
+            vectors = vectors.masked_fill((flat == self.padding_idx)[:, None], 0.0)
+        return vectors.view(*ids.shape, self.embedding_dim)
+
+    @torch.no_grad()
+    def materialise(self) -> nn.Embedding:
+        """The whole table as a frozen `torch.nn.Embedding`, for the fastest inference."""
+        training = self.training
+        self.eval()
+        table = self(torch.arange(self.num_embeddings, device=self.packed.device))
+        self.train(training)
+        return nn.Embedding.from_pretrained(table, freeze=True, padding_idx=self.padding_idx)
+
+    @classmethod
+    def from_pretrained(
+        cls, codes: Codes, transform: Transform, *, freeze: bool = True,
+        padding_idx: int | None = None,
+    ) -> "KDEmbedding":  # fmt: skip
+        """An embedding from what `learn_codes` returned: its codes and its transform.
+
+        Args:
+            freeze: whether the transform stays as it is when the model around it trains.
+        """
+        embedding = cls(codes, transform=transform, padding_idx=padding_idx)
+        embedding.transform.requires_grad_(not freeze)
+        return embedding
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}, K={self.K}, D={self.D}"

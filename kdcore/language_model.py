@@ -1,0 +1,107 @@
+"""The word-level LSTM language model of Section 3: embedding → LSTM layers → softmax.
+
+Sizes, initialisation and dropout follow Zaremba et al., "Recurrent Neural Network
+Regularization" (2014), whose small and large models the paper retrains.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from kdcore.settings.language_model import LanguageModelSettings
+from kdcore.softmax import cross_entropy_sum, linear
+
+State = tuple[torch.Tensor, torch.Tensor]
+
+
+class LanguageModel(nn.Module):
+    """P(next word | words so far), with any module as the input embedding.
+
+    Only the input embedding is ever replaced by codes; the softmax layer stays full.
+
+    Args:
+        embedding: maps word ids of any shape (…) to vectors (…, hidden).
+        vocabulary: number of words N.
+        settings: sizes; see `LanguageModelSettings`.
+    """
+
+    def __init__(self, embedding: nn.Module, vocabulary: int, settings: LanguageModelSettings):
+        super().__init__()
+        self.embedding = embedding
+        self.lstm = nn.LSTM(settings.hidden, settings.hidden, settings.layers)
+        self.weight = nn.Parameter(torch.empty(vocabulary, settings.hidden))
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+        self.dropout = nn.Dropout(1 - settings.keep)
+        # nn.LSTM drops between its layers; the input and the output are dropped here.
+        self.lstm.dropout = 1 - settings.keep
+        for name, parameter in self.lstm.named_parameters():
+            if "bias" in name:
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.uniform_(parameter, -settings.init_scale, settings.init_scale)
+            if "bias_hh" in name:
+                # One bias per gate: PyTorch's second one stays at zero.
+                parameter.requires_grad_(False)
+        nn.init.uniform_(self.weight, -settings.init_scale, settings.init_scale)
+
+    def initial_state(self, batch: int) -> State:
+        """Hidden and cell state of zeros, each (layers, batch, hidden)."""
+        shape = (self.lstm.num_layers, batch, self.lstm.hidden_size)
+        return self.weight.new_zeros(shape), self.weight.new_zeros(shape)
+
+    def forward(self, ids: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """Word ids (steps, batch) to top-layer outputs (steps, batch, hidden) and new state."""
+        outputs, state = self.lstm(self.dropout(self.embedding(ids)), state)
+        return self.dropout(outputs), state
+
+    def loss(
+        self, ids: torch.Tensor, targets: torch.Tensor, state: State
+    ) -> tuple[torch.Tensor, State]:
+        """Negative log-likelihood, the sum over time of the mean over the batch.
+
+        Args:
+            ids, targets: word ids, (steps, batch) each.
+            state: from `initial_state` or the previous call.
+        """
+        outputs, state = self(ids, state)
+        total = cross_entropy_sum(outputs.flatten(0, 1), self.weight, self.bias, targets.flatten())
+        return total / ids.shape[1], state
+
+
+@torch.no_grad()
+def perplexity(model: LanguageModel, stream: torch.Tensor, start: int, chunk: int = 1000) -> float:
+    """exp of the mean negative log-likelihood over every token of a stream.
+
+    The stream is read once, in order, as a single sequence with carried state; the word
+    before the first is taken to be `start`.
+
+    Args:
+        stream: word ids, shape (n,).
+        start: id of `<eos>`.
+        chunk: words read between two uses of the output layer; does not change the result.
+    """
+    training = model.training
+    model.eval()
+    total = 0.0
+    for ids, targets, state in _chunks(model, stream, start, chunk):
+        outputs, new_state = model(ids, state)
+        for old, new in zip(state, new_state, strict=True):
+            old.copy_(new)
+        logits = linear(outputs.squeeze(1), model.weight, model.bias).float()
+        picked = logits.gather(1, targets[:, None]).squeeze(1)
+        total += (logits.logsumexp(1) - picked).double().sum()
+    model.train(training)
+    return math.exp(float(total) / len(stream))
+
+
+def _chunks(
+    model: LanguageModel, stream: torch.Tensor, start: int, chunk: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, State]]:
+    device = model.weight.device
+    targets = stream.to(device)
+    context = torch.cat([targets.new_tensor([start]), targets[:-1]])
+    state = model.initial_state(1)
+    for i in range(0, len(stream), chunk):
+        yield context[i : i + chunk, None], targets[i : i + chunk], state

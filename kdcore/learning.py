@@ -1,0 +1,232 @@
+"""Learning codes from pretrained vectors: Algorithm 1 of the paper and its ablations.
+
+Every symbol has logits ô (D×K). The forward pass uses one_hot(argmax ô); the backward pass
+uses the softmax of ô / T (straight-through estimator, Section 2.3). The loss is the squared
+error between a symbol's vector and the vector its code composes.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import ValidationError
+
+from kdcore.codes import Codes
+from kdcore.errors import KDError
+from kdcore.settings.codes import CodeLearningSettings
+from kdcore.transforms import TRANSFORMS, Transform
+
+
+@dataclass(frozen=True)
+class LearningRecord:
+    """The state of code learning after an epoch.
+
+    Attributes:
+        epoch, step: epochs and minibatches done.
+        temperature: T of the last minibatch.
+        loss: mean over the epoch of ‖v − v̂‖², as the estimator's forward pass sees it, in
+            units of the vectors' mean square per component.
+        error: relative squared error Σ‖v − v̂‖² / Σ‖v − mean‖² with the discrete codes.
+        changed: share of symbols whose code differs from the epoch before.
+        entropy: mean bits per position; log2 K at best.
+        used: smallest number of values in use at a position.
+        unique: number of distinct codes.
+    """
+
+    epoch: int
+    step: int
+    temperature: float
+    loss: float
+    error: float
+    changed: float
+    entropy: float
+    used: int
+    unique: int
+
+
+@dataclass(frozen=True)
+class LearnedCodes:
+    """Codes, the transform that decodes them, and how learning went."""
+
+    codes: Codes
+    transform: Transform
+    history: tuple[LearningRecord, ...]
+
+
+def straight_through(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Lines 3 to 5 of Algorithm 1: one-hot forward, tempered softmax backward.
+
+    Args:
+        logits: ô, shape (…, K).
+        temperature: T.
+    """
+    soft = torch.softmax(logits / temperature, -1)
+    hard = F.one_hot(logits.argmax(-1), logits.shape[-1]).to(soft.dtype)
+    return (hard - soft).detach() + soft
+
+
+def check_vectors(vectors: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """Vectors as float32 of shape (N, d).
+
+    Raises:
+        KDError: another shape, no rows, all rows equal, or values that are not finite.
+    """
+    vectors = torch.as_tensor(vectors, dtype=torch.float32).detach()
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise KDError(f"vectors need shape (N, d), not {tuple(vectors.shape)}")
+    wrong = ~torch.isfinite(vectors).all(1)
+    if wrong.any():
+        raise KDError(f"vector {int(wrong.nonzero()[0])} has a value that is not finite")
+    if bool((vectors == vectors[0]).all()):
+        raise KDError("all vectors are equal: there is nothing to encode")
+    return vectors
+
+
+def relative_error(vectors: torch.Tensor, composed: torch.Tensor) -> float:
+    """Σ‖v − v̂‖² / Σ‖v − mean‖², the share of the variance that is lost."""
+    spread = (vectors - vectors.mean(0)).double().square().sum()
+    return float((vectors - composed).double().square().sum() / spread)
+
+
+def learn_codes(
+    vectors: torch.Tensor | np.ndarray,
+    K: int,
+    D: int,
+    *,
+    transform: str = "linear",
+    seed: int = 0,
+    report: Callable[[LearningRecord, torch.Tensor], None] = lambda record, symbols: None,
+    **settings,
+) -> LearnedCodes:
+    """Learn a K-way D-dimensional code for every row of a table of vectors (Algorithm 1).
+
+    With `transform="linear"` and D = 1 this is k-means by gradient descent.
+
+    Args:
+        vectors: pretrained embeddings v, shape (N, d).
+        K, D: shape of the code.
+        transform: a name in `kdcore.TRANSFORMS`.
+        seed: of every random choice; equal seeds give equal codes on the same machine.
+        report: called after each epoch with its record and the symbols, int64 (N, D).
+        settings: fields of `CodeLearningSettings`; `temperature` may be a mapping.
+
+    Returns:
+        The codes and the transform that composes vectors of the original scale from them.
+
+    Raises:
+        KDError: vectors that are not finite or not a table, K < 2, D < 1, an unknown
+            transform or setting.
+
+    Warns:
+        UserWarning: the code has more values than there are symbols, or is no smaller than
+            the table it replaces.
+    """
+    vectors = check_vectors(vectors)
+    try:
+        settings = CodeLearningSettings(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise KDError(f"code learning setting {where!r}: {first['msg']}") from None
+    if transform not in TRANSFORMS:
+        known = ", ".join(sorted(TRANSFORMS))
+        raise KDError(f"transform {transform!r} is unknown; there are: {known}")
+    options = {"code_dim": settings.code_dim, "init_scale": settings.init_scale}
+    if transform == "lstm":
+        options["cell"] = settings.cell
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = TRANSFORMS[transform](K, D, vectors.shape[1], **options)
+        _warn_if_pointless(vectors, model)
+        return _learn(vectors, model, settings, report)
+
+
+def _warn_if_pointless(vectors: torch.Tensor, model: Transform) -> None:
+    if len(vectors) < model.K:
+        warnings.warn(
+            f"{len(vectors)} symbols are fewer than the K = {model.K} values of a position",
+            stacklevel=3,
+        )
+    elif model.parameter_count() >= vectors.numel():
+        warnings.warn(
+            f"the code's {model.parameter_count()} parameters do not save anything over the "
+            f"table's {vectors.numel()}",
+            stacklevel=3,
+        )
+
+
+def _learn(vectors, model, settings, report) -> LearnedCodes:
+    N, batch = len(vectors), settings.batch
+    # Step sizes are meant for vectors of unit root mean square.
+    scale = float(vectors.square().mean().sqrt())
+    targets = vectors / scale
+    logits = settings.logit_scale * torch.randn(N, model.D, model.K)
+    moments = _RowAdam(logits, settings.code_rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    symbols = logits.argmax(2)
+    steps = math.ceil(N / batch)
+    history, step = [], 0
+    for epoch in range(settings.epochs):
+        total = 0.0
+        for rows in torch.randperm(N).split(batch):
+            T = settings.temperature.at(step, epoch)
+            for group in optimizer.param_groups:
+                left = 1 - step / (steps * settings.epochs)
+                group["lr"] = settings.learning_rate * max(0.05, left)
+            chosen = logits[rows].requires_grad_()
+            if settings.estimator == "straight_through":
+                weights = straight_through(chosen, T)
+            else:
+                weights = torch.softmax(chosen / T, 2)
+            loss = (model.mix(weights) - targets[rows]).square().sum(1).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            moments.step(rows, chosen.grad, epoch + 1)
+            total += loss.item() * len(rows)
+            step += 1
+        if not math.isfinite(total):
+            raise KDError(f"code learning diverged in epoch {epoch + 1}; lower the learning rate")
+        new = logits.argmax(2)
+        codes = Codes(new, model.K)
+        health = codes.statistics()
+        with torch.no_grad():
+            composed = model(new)
+        record = LearningRecord(
+            epoch=epoch + 1,
+            step=step,
+            temperature=T,
+            loss=total / N,
+            error=relative_error(targets, composed),
+            changed=float((new != symbols).any(1).double().mean()),
+            entropy=sum(health.entropy) / model.D,
+            used=min(health.used),
+            unique=health.unique,
+        )
+        symbols = new
+        history.append(record)
+        report(record, symbols)
+    model.rescale(scale)
+    return LearnedCodes(codes, model, tuple(history))
+
+
+class _RowAdam:
+    """Adam for a table of which each step sees some rows; moments move for those alone."""
+
+    def __init__(self, table: torch.Tensor, rate: float):
+        self.table, self.rate = table, rate
+        self.first, self.second = torch.zeros_like(table), torch.zeros_like(table)
+
+    def step(self, rows: torch.Tensor, gradient: torch.Tensor, visits: int) -> None:
+        """Move the given rows, each seen `visits` times by now."""
+        # The loss is a mean over the batch; a symbol's own gradient is that of its own error.
+        gradient = gradient * len(rows)
+        first = self.first[rows].lerp_(gradient, 0.1)
+        second = self.second[rows].lerp_(gradient.square(), 0.01)
+        self.first[rows], self.second[rows] = first, second
+        size = (second / (1 - 0.99**visits)).sqrt_().add_(1e-8)
+        self.table[rows] -= self.rate * (first / (1 - 0.9**visits)) / size

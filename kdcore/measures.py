@@ -1,0 +1,47 @@
+"""What the paper reports about an embedding: its size, its rate, its agreement with classes."""
+
+import torch
+from sklearn.metrics import normalized_mutual_info_score
+
+from kdcore.codes import symbol_bits
+
+FLOAT_BITS = 32
+
+
+def compression_rate(parameters: int, N: int, d: int) -> float:
+    """Table 1's "C. Rate": trained embedding parameters over those of the full table, N·d."""
+    return parameters / (N * d)
+
+
+def compression_rate_with_codes(parameters: int, N: int, d: int, K: int, D: int) -> float:
+    """The rate when the codes' N·D·⌈log2 K⌉ bits are counted too, at 32 bits a parameter."""
+    return (parameters * FLOAT_BITS + N * D * symbol_bits(K)) / (N * d * FLOAT_BITS)
+
+
+def nmi(labels: torch.Tensor, symbols: torch.Tensor) -> float:
+    """Normalised mutual information of two labellings of the same items, 0 to 1 (Figure 3)."""
+    return float(normalized_mutual_info_score(labels.numpy(), symbols.numpy()))
+
+
+def cosine_by_shared_positions(vectors: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
+    """Mean cosine similarity of two words by the number of positions their codes share.
+
+    Args:
+        vectors: shape (N, d), centred here first.
+        symbols: codes, int64 (N, D).
+
+    Returns:
+        Shape (D + 1,); entry s for pairs sharing s positions, NaN where there is no such pair.
+    """
+    unit = torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)
+    N, D = symbols.shape
+    total = torch.zeros(D + 1, dtype=torch.float64)
+    pairs = torch.zeros(D + 1, dtype=torch.float64)
+    for start in range(0, N, 1000):
+        block = slice(start, start + 1000)
+        shared = (symbols[block, None] == symbols[None]).sum(2)
+        later = torch.arange(N)[None] > torch.arange(N)[block, None]
+        cosine = (unit[block] @ unit.t())[later].double()
+        total.index_add_(0, shared[later], cosine)
+        pairs.index_add_(0, shared[later], torch.ones_like(cosine))
+    return total / pairs

@@ -1,0 +1,1 @@
+"""Typed, documented settings; importing them does not import PyTorch."""

@@ -1,0 +1,75 @@
+"""Settings of code learning and of the KD embedding."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Cell = Literal["printed", "counted"]
+
+
+class TemperatureSchedule(BaseModel):
+    """T_t = T0 / (1 + decay_rate · t), Section 3, with t counted in a unit of choice.
+
+    Taken per minibatch, as "t is the iteration number" suggests, T falls so fast that the
+    codes are frozen before they are any good; hence the staircase.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    T0: float = Field(1.0, gt=0, description="temperature at the start")
+    decay_rate: float = Field(1.0, ge=0, description="0 keeps the temperature constant")
+    unit: Literal["step", "epoch"] = Field("epoch", description="what is counted")
+    every: int = Field(5, gt=0, description="t grows by one after this many units")
+
+    def at(self, step: int, epoch: int) -> float:
+        """The temperature after `step` minibatches and `epoch` whole epochs, from 0."""
+        t = (step if self.unit == "step" else epoch) // self.every
+        return self.T0 / (1 + self.decay_rate * t)
+
+
+class CodeLearningSettings(BaseModel):
+    """How codes are learned from vectors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    epochs: int = Field(200, gt=0, description="passes over the symbols")
+    batch: int = Field(200, gt=0, description="symbols in a minibatch")
+    learning_rate: float = Field(
+        0.02, gt=0, description="Adam's step size for the transform, falling linearly to 5 %"
+    )
+    code_rate: float = Field(0.1, gt=0, description="Adam's step size for the code logits")
+    logit_scale: float = Field(
+        0.01, gt=0, description="standard deviation of the logits at the start"
+    )
+    init_scale: float = Field(
+        0.1, gt=0, description="code embeddings start uniform in ±init_scale, for vectors of unit RMS"
+    )
+    code_dim: int | None = Field(None, gt=0, description="size d′ of a code embedding; null is d")
+    cell: Cell = Field("counted", description="cell of the LSTM transform")
+    estimator: Literal["straight_through", "soft"] = Field(
+        "straight_through",
+        description="forward pass with discrete codes, or with the softmax itself",
+    )
+    temperature: TemperatureSchedule = Field(
+        default_factory=TemperatureSchedule, description="schedule of the softmax temperature"
+    )
+
+
+class KDEmbeddingSettings(BaseModel):
+    """The KD embedding with which a language model is retrained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    code_dim: int | None = Field(None, gt=0, description="size d′ of a code embedding; null is d")
+    init_scale: float = Field(gt=0, description="code embeddings start uniform in ±init_scale")
+    normalise: bool = Field(
+        False, description="standardise composed vectors over the symbols of a batch"
+    )
+    cell: Cell = Field("counted", description="cell of the LSTM transform")
+
+    def arguments(self, transform: str) -> dict:
+        """Keyword arguments of `KDEmbedding` for the named transform."""
+        values = self.model_dump()
+        if transform != "lstm":
+            values.pop("cell")
+        return values

@@ -1,0 +1,231 @@
+"""Training a language model by SGD, in a loop that can be killed at any instant.
+
+The recipe is that of Zaremba et al. (2014): truncated back-propagation through time with
+the hidden state carried across batches, one global gradient norm, a step size that decays
+by epoch.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from kdcore.corpus import EOS, Corpus, batches
+from kdcore.errors import KDError
+from kdcore.files import load_tensors, save_tensors
+from kdcore.language_model import LanguageModel, perplexity
+from kdcore.settings.language_model import LanguageModelSettings
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch of training ended with; perplexities are exp of nats per token."""
+
+    epoch: int
+    rate: float
+    train_ppl: float
+    valid_ppl: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a running epoch stands."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    train_ppl: float
+    tokens_per_second: float
+    seconds_left: float
+
+
+def resolve_device(name: str) -> torch.device:
+    """The named device.
+
+    Raises:
+        KDError: CUDA is asked for and absent, or the name is unknown.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise KDError(f"device {name!r} is unknown; use 'cpu' or 'cuda'") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise KDError("device 'cuda' was asked for, but PyTorch sees no CUDA device; set 'cpu'")
+    return device
+
+
+def clipped_sgd_step(parameters: Iterable[torch.nn.Parameter], rate: float, clip: float) -> None:
+    """p ← p − rate · g · min(1, clip / ‖g‖), ‖g‖ over all gradients together; clears them.
+
+    On a GPU nothing is read back; on a CPU the scaling and the update are one pass.
+    """
+    parameters = [p for p in parameters if p.grad is not None]
+    gradients = [p.grad for p in parameters]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    scale = -rate * torch.clamp(clip / (norm + 1e-6), max=1.0)
+    with torch.no_grad():
+        if norm.device.type == "cpu":
+            step = scale.item()
+            for p, g in zip(parameters, gradients, strict=True):
+                p.add_(g, alpha=step)
+        else:
+            torch._foreach_mul_(gradients, scale)
+            torch._foreach_add_(parameters, gradients)
+    for p in parameters:
+        p.grad = None
+
+
+def train(
+    model: LanguageModel,
+    corpus: Corpus,
+    settings: LanguageModelSettings,
+    *,
+    checkpoint: str | Path,
+    identity: str,
+    precision: Precision = "float32",
+    checkpoint_seconds: float = 60.0,
+    report: Callable[[Progress | EpochRecord], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[EpochRecord] | None:
+    """Train a model to the end of its schedule, continuing from a checkpoint if there is one.
+
+    A continued run ends with the same bytes as an undisturbed one: weights, epoch, position,
+    hidden state, loss so far and random state are all in the checkpoint.
+
+    Args:
+        model: initialised, on its device; holds the trained weights afterwards.
+        corpus: the text; the validation split is scored after every epoch.
+        checkpoint: file to continue from and to write every `checkpoint_seconds`.
+        identity: names everything the run depends on; a checkpoint of another identity is
+            refused.
+        precision: `bfloat16` runs the matrix products under autocast, weights stay float32.
+        report: called about once a second with a `Progress`, after each epoch with its
+            `EpochRecord`.
+        stop: asked once a second; when true, a checkpoint is written and None returned.
+
+    Returns:
+        One record per epoch, or None when stopped before the end.
+
+    Raises:
+        KDError: the checkpoint belongs to other settings or is damaged; the loss is not finite.
+    """
+    device = model.weight.device
+    data = batches(corpus.train, settings.batch).to(device)
+    steps = (len(data) - 1) // settings.steps
+    if steps == 0:
+        raise KDError(
+            f"the training split has {len(corpus.train)} tokens, too few for "
+            f"{settings.batch} streams of {settings.steps} steps"
+        )
+    eos = corpus.words.index(EOS)
+    records: list[EpochRecord] = []
+    position = 0
+    state = model.initial_state(settings.batch)
+    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+    spent = 0.0
+
+    if Path(checkpoint).exists():
+        tensors, header = load_tensors(checkpoint, "checkpoint")
+        if header["identity"] != identity:
+            raise KDError(f"{checkpoint}: belongs to a run with other settings; delete it to start over")
+        model.load_state_dict(
+            {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+        )
+        state = (tensors["state.h"].to(device), tensors["state.c"].to(device))
+        loss_sum = tensors["loss_sum"].to(device)
+        _set_random_state(tensors)
+        records = [EpochRecord(**record) for record in header["records"]]
+        position, spent = header["position"], header["seconds"]
+
+    def save() -> None:
+        tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+        tensors |= {"state.h": state[0], "state.c": state[1], "loss_sum": loss_sum}
+        header = {
+            "kind": "checkpoint",
+            "identity": identity,
+            "records": [asdict(record) for record in records],
+            "position": position,
+            "seconds": spent + time.monotonic() - begun,
+        }
+        save_tensors(checkpoint, tensors | _random_state(device), header)
+
+    begun = told = saved = time.monotonic()
+    done_here = 0
+    model.train()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    while len(records) < settings.epochs:
+        epoch = len(records) + 1
+        rate = settings.rate(epoch)
+        while position < steps:
+            first = position * settings.steps
+            ids = data[first : first + settings.steps]
+            targets = data[first + 1 : first + 1 + settings.steps]
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                loss, state = model.loss(ids, targets, state)
+            loss.backward()
+            clipped_sgd_step(parameters, rate, settings.clip)
+            state = (state[0].detach(), state[1].detach())
+            loss_sum += loss.detach()
+            position += 1
+            done_here += 1
+            now = time.monotonic()
+            if now - told >= 1.0:
+                told = now
+                mean = float(loss_sum) / (position * settings.steps)
+                _check_finite(mean, epoch)
+                left = (settings.epochs - epoch + 1) * steps - position
+                report(
+                    Progress(
+                        epoch, settings.epochs, position, steps, _exp(mean),
+                        done_here * settings.batch * settings.steps / (now - begun),
+                        left * (now - begun) / done_here,
+                    )
+                )
+                if stop():
+                    save()
+                    return None
+                if now - saved >= checkpoint_seconds:
+                    save()
+                    saved = time.monotonic()
+        mean = float(loss_sum) / (steps * settings.steps)
+        _check_finite(mean, epoch)
+        valid = perplexity(model, corpus.valid, eos)
+        seconds = spent + time.monotonic() - begun
+        records.append(EpochRecord(epoch, rate, _exp(mean), valid, seconds))
+        report(records[-1])
+        position = 0
+        state = model.initial_state(settings.batch)
+        loss_sum = torch.zeros_like(loss_sum)
+        save()
+        saved = time.monotonic()
+    return records
+
+
+def _check_finite(mean_loss: float, epoch: int) -> None:
+    if not math.isfinite(mean_loss):
+        raise KDError(f"the loss is not finite in epoch {epoch}; lower the learning rate")
+
+
+def _exp(nats: float) -> float:
+    return math.exp(min(nats, 700.0))
+
+
+def _random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    states = {"random.cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["random.cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _set_random_state(tensors: dict[str, torch.Tensor]) -> None:
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random.cuda"])

@@ -1,0 +1,52 @@
+# Codes: random, or learned with a linear or an LSTM transform.
+
+CODE = f"{RUNS}/codes/{{size}}"
+SHAPE = "K{K}_D{D}/seed{seed}"
+
+
+rule random_codes:
+    input:
+        corpus=f"{DATA}/corpus.safetensors",
+    output:
+        f"{CODE}/random/{SHAPE}/codes.safetensors",
+    log:
+        f"{RUNS}/logs/codes_{{size}}_random_K{{K}}_D{{D}}_seed{{seed}}.log",
+    params:
+        code=code("random_codes"),
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Codes: random, K = {wildcards.K}, D = {wildcards.D}, seed {wildcards.seed}"
+    shell:
+        "python workflow/scripts/random_codes.py --corpus {input.corpus:q} --K {wildcards.K}"
+        " --D {wildcards.D} --seed {wildcards.seed} --codes {output:q} --log {log:q}"
+
+
+rule learned_codes:
+    input:
+        vectors=f"{RUNS}/embedding/{{size}}/seed{{seed}}/vectors.safetensors",
+    output:
+        codes=f"{CODE}/{{transform}}/{SHAPE}/codes.safetensors",
+        decoder=f"{CODE}/{{transform}}/{SHAPE}/decoder.safetensors",
+        history=f"{CODE}/{{transform}}/{SHAPE}/history.csv",
+    log:
+        f"{RUNS}/logs/codes_{{size}}_{{transform}}_K{{K}}_D{{D}}_seed{{seed}}.log",
+    benchmark:
+        f"{RUNS}/benchmarks/codes_{{size}}_{{transform}}_K{{K}}_D{{D}}_seed{{seed}}.tsv"
+    params:
+        settings=lambda wildcards: as_json(getattr(PRESET.code_learning, wildcards.transform)),
+        code=code("learn_codes"),
+    threads: PRESET.compute.threads
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    message:
+        "Codes: {wildcards.transform} transform on the {wildcards.size} embedding,"
+        " K = {wildcards.K}, D = {wildcards.D}, seed {wildcards.seed}"
+    shell:
+        "python workflow/scripts/learn_codes.py --vectors {input.vectors:q}"
+        " --K {wildcards.K} --D {wildcards.D} --transform {wildcards.transform}"
+        " --settings {params.settings:q} --seed {wildcards.seed} --codes {output.codes:q}"
+        " --decoder {output.decoder:q} --history {output.history:q}"
+        " --threads {threads} --log {log:q}"

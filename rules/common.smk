@@ -1,0 +1,63 @@
+# What the rules share: the checked configuration, paths, and the hash of a script's code.
+
+import json
+import os
+
+from kdcore.download import MIRROR_VARIABLE
+from kdcore.errors import KDError
+from workflow.preset import all_cells, load_preset, sweep_cells, table1_cells
+from workflow.provenance import code_hash
+
+try:
+    PRESET = load_preset(config)
+except KDError as error:
+    raise WorkflowError(str(error)) from None
+
+if PRESET.data_mirror:
+    # For the jobs' environment: where data comes from must not make a rule run again.
+    os.environ[MIRROR_VARIABLE] = PRESET.data_mirror
+
+DATA = f"data/{PRESET.corpus.kind}"
+RUNS = f"runs/{PRESET.preset}"
+RESULTS = f"results/{PRESET.preset}"
+GPU = int(PRESET.compute.device == "cuda")
+COMPUTE = (
+    f"--device {PRESET.compute.device} --precision {PRESET.compute.precision}"
+    f" --checkpoint-seconds {PRESET.compute.checkpoint_seconds}"
+)
+
+
+wildcard_constraints:
+    size="|".join(PRESET.sizes),
+    codes="random|linear|lstm",
+    transform="linear|lstm",
+    K=r"\d+",
+    D=r"\d+",
+    seed=r"\d+",
+
+
+def script(name):
+    """Path of a script, an input of its rule."""
+    return f"{workflow.basedir}/workflow/scripts/{name}.py"
+
+
+def code(name):
+    """Hash of the script and of the kdcore modules it imports: a rule reruns when it changes."""
+    return code_hash(script(name))
+
+
+def as_json(section):
+    """A section of the configuration as one command-line argument."""
+    return json.dumps(section.model_dump())
+
+
+def measurement(cell):
+    """What a trained model measured."""
+    return f"{RUNS}/{cell.folder}/measurement.json"
+
+
+def minutes(size):
+    """Run time to ask a cluster for: twice what one core of a 2024 server takes, at least 30."""
+    model = PRESET.sizes[size]
+    cost = model.epochs * (model.hidden / 200) ** 1.7 * (0.02 if GPU else 1)
+    return max(30, int(4 * cost))

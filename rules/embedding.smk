@@ -1,0 +1,21 @@
+# The pretrained vectors from which codes are learned.
+
+
+rule embedding:
+    input:
+        corpus=f"{DATA}/corpus.safetensors",
+        model=f"{RUNS}/baseline/{{size}}/seed{{seed}}/model.safetensors",
+    output:
+        f"{RUNS}/embedding/{{size}}/seed{{seed}}/vectors.safetensors",
+    log:
+        f"{RUNS}/logs/embedding_{{size}}_seed{{seed}}.log",
+    params:
+        code=code("extract_embedding"),
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Embedding: of the {wildcards.size} baseline, seed {wildcards.seed}"
+    shell:
+        "python workflow/scripts/extract_embedding.py --corpus {input.corpus:q}"
+        " --model {input.model:q} --vectors {output:q} --log {log:q}"

@@ -1,0 +1,38 @@
+# Language models retrained from scratch with a KD embedding.
+
+RETRAINED = f"{RUNS}/retrained/{{size}}/{{codes}}+{{transform}}/K{{K}}_D{{D}}/seed{{seed}}"
+NAME = "retrained_{size}_{codes}+{transform}_K{K}_D{D}_seed{seed}"
+
+
+rule retrain:
+    input:
+        corpus=f"{DATA}/corpus.safetensors",
+        codes=f"{RUNS}/codes/{{size}}/{{codes}}/K{{K}}_D{{D}}/seed{{seed}}/codes.safetensors",
+    output:
+        model=f"{RETRAINED}/model.safetensors",
+        curve=f"{RETRAINED}/curve.csv",
+        measurement=f"{RETRAINED}/measurement.json",
+    log:
+        f"{RUNS}/logs/{NAME}.log",
+    benchmark:
+        f"{RUNS}/benchmarks/{NAME}.tsv"
+    params:
+        settings=lambda wildcards: as_json(PRESET.sizes[wildcards.size]),
+        embedding=lambda wildcards: as_json(getattr(PRESET.kd_embedding, wildcards.transform)),
+        compute=COMPUTE,
+        code=code("retrain"),
+    threads: PRESET.compute.threads
+    resources:
+        mem_mb=2000,
+        runtime=lambda wildcards: minutes(wildcards.size),
+        gpu=GPU,
+    message:
+        "Language model: {wildcards.size}, {wildcards.codes} codes, {wildcards.transform}"
+        " transform, K = {wildcards.K}, D = {wildcards.D}, seed {wildcards.seed}"
+    shell:
+        "python workflow/scripts/retrain.py --corpus {input.corpus:q} --codes {input.codes:q}"
+        " --size {wildcards.size} --learner {wildcards.codes} --transform {wildcards.transform}"
+        " --seed {wildcards.seed} --settings {params.settings:q}"
+        f" --embedding {{params.embedding:q}} --scratch {RUNS}/scratch"
+        " --model {output.model:q} --curve {output.curve:q} --measurement {output.measurement:q}"
+        " {params.compute} --threads {threads} --log {log:q}"

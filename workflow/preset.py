@@ -1,0 +1,272 @@
+"""The typed schema of a preset, `config/<preset>.yaml`, and the cells it asks for.
+
+`config/README.md` and `config/schema.json` are generated from it.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kdcore.errors import KDError
+from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
+from kdcore.settings.language_model import LanguageModelSettings
+
+CodeSource = Literal["none", "random", "linear", "lstm"]
+TransformName = Literal["none", "linear", "lstm"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PTB(Section):
+    """Penn Treebank in Mikolov's preparation, downloaded."""
+
+    kind: Literal["ptb"]
+
+
+class TextFolder(Section):
+    """A folder of your own with train.txt, valid.txt and test.txt, one sentence a line."""
+
+    kind: Literal["text"]
+    folder: str = Field(description="the folder, relative to the project")
+
+
+class Generated(Section):
+    """The embedded demo corpus: drawn from a small seeded grammar, no network."""
+
+    kind: Literal["generated"]
+    tokens: int = Field(ge=1000, description="training tokens, about; a tenth each for valid, test")
+    seed: int = Field(description="random seed of the text")
+
+
+class GloVe(Section):
+    """The first lines of a GloVe table, downloaded by HTTP ranges."""
+
+    kind: Literal["glove"]
+    dim: Literal[50, 100, 200, 300] = Field(description="vector size")
+    words: int = Field(gt=0, le=400_000, description="lines read, the most frequent words")
+
+
+class VectorFile(Section):
+    """A text file of your own, a word and its numbers per line."""
+
+    kind: Literal["file"]
+    path: str = Field(description="the file, relative to the project")
+    words: int | None = Field(None, gt=0, description="lines read; null reads all")
+
+
+class CorpusVectors(Section):
+    """The input embedding of the preset's own baseline language model, seed 1."""
+
+    kind: Literal["baseline"]
+    size: str = Field(description="model size whose embedding is taken")
+
+
+class Row(Section):
+    """A row of Table 1."""
+
+    codes: CodeSource = Field(description="how codes are made; none is the conventional table")
+    transform: TransformName = Field(description="how vectors are composed from them")
+    seeds: int = Field(1, gt=0, description="runs with seeds 1 … n")
+
+    @model_validator(mode="after")
+    def _both_or_neither(self):
+        if (self.codes == "none") != (self.transform == "none"):
+            raise ValueError("codes and transform are both 'none' or neither is")
+        return self
+
+
+class Table1(Section):
+    """Table 1: perplexity, size and rate of conventional and KD embeddings."""
+
+    sizes: list[str] = Field(min_length=1, description="model sizes, keys of `sizes`")
+    K: int = Field(ge=2, description="values of a symbol")
+    D: int = Field(ge=1, description="symbols in a code")
+    rows: list[Row] = Field(min_length=1, description="rows, in order")
+
+
+class Clustering(Section):
+    """Figure 3 (a, b): codes as clusters of synthetic vectors, three arms."""
+
+    nodes: int = Field(gt=0, description="vectors")
+    clusters: int = Field(gt=0, description="well separated clusters")
+    dim: int = Field(gt=0, description="size of a vector")
+    spread: float = Field(gt=0, description="standard deviation in a cluster; centres have 1")
+    K: int = Field(ge=2, description="values of the one symbol")
+    epochs: int = Field(gt=0, description="passes over the vectors")
+    every: int = Field(gt=0, description="epochs between two steps of the temperature's t")
+    seeds: int = Field(gt=0, description="runs with seeds 1 … n, each with vectors of its own")
+
+
+class Sweep(Section):
+    """Figure 3 (c, d): K at a fixed D and D at a fixed K, on the language model."""
+
+    size: str = Field(description="model size")
+    codes: Literal["random", "linear", "lstm"] = Field(description="how codes are made")
+    transform: Literal["linear", "lstm"] = Field(description="how vectors are composed")
+    K: list[Annotated[int, Field(ge=2)]] = Field(description="values of K, at D of Table 1")
+    D: list[Annotated[int, Field(ge=1)]] = Field(description="values of D, at K of Table 1")
+    seeds: int = Field(1, gt=0, description="runs with seeds 1 … n")
+
+
+class Figure3(Section):
+    """Figure 3."""
+
+    clustering: Clustering
+    sweep: Sweep
+
+
+class Table2(Section):
+    """Table 2: words that share a code."""
+
+    K: int = Field(ge=2, description="values of a symbol")
+    D: int = Field(ge=1, description="symbols in a code")
+    codes: Literal["linear", "lstm"] = Field(description="transform by which codes are learned")
+    vectors: GloVe | VectorFile | CorpusVectors = Field(
+        discriminator="kind", description="where the word vectors come from"
+    )
+    learning: CodeLearningSettings = Field(description="how these codes are learned")
+
+
+class PerTransform(Section):
+    """Settings of code learning by transform."""
+
+    linear: CodeLearningSettings
+    lstm: CodeLearningSettings
+
+
+class PerTransformEmbedding(Section):
+    """Settings of the retrained KD embedding by transform."""
+
+    linear: KDEmbeddingSettings
+    lstm: KDEmbeddingSettings
+
+
+class Compute(Section):
+    """Where and how models are trained; results name the device."""
+
+    device: Literal["cpu", "cuda"] = Field("cpu", description="device of the language models")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16: matrix products under autocast, CUDA only"
+    )
+    threads: int = Field(1, gt=0, description="CPU threads of one job")
+    checkpoint_seconds: float = Field(60.0, gt=0, description="time between checkpoints")
+
+    @model_validator(mode="after")
+    def _bfloat16_needs_cuda(self):
+        if self.precision == "bfloat16" and self.device != "cuda":
+            raise ValueError("precision bfloat16 needs device cuda")
+        return self
+
+
+class Preset(Section):
+    """One configuration of the whole pipeline."""
+
+    preset: str = Field(
+        pattern=r"^[a-z][a-z0-9_-]*$", description="name; results go to results/<preset>/"
+    )
+    data_mirror: str | None = Field(
+        None,
+        description="local folder to take data from instead of the network, with ptb/ and "
+        "glove/; the environment variable KDCORE_DATA_MIRROR does the same",
+    )
+    partial: bool = Field(
+        False,
+        description="draw tables and figures from what has been measured so far and leave the "
+        "rest empty, instead of running what is missing",
+    )
+    corpus: PTB | TextFolder | Generated = Field(discriminator="kind", description="the text")
+    sizes: dict[str, LanguageModelSettings] = Field(
+        min_length=1, description="language models by name"
+    )
+    code_learning: PerTransform = Field(description="how codes are learned for Table 1")
+    kd_embedding: PerTransformEmbedding = Field(description="how models are retrained on codes")
+    table1: Table1
+    figure3: Figure3
+    table2: Table2
+    compute: Compute
+
+    @model_validator(mode="after")
+    def _names_exist(self):
+        named = [*self.table1.sizes, self.figure3.sweep.size]
+        if isinstance(self.table2.vectors, CorpusVectors):
+            named.append(self.table2.vectors.size)
+        for name in named:
+            if name not in self.sizes:
+                raise ValueError(f"model size {name!r} is not defined in sizes")
+        return self
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trained language model: (size, codes, transform, K, D, seed) on the preset's corpus."""
+
+    size: str
+    codes: str
+    transform: str
+    K: int | None
+    D: int | None
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Where its files are, below runs/<preset>/."""
+        if self.codes == "none":
+            return f"baseline/{self.size}/seed{self.seed}"
+        code = f"{self.codes}+{self.transform}/K{self.K}_D{self.D}"
+        return f"retrained/{self.size}/{code}/seed{self.seed}"
+
+
+def load_preset(config: dict) -> Preset:
+    """Check a configuration.
+
+    Raises:
+        KDError: one line for the first wrong key, type or range.
+    """
+    config = dict(config)
+    try:
+        return Preset.model_validate(config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "configuration"
+        given = first.get("input")
+        hint = ""
+        if isinstance(given, str) and first["type"].startswith(("float", "int")):
+            hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
+        shown = "" if isinstance(given, dict | list) else f", not {given!r}"
+        message = first["msg"].removeprefix("Value error, ")
+        raise KDError(f"configuration: {where}: {message}{shown}{hint}") from None
+
+
+def table1_cells(preset: Preset, sizes: list[str] | None = None) -> list[Cell]:
+    """The models of Table 1, row by row."""
+    table = preset.table1
+    cells = []
+    for size in table.sizes if sizes is None else sizes:
+        for row in table.rows:
+            coded = row.codes != "none"
+            shape = (table.K, table.D) if coded else (None, None)
+            for seed in range(1, row.seeds + 1):
+                cells.append(Cell(size, row.codes, row.transform, *shape, seed))
+    return cells
+
+
+def sweep_cells(preset: Preset) -> list[Cell]:
+    """The models of Figure 3 (c, d), the conventional one last."""
+    sweep, table = preset.figure3.sweep, preset.table1
+    shapes = [(K, table.D) for K in sweep.K] + [(table.K, D) for D in sweep.D]
+    seeds = range(1, sweep.seeds + 1)
+    coded = [
+        Cell(sweep.size, sweep.codes, sweep.transform, K, D, seed)
+        for K, D in dict.fromkeys(shapes)
+        for seed in seeds
+    ]
+    return coded + [Cell(sweep.size, "none", "none", None, None, seed) for seed in seeds]
+
+
+def all_cells(preset: Preset) -> list[Cell]:
+    """Every model of the preset, once."""
+    return list(dict.fromkeys(table1_cells(preset) + sweep_cells(preset)))
+

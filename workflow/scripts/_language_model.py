@@ -1,0 +1,147 @@
+"""Training and measuring one language model, whatever its input embedding."""
+
+import csv
+import io
+import signal
+import time
+from dataclasses import asdict, astuple, fields
+from pathlib import Path
+
+import torch
+from _script import log
+from torch import nn
+
+from kdcore.corpus import EOS, Corpus
+from kdcore.errors import KDError
+from kdcore.files import fingerprint, save_tensors, write_json, write_text
+from kdcore.language_model import LanguageModel, perplexity
+from kdcore.settings.language_model import LanguageModelSettings
+from kdcore.training import EpochRecord, Progress, resolve_device, train
+from workflow.provenance import environment
+
+REPORT_SECONDS = 20
+
+
+def fit(
+    *,
+    name: str,
+    make_embedding,
+    corpus: Corpus,
+    settings: LanguageModelSettings,
+    seed: int,
+    compute: dict,
+    scratch: Path,
+    model: Path,
+    curve: Path,
+    measurement: Path,
+    about: dict,
+) -> None:
+    """Train to the end, score on all splits, write model, curve and measurement.
+
+    Args:
+        name: what the run is called in messages.
+        make_embedding: called after seeding; makes the input embedding.
+        compute: `device`, `precision`, `threads`, `checkpoint_seconds`.
+        scratch: folder of checkpoints, one file per identity of a run.
+        about: what the measurement says of the run beside what is measured here; all of it is
+            part of the run's identity.
+    """
+    device = resolve_device(compute["device"])
+    torch.set_num_threads(compute["threads"])
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    torch.manual_seed(seed)
+    embedding = make_embedding()
+    network = LanguageModel(embedding, len(corpus.words), settings).to(device)
+    identity = fingerprint(
+        [about, settings.model_dump(), corpus.digest, compute["device"], compute["precision"]]
+    )
+    checkpoint = scratch / f"{identity}.safetensors"
+    if checkpoint.exists():
+        log.info("%s: continuing from a checkpoint", name)
+    records = train(
+        network,
+        corpus,
+        settings,
+        checkpoint=checkpoint,
+        identity=identity,
+        precision=compute["precision"],
+        checkpoint_seconds=compute["checkpoint_seconds"],
+        report=_Reporter(name),
+        stop=_terminated(),
+    )
+    if records is None:
+        raise KDError(f"{name}: stopped; the same command continues from the checkpoint")
+    _write_curve(curve, records)
+    save_tensors(model, network.state_dict(), {"kind": "language model", "identity": identity})
+    seconds = records[-1].seconds
+    tokens = settings.epochs * len(corpus.train)
+    result = {
+        **about,
+        "test_ppl": perplexity(network, corpus.test, corpus.words.index(EOS)),
+        "valid_ppl": records[-1].valid_ppl,
+        "train_ppl": records[-1].train_ppl,
+        "epochs": settings.epochs,
+        "embedding_params": sum(p.numel() for p in embedding.parameters()),
+        "model_params": sum(p.numel() for p in network.parameters() if p.requires_grad),
+        "words": len(corpus.words),
+        "dim": settings.hidden,
+        "wall_seconds": round(seconds, 1),
+        "tokens_per_second": round(tokens / seconds),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": compute["threads"],
+        "precision": compute["precision"],
+        "data_hash": corpus.digest[:16],
+        "identity": identity,
+        **environment(),
+    }
+    write_json(measurement, result)
+    checkpoint.unlink(missing_ok=True)
+    log.info("%s: valid %.2f, test %.2f", name, result["valid_ppl"], result["test_ppl"])
+
+
+def _write_curve(path: Path, records: list[EpochRecord]) -> None:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    names = [field.name for field in fields(EpochRecord) if field.name != "seconds"]
+    table.writerow(names)
+    table.writerows(astuple(record)[: len(names)] for record in records)
+    write_text(path, text.getvalue())
+
+
+class _Reporter:
+    def __init__(self, name: str):
+        self.name, self.next = name, time.monotonic() + REPORT_SECONDS / 4
+
+    def __call__(self, state: Progress | EpochRecord) -> None:
+        if isinstance(state, EpochRecord):
+            values = asdict(state) | {"name": self.name}
+            log.info(
+                "{name}: epoch {epoch} done, train {train_ppl:.1f}, valid {valid_ppl:.1f}".format(
+                    **values
+                )
+            )
+        elif time.monotonic() >= self.next:
+            self.next = time.monotonic() + REPORT_SECONDS
+            log.info(
+                "%s: epoch %d of %d, %.0f %%, train %.1f, %.0f tokens/s, %s left",
+                self.name, state.epoch, state.epochs, 100 * state.step / state.steps,
+                state.train_ppl, state.tokens_per_second, _duration(state.seconds_left),
+            )  # fmt: skip
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _terminated():
+    """Ask for a checkpoint on SIGTERM, which a cluster sends at a job's time limit."""
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+    return lambda: bool(told)
+
+
+def conventional(words: int, settings: LanguageModelSettings) -> nn.Embedding:
+    """The full table, uniform in ±init_scale."""
+    embedding = nn.Embedding(words, settings.hidden)
+    nn.init.uniform_(embedding.weight, -settings.init_scale, settings.init_scale)
+    return embedding
