@@ -19,9 +19,53 @@ include: "rules/baseline.smk"
 include: "rules/embedding.smk"
 include: "rules/codes.smk"
 include: "rules/retrain.smk"
+include: "rules/synthetic.smk"
+include: "rules/table2.smk"
+include: "rules/results.smk"
 
 
 rule all:
     default_target: True
     input:
-        [measurement(cell) for cell in all_cells(PRESET)],
+        f"{RESULTS}/report.html",
+        f"{RESULTS}/table1.tex",
+        f"{RESULTS}/figure2.pdf",
+        f"{RESULTS}/figure3.pdf",
+        f"{RESULTS}/claims.csv",
+
+
+rule data:
+    input:
+        f"{DATA}/corpus.safetensors",
+        TABLE2_VECTORS if PRESET.table2.vectors.kind != "baseline" else [],
+
+
+rule baselines:
+    input:
+        [measurement(cell) for cell in all_cells(PRESET) if cell.codes == "none"],
+
+
+rule embeddings:
+    input:
+        sorted({learned_from(cell) for cell in all_cells(PRESET) if cell.codes in LEARNERS}),
+
+
+rule codes:
+    input:
+        sorted({codes_of(cell) for cell in all_cells(PRESET) if cell.codes != "none"}),
+        f"{RUNS}/table2/codes.safetensors",
+
+
+rule retrained:
+    input:
+        [measurement(cell) for cell in all_cells(PRESET) if cell.codes != "none"],
+
+
+rule table1_small:
+    input:
+        [measurement(cell) for cell in table1_cells(PRESET, ["small"])],
+
+
+rule table1_large:
+    input:
+        [measurement(cell) for cell in table1_cells(PRESET, ["large"])],

@@ -28,8 +28,7 @@ class LearningRecord:
     Attributes:
         epoch, step: epochs and minibatches done.
         temperature: T of the last minibatch.
-        loss: mean over the epoch of ‖v − v̂‖², as the estimator's forward pass sees it, in
-            units of the vectors' mean square per component.
+        loss: mean over the epoch of ‖v − v̂‖², as the estimator's forward pass sees it.
         error: relative squared error Σ‖v − v̂‖² / Σ‖v − mean‖² with the discrete codes.
         changed: share of symbols whose code differs from the epoch before.
         entropy: mean bits per position; log2 K at best.
@@ -200,7 +199,7 @@ def _learn(vectors, model, settings, report) -> LearnedCodes:
             epoch=epoch + 1,
             step=step,
             temperature=T,
-            loss=total / N,
+            loss=total / N * scale**2,
             error=relative_error(targets, composed),
             changed=float((new != symbols).any(1).double().mean()),
             entropy=sum(health.entropy) / model.D,

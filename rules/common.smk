@@ -3,9 +3,8 @@
 import json
 import os
 
-from kdcore.download import MIRROR_VARIABLE
 from kdcore.errors import KDError
-from workflow.preset import all_cells, load_preset, sweep_cells, table1_cells
+from workflow.preset import all_cells, load_preset, table1_cells
 from workflow.provenance import code_hash
 
 try:
@@ -15,11 +14,12 @@ except KDError as error:
 
 if PRESET.data_mirror:
     # For the jobs' environment: where data comes from must not make a rule run again.
-    os.environ[MIRROR_VARIABLE] = PRESET.data_mirror
+    os.environ["KDCORE_DATA_MIRROR"] = PRESET.data_mirror
 
 DATA = f"data/{PRESET.corpus.kind}"
 RUNS = f"runs/{PRESET.preset}"
 RESULTS = f"results/{PRESET.preset}"
+LEARNERS = ("linear", "lstm")
 GPU = int(PRESET.compute.device == "cuda")
 COMPUTE = (
     f"--device {PRESET.compute.device} --precision {PRESET.compute.precision}"
@@ -56,8 +56,26 @@ def measurement(cell):
     return f"{RUNS}/{cell.folder}/measurement.json"
 
 
+def learned_from(cell):
+    """The vectors from which a cell's codes are learned: the baseline of the same seed."""
+    return f"{RUNS}/embedding/{cell.size}/seed{cell.seed}/vectors.safetensors"
+
+
+def codes_of(cell):
+    """A cell's codes."""
+    shape = f"K{cell.K}_D{cell.D}/seed{cell.seed}"
+    return f"{RUNS}/codes/{cell.size}/{cell.codes}/{shape}/codes.safetensors"
+
+
 def minutes(size):
     """Run time to ask a cluster for: twice what one core of a 2024 server takes, at least 30."""
     model = PRESET.sizes[size]
     cost = model.epochs * (model.hidden / 200) ** 1.7 * (0.02 if GPU else 1)
     return max(30, int(4 * cost))
+
+
+def available(cells):
+    """The cells whose results are shown: all, or with `partial` those measured so far."""
+    if not PRESET.partial:
+        return cells
+    return [cell for cell in cells if os.path.exists(measurement(cell))]

@@ -3,7 +3,7 @@
 `config/README.md` and `config/schema.json` are generated from it.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -177,6 +177,9 @@ class Preset(Section):
         description="draw tables and figures from what has been measured so far and leave the "
         "rest empty, instead of running what is missing",
     )
+    beside_paper: bool = Field(
+        False, description="print the paper's numbers beside the measured ones"
+    )
     corpus: PTB | TextFolder | Generated = Field(discriminator="kind", description="the text")
     sizes: dict[str, LanguageModelSettings] = Field(
         min_length=1, description="language models by name"
@@ -186,7 +189,7 @@ class Preset(Section):
     table1: Table1
     figure3: Figure3
     table2: Table2
-    compute: Compute
+    compute: Compute = Field(default_factory=Compute, description="where and how models are trained")
 
     @model_validator(mode="after")
     def _names_exist(self):
@@ -238,6 +241,19 @@ def load_preset(config: dict) -> Preset:
         shown = "" if isinstance(given, dict | list) else f", not {given!r}"
         message = first["msg"].removeprefix("Value error, ")
         raise KDError(f"configuration: {where}: {message}{shown}{hint}") from None
+
+
+def config_hash(preset: Preset, cell: Cell) -> str:
+    """Hash of all settings that a cell's result depends on."""
+    # Here and not above: it brings PyTorch, which reading a preset does without.
+    from kdcore.files import fingerprint
+
+    parts = [preset.corpus.model_dump(), preset.sizes[cell.size].model_dump(), asdict(cell)]
+    if cell.codes != "none":
+        parts.append(getattr(preset.kd_embedding, cell.transform).model_dump())
+    if cell.codes in ("linear", "lstm"):
+        parts.append(getattr(preset.code_learning, cell.codes).model_dump())
+    return fingerprint(parts)
 
 
 def table1_cells(preset: Preset, sizes: list[str] | None = None) -> list[Cell]:

@@ -9,6 +9,7 @@ import typer
 
 from kdcore.corpus import SPLITS, Corpus
 from kdcore.download import mirror_folder
+from kdcore.grammar import generate
 from kdcore.ptb import read_ptb
 
 
@@ -24,6 +25,8 @@ def main(
     elif chosen["kind"] == "text":
         folder = Path(chosen["folder"])
         text = Corpus.from_files({split: folder / f"{split}.txt" for split in SPLITS})
+    else:
+        text = generate(chosen["tokens"], chosen["seed"])
     text.save(corpus)
     _script.log.info(
         "%d words; %s tokens; data hash %s",

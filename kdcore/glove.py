@@ -1,0 +1,116 @@
+"""GloVe and other word-vector text files; of a remote archive only the first lines are read."""
+
+import hashlib
+import io
+import itertools
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import fsspec
+import torch
+
+from kdcore.download import check_sum, find_in_mirror, not_found
+from kdcore.errors import KDError
+from kdcore.vectors import WordVectors
+
+URLS = (
+    "https://nlp.stanford.edu/data/glove.6B.zip",
+    "https://downloads.cs.stanford.edu/nlp/data/glove.6B.zip",
+)
+ARCHIVE_SHA256 = "617afb2fe6cbd085c235baf7a465b96f4112bd7f7ccb2b2cbd649fed9cbcf2fb"
+# SHA-256 of the first lines of a member, by (size, lines).
+FIRST_LINES_SHA256 = {
+    (50, 10_000): "f6ff508f0c7eb106528d58e3d2d23048fbbf167b05887988304fd1299b26ac3a",
+}
+
+
+def read_glove(dim: int, words: int, mirror: Path | None, urls: Iterable[str] = URLS) -> str:
+    """The first lines of `glove.6B.<dim>d.txt`, one for each of the most frequent words.
+
+    They come from the mirror's `glove/` folder (`glove.6B.<dim>d.txt`, the same cut to its
+    first 10,000 lines as `glove.6B.<dim>d.10k.txt`, or `glove.6B.zip`), else over HTTP range
+    requests, which move a few megabytes of the archive's 862.
+
+    Raises:
+        KDError: no source has the lines, or they are not the expected ones.
+    """
+    member = f"glove.6B.{dim}d.txt"
+    names = [f"glove/{member}", f"glove/glove.6B.{dim}d.10k.txt", "glove/glove.6B.zip"]
+    if words > 10_000:
+        names.pop(1)
+    local = find_in_mirror(mirror, names)
+    if local is not None:
+        if local.suffix == ".zip":
+            check_sum(local, ARCHIVE_SHA256)
+            text = _first_lines_of_member(local.open("rb"), member, words)
+        else:
+            with local.open("rb") as stream:
+                text = b"".join(itertools.islice(stream, words))
+        return _checked(text, dim, words, str(local))
+    reasons = []
+    for url in urls:
+        try:
+            stream = fsspec.open(url, "rb", block_size=1 << 20).open()
+            text = _first_lines_of_member(stream, member, words)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            reasons.append(f"{url} ({type(error).__name__}: {error})")
+        else:
+            return _checked(text, dim, words, url)
+    raise KDError(not_found(member, reasons, mirror, names[0]))
+
+
+def _first_lines_of_member(stream: io.IOBase, member: str, lines: int) -> bytes:
+    with stream, zipfile.ZipFile(stream) as archive, archive.open(member) as text:
+        return b"".join(itertools.islice(text, lines))
+
+
+def _checked(text: bytes, dim: int, words: int, source: str) -> str:
+    found = hashlib.sha256(text).hexdigest()
+    expected = FIRST_LINES_SHA256.get((dim, words), found)
+    if found != expected:
+        raise KDError(
+            f"{source}: the first {words} lines have SHA-256 {found}, expected {expected}; "
+            "altered or truncated"
+        )
+    decoded = text.decode("utf-8")
+    if len(decoded.splitlines()) < words:
+        raise KDError(f"{source}: fewer than the {words} lines asked for")
+    return decoded
+
+
+def parse_vectors(lines: Iterable[str], source: str) -> WordVectors:
+    """Lines of a word and its numbers, separated by spaces.
+
+    A first line of two integers, as word2vec writes it, is passed over.
+
+    Raises:
+        KDError: no vectors, unequal lengths, something not a finite number, a word twice.
+    """
+    words: list[str] = []
+    rows: list[list[float]] = []
+    seen: set[str] = set()
+    for number, line in enumerate(lines, start=1):
+        word, *values = line.rstrip().split(" ")
+        if number == 1 and len(values) == 1 and word.isdigit() and values[0].isdigit():
+            continue
+        if word in seen:
+            raise KDError(f"{source}: line {number}: the word {word!r} comes twice")
+        try:
+            row = [float(value) for value in values]
+        except ValueError:
+            raise KDError(f"{source}: line {number}: not all values are numbers") from None
+        if not row or len(row) != len(rows[0] if rows else row):
+            expected = len(rows[0]) if rows else "some"
+            raise KDError(f"{source}: line {number} has {len(row)} values, expected {expected}")
+        words.append(word)
+        rows.append(row)
+        seen.add(word)
+    if not rows:
+        raise KDError(f"{source}: no vectors")
+    vectors = torch.tensor(rows, dtype=torch.float32)
+    wrong = ~torch.isfinite(vectors).all(1)
+    if wrong.any():
+        word = words[int(wrong.nonzero()[0])]
+        raise KDError(f"{source}: the vector of {word!r} has a value that is not finite")
+    return WordVectors(tuple(words), vectors)

@@ -1,0 +1,169 @@
+"""The demo corpus: newswire-like sentences drawn from a small seeded grammar.
+
+The Penn Treebank may not be shipped, so this text is. Its words come in hand-written classes
+of like meaning, against which codes can be scored, and its entropy is known exactly, which
+gives perplexity a floor.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from kdcore.corpus import Corpus
+
+CLASSES: dict[str, tuple[str, ...]] = {
+    name: tuple(words.split())
+    for name, words in {
+        "WEEKDAY": "monday tuesday wednesday thursday friday saturday sunday",
+        "MONTH": "january february march april may june july august september october november "
+        "december",
+        "YEAR": "1987 1988 1989 1990 1991 1992 1993 1994",
+        "NUMBER": "two three four five six seven eight nine ten eleven twelve fifteen twenty thirty "
+        "forty fifty sixty seventy eighty ninety",
+        "SCALE": "million billion trillion",
+        "MONEY": "dollars pounds francs marks yen lire pesos crowns",
+        "COMPANY": "alcor brandt corvex delmar eastgate fenwick garnet halden ironbridge jasper "
+        "kestrel lorimer meridian northam orford pelham quillon redmond-hale sable tarrant umber "
+        "varney westlake yarrow zenith ashdown bexley caldwell dunmore ellison",
+        "SECTOR": "steel oil banking insurance retail software shipping mining chemical textile "
+        "paper media tobacco defense aerospace",
+        "SURNAME": "abbott barlow carver dalton emery foster grant harlow ingram jarvis keller "
+        "lambert mercer nolan osgood porter quimby rowland sutton thorne upton vance whitman yates",
+        "ROLE": "chairman president spokesman analyst economist director trader lawyer senator "
+        "minister regulator banker broker manager treasurer",
+        "PLACE": "london paris tokyo boston chicago houston dallas geneva milan madrid vienna oslo "
+        "toronto sydney denver seattle atlanta frankfurt brussels lisbon",
+        "COUNTRY": "france germany japan britain canada italy spain mexico brazil sweden norway "
+        "austria australia china india",
+        "GOODS": "cars trucks computers engines tires drugs shoes toys planes ships phones radios "
+        "cameras tractors boats printers",
+        "CROP": "wheat corn coffee sugar cotton cocoa soybeans rice barley oats",
+        "MEASURE": "sales profit revenue earnings output demand income exports imports orders "
+        "spending inventories costs debt losses",
+        "MARKET": "stocks bonds futures shares prices rates yields currencies options metals",
+        "RISE": "rose climbed jumped gained surged advanced rallied soared rebounded edged",
+        "FALL": "fell dropped slid declined tumbled plunged slipped sank weakened retreated",
+        "MANNER": "sharply slightly steadily modestly quickly slowly broadly strongly suddenly "
+        "gradually",
+        "SAY": "said reported announced added warned noted predicted argued explained confirmed",
+        "BUY": "bought acquired sold ordered built shipped imported designed leased tested",
+        "HOPE": "expects plans hopes intends wants agreed decided promised",
+        "DO": "expand cut raise sell close review finance restructure merge delay",
+        "UNIT": "plant division factory subsidiary office refinery network warehouse laboratory "
+        "terminal",
+        "GOOD": "strong higher record solid healthy better favorable steady robust improved",
+        "BAD": "weak lower poor sluggish soft disappointing falling slow uncertain difficult",
+        "NEW": "new large small foreign domestic local major former private big",
+        "DECADE": "quarter week month year season session period",
+    }.items()
+}
+
+# Each line: weight, then classes (upper case), rules (in angle brackets) and plain words.
+RULES: dict[str, tuple[tuple[float, str], ...]] = {
+    "<text>": (
+        (5, "<measure> <move> <by> <when>"),
+        (4, "MARKET <move> in PLACE trading <when>"),
+        (4, "<person> SAY that <clause>"),
+        (3, "<firm> BUY <number> GOODS from COUNTRY <when>"),
+        (3, "<firm> HOPE to DO its <adjective> UNIT in PLACE"),
+        (2, "CROP prices <move> because of <outlook> demand in COUNTRY"),
+        (2, "the UNIT in COUNTRY made GOODS worth <sum>"),
+    ),
+    "<clause>": (
+        (3, "<measure> <move> <when>"),
+        (2, "<firm> HOPE to DO its <adjective> UNIT"),
+        (2, "the outlook for MARKET is <outlook>"),
+        (1, "CROP exports to COUNTRY <move>"),
+    ),
+    "<measure>": ((3, "MEASURE at <firm>"), (1, "total SECTOR MEASURE")),
+    "<firm>": ((3, "COMPANY"), (1, "the SECTOR company COMPANY")),
+    "<person>": ((2, "mr. SURNAME"), (2, "a ROLE at <firm>"), (1, "one SECTOR ROLE")),
+    "<move>": ((3, "RISE"), (3, "FALL"), (2, "RISE MANNER"), (2, "FALL MANNER")),
+    "<by>": ((3, "<number> percent"), (2, "to <sum>"), (1, "<number> points")),
+    "<sum>": ((1, "<number> SCALE MONEY"),),
+    "<number>": ((3, "NUMBER"), (1, "nearly NUMBER")),
+    "<when>": ((3, "on WEEKDAY"), (2, "in MONTH"), (1, "in MONTH YEAR"), (2, "this DECADE")),
+    "<adjective>": ((1, "NEW"),),
+    "<outlook>": ((1, "GOOD"), (1, "BAD")),
+}
+
+
+def word_classes() -> dict[str, str]:
+    """The class of every word that has one; function words have none."""
+    return {word: name for name, words in CLASSES.items() for word in words}
+
+
+def class_shares(name: str) -> np.ndarray:
+    """Zipf's law within a class: the r-th word has a share in proportion to 1 / r."""
+    weights = 1.0 / np.arange(1, len(CLASSES[name]) + 1)
+    return weights / weights.sum()
+
+
+def _shares(name: str) -> np.ndarray:
+    weights = np.array([weight for weight, _ in RULES[name]], dtype=float)
+    return weights / weights.sum()
+
+
+def floor_perplexity() -> float:
+    """exp of the entropy per token, `<eos>` included: no model of the text can do better.
+
+    Exact, because no sentence can be drawn in two ways: a sentence's entropy is the sum over
+    the choices that make it.
+    """
+    entropy, length = _entropy_and_length("<text>")
+    return math.exp(entropy / (length + 1))
+
+
+def _entropy_and_length(symbol: str) -> tuple[float, float]:
+    """Expected nats and tokens of what a symbol expands to."""
+    if symbol in CLASSES:
+        shares = class_shares(symbol)
+        return float(-(shares * np.log(shares)).sum()), 1.0
+    if symbol not in RULES:
+        return 0.0, 1.0
+    shares = _shares(symbol)
+    entropy, length = float(-(shares * np.log(shares)).sum()), 0.0
+    for share, (_, body) in zip(shares, RULES[symbol], strict=True):
+        for part in body.split():
+            nats, tokens = _entropy_and_length(part)
+            entropy += share * nats
+            length += share * tokens
+    return entropy, length
+
+
+def generate(tokens: int, seed: int) -> Corpus:
+    """Draw a corpus of about `tokens` training tokens, a tenth of that for valid and test each.
+
+    Args:
+        seed: of the random draws; equal seeds give equal text.
+    """
+    draw = _Drawer(np.random.default_rng(seed))
+    parts = {"train": tokens, "valid": tokens // 10, "test": tokens // 10}
+    return Corpus.from_lines({split: list(draw.lines(size)) for split, size in parts.items()})
+
+
+class _Drawer:
+    def __init__(self, random: np.random.Generator):
+        self.random = random
+        self.cumulative = {name: np.cumsum(_shares(name)) for name in RULES}
+        self.cumulative |= {name: np.cumsum(class_shares(name)) for name in CLASSES}
+
+    def lines(self, tokens: int) -> Iterator[str]:
+        while tokens > 0:
+            words = self._expand("<text>")
+            tokens -= len(words) + 1
+            yield " ".join(words)
+
+    def _expand(self, symbol: str) -> list[str]:
+        if symbol not in self.cumulative:
+            return [symbol]
+        cumulative = self.cumulative[symbol]
+        choice = min(
+            int(np.searchsorted(cumulative, self.random.random(), side="right")),
+            len(cumulative) - 1,
+        )
+        if symbol in CLASSES:
+            return [CLASSES[symbol][choice]]
+        body = RULES[symbol][choice][1]
+        return [word for part in body.split() for word in self._expand(part)]

@@ -1,0 +1,145 @@
+# Tables, figures, claims and the report.
+
+SETTINGS = f"{RESULTS}/settings.json"
+CELLS = available(all_cells(PRESET))
+EXPERIMENT = {
+    "clustering": f"{RESULTS}/figure3_clustering.csv",
+    "measurements": f"{RESULTS}/measurements.csv",
+}
+
+
+rule settings:
+    output:
+        SETTINGS,
+    params:
+        text=PRESET.model_dump_json(exclude={"data_mirror", "partial", "compute"}, indent=2),
+    localrule: True
+    message:
+        "Settings of the preset {PRESET.preset}"
+    shell:
+        "printf '%s\\n' {params.text:q} > {output:q}"
+
+
+rule measurements:
+    input:
+        measurements=[measurement(cell) for cell in CELLS],
+        settings=SETTINGS,
+    output:
+        f"{RESULTS}/measurements.csv",
+    log:
+        f"{RUNS}/logs/measurements.log",
+    params:
+        code=code("measurements"),
+    message:
+        "Measurements: one row per trained model"
+    shell:
+        "python workflow/scripts/measurements.py {input.measurements:q} --settings {input.settings:q}"
+        " --table {output:q} --log {log:q}"
+
+
+rule table1:
+    input:
+        measurements=f"{RESULTS}/measurements.csv",
+        paper="config/paper_numbers.yaml",
+        settings=SETTINGS,
+    output:
+        table=f"{RESULTS}/table1.csv",
+        markdown=f"{RESULTS}/table1.md",
+        latex=f"{RESULTS}/table1.tex",
+    log:
+        f"{RUNS}/logs/table1.log",
+    params:
+        code=code("table1"),
+    message:
+        "Table 1"
+    shell:
+        "python workflow/scripts/table1.py --measurements {input.measurements:q}"
+        " --paper {input.paper:q} --settings {input.settings:q} --table {output.table:q}"
+        " --markdown {output.markdown:q} --latex {output.latex:q} --log {log:q}"
+
+
+rule figure2:
+    output:
+        png=f"{RESULTS}/figure2.png",
+        pdf=f"{RESULTS}/figure2.pdf",
+        table=f"{RESULTS}/figure2.csv",
+    log:
+        f"{RUNS}/logs/figure2.log",
+    params:
+        code=code("figure2"),
+    message:
+        "Figure 2"
+    shell:
+        "python workflow/scripts/figure2.py --png {output.png:q} --pdf {output.pdf:q}"
+        " --table {output.table:q} --log {log:q}"
+
+
+rule figure3:
+    input:
+        **EXPERIMENT,
+        settings=SETTINGS,
+    output:
+        png=f"{RESULTS}/figure3.png",
+        pdf=f"{RESULTS}/figure3.pdf",
+        sweep=f"{RESULTS}/figure3_sweep.csv",
+    log:
+        f"{RUNS}/logs/figure3.log",
+    params:
+        code=code("figure3"),
+    message:
+        "Figure 3"
+    shell:
+        "python workflow/scripts/figure3.py --clustering {input.clustering:q}"
+        " --measurements {input.measurements:q} --settings {input.settings:q}"
+        " --png {output.png:q} --pdf {output.pdf:q} --sweep {output.sweep:q} --log {log:q}"
+
+
+rule claims:
+    input:
+        table1=f"{RESULTS}/table1.csv",
+        clustering=f"{RESULTS}/figure3_clustering.csv",
+        sweep=f"{RESULTS}/figure3_sweep.csv",
+        similarity=f"{RESULTS}/table2_similarity.csv",
+        settings=SETTINGS,
+    output:
+        table=f"{RESULTS}/claims.csv",
+        markdown=f"{RESULTS}/claims.md",
+    log:
+        f"{RUNS}/logs/claims.log",
+    params:
+        code=code("claims"),
+    message:
+        "Claims: every number the paper states"
+    shell:
+        "python workflow/scripts/claims.py --table1 {input.table1:q}"
+        " --clustering {input.clustering:q} --sweep {input.sweep:q}"
+        " --similarity {input.similarity:q} --settings {input.settings:q}"
+        " --table {output.table:q} --markdown {output.markdown:q} --log {log:q}"
+
+
+rule report:
+    input:
+        curves=[f"{RUNS}/{cell.folder}/curve.csv" for cell in CELLS],
+        measurements=f"{RESULTS}/measurements.csv",
+        table1=f"{RESULTS}/table1.csv",
+        figure2=f"{RESULTS}/figure2.png",
+        figure3=f"{RESULTS}/figure3.png",
+        table2=f"{RESULTS}/table2.md",
+        similarity=f"{RESULTS}/table2_similarity.csv",
+        claims=f"{RESULTS}/claims.csv",
+        settings=SETTINGS,
+        template="workflow/templates/report.html",
+    output:
+        report=f"{RESULTS}/report.html",
+        curves_png=f"{RESULTS}/curves.png",
+        curves_pdf=f"{RESULTS}/curves.pdf",
+    log:
+        f"{RUNS}/logs/report.log",
+    params:
+        code=code("report"),
+    message:
+        "Report: {RESULTS}/report.html"
+    shell:
+        "python workflow/scripts/report.py {input.curves:q} --settings {input.settings:q}"
+        f" --results {RESULTS} --template {{input.template:q}} --report {{output.report:q}}"
+        " --png {output.curves_png:q} --pdf {output.curves_pdf:q} --log {log:q}"

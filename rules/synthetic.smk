@@ -1,0 +1,40 @@
+# The synthetic clustering experiment, Figure 3 (a, b).
+
+
+rule cluster:
+    output:
+        f"{RUNS}/clustering/seed{{seed}}.csv",
+    log:
+        f"{RUNS}/logs/clustering_seed{{seed}}.log",
+    benchmark:
+        f"{RUNS}/benchmarks/clustering_seed{{seed}}.tsv"
+    params:
+        settings=as_json(PRESET.figure3.clustering),
+        code=code("cluster"),
+    threads: PRESET.compute.threads
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    message:
+        "Clustering: three arms and k-means, seed {wildcards.seed}"
+    shell:
+        "python workflow/scripts/cluster.py --settings {params.settings:q}"
+        " --seed {wildcards.seed} --points {output:q} --threads {threads} --log {log:q}"
+
+
+rule figure3_clustering:
+    input:
+        [
+            f"{RUNS}/clustering/seed{seed}.csv"
+            for seed in range(1, PRESET.figure3.clustering.seeds + 1)
+        ],
+    output:
+        f"{RESULTS}/figure3_clustering.csv",
+    log:
+        f"{RUNS}/logs/figure3_clustering.log",
+    params:
+        code=code("figure3_clustering"),
+    message:
+        "Figure 3 (a, b): joining the seeds"
+    shell:
+        "python workflow/scripts/figure3_clustering.py {input:q} --table {output:q} --log {log:q}"

@@ -1,0 +1,77 @@
+# Table 2: codes that words are forced to share.
+
+TABLE2 = PRESET.table2
+
+
+if TABLE2.vectors.kind == "baseline":
+    TABLE2_VECTORS = f"{RUNS}/embedding/{TABLE2.vectors.size}/seed1/vectors.safetensors"
+    TABLE2_SOURCE = f"embedding of the {TABLE2.vectors.size} baseline"
+else:
+    TABLE2_VECTORS = f"{RUNS}/table2/vectors.safetensors"
+    TABLE2_SOURCE = (
+        f"GloVe 6B, {TABLE2.vectors.dim} dimensions"
+        if TABLE2.vectors.kind == "glove"
+        else TABLE2.vectors.path
+    )
+
+    rule vectors:
+        output:
+            TABLE2_VECTORS,
+        log:
+            f"{RUNS}/logs/vectors.log",
+        params:
+            settings=as_json(TABLE2.vectors),
+            code=code("get_vectors"),
+        message:
+            "Word vectors: {TABLE2_SOURCE}"
+        shell:
+            "python workflow/scripts/get_vectors.py --settings {params.settings:q}"
+            " --vectors {output:q} --log {log:q}"
+
+
+rule table2_codes:
+    input:
+        vectors=TABLE2_VECTORS,
+    output:
+        codes=f"{RUNS}/table2/codes.safetensors",
+        decoder=f"{RUNS}/table2/decoder.safetensors",
+        history=f"{RUNS}/table2/history.csv",
+    log:
+        f"{RUNS}/logs/table2_codes.log",
+    benchmark:
+        f"{RUNS}/benchmarks/table2_codes.tsv"
+    params:
+        settings=as_json(TABLE2.learning),
+        shape=f"--K {TABLE2.K} --D {TABLE2.D} --transform {TABLE2.codes} --seed 1",
+        code=code("learn_codes"),
+    threads: PRESET.compute.threads
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Codes: Table 2, K = {TABLE2.K}, D = {TABLE2.D}"
+    shell:
+        "python workflow/scripts/learn_codes.py --vectors {input.vectors:q} {params.shape}"
+        " --settings {params.settings:q} --codes {output.codes:q} --decoder {output.decoder:q}"
+        " --history {output.history:q} --threads {threads} --log {log:q}"
+
+
+rule table2:
+    input:
+        vectors=TABLE2_VECTORS,
+        codes=f"{RUNS}/table2/codes.safetensors",
+    output:
+        table=f"{RESULTS}/table2.csv",
+        listing=f"{RESULTS}/table2.md",
+        similarity=f"{RESULTS}/table2_similarity.csv",
+    log:
+        f"{RUNS}/logs/table2.log",
+    params:
+        source=TABLE2_SOURCE,
+        code=code("table2"),
+    message:
+        "Table 2"
+    shell:
+        "python workflow/scripts/table2.py --vectors {input.vectors:q} --codes {input.codes:q}"
+        " --source {params.source:q} --table {output.table:q} --listing {output.listing:q}"
+        " --similarity {output.similarity:q} --log {log:q}"

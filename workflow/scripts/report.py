@@ -1,0 +1,138 @@
+"""One HTML page with everything a preset measured; opens without network."""
+
+import base64
+import re
+from pathlib import Path
+from typing import Annotated
+
+import _script
+import jinja2
+import matplotlib.pyplot as plt
+import pandas as pd
+import typer
+from _figure import BLUE, GREEN, GREY, ORANGE, RED, save
+from table1 import label
+
+from kdcore.files import read_json, write_text
+from kdcore.grammar import floor_perplexity
+from workflow.preset import Preset, load_preset
+
+COLOURS = {"none": GREY, "random": RED, "linear": BLUE, "lstm": GREEN}
+DASHES = {"none": "-", "linear": "-", "lstm": "--"}
+
+
+def main(
+    curves: Annotated[list[Path], typer.Argument(help="learning curves of all models")],
+    settings: Annotated[Path, typer.Option(help="the preset, a JSON file")],
+    results: Annotated[Path, typer.Option(help="folder of tables and figures")],
+    template: Annotated[Path, typer.Option(help="the page's template")],
+    report: Annotated[Path, typer.Option(help="output: the page")],
+    png: Annotated[Path, typer.Option(help="output: learning curves for the screen")],
+    pdf: Annotated[Path, typer.Option(help="output: learning curves for print")],
+    log: Annotated[Path | None, typer.Option(help="log file")] = None,
+) -> None:
+    _script.start_log(log)
+    preset = load_preset(read_json(settings))
+    floor = floor_perplexity() if preset.corpus.kind == "generated" else None
+    _draw_curves(preset, curves, floor, png, pdf)
+    measured = pd.read_csv(results / "measurements.csv")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    page = environment.from_string(template.read_text(encoding="utf-8")).render(
+        preset=preset,
+        settings=settings.read_text(encoding="utf-8"),
+        table1=_table1(pd.read_csv(results / "table1.csv")),
+        figures={
+            name: _embedded(path)
+            for name, path in {
+                "figure2": results / "figure2.png",
+                "figure3": results / "figure3.png",
+                "curves": png,
+            }.items()
+        },
+        table2=_table2(results / "table2.md"),
+        similarity=_records(pd.read_csv(results / "table2_similarity.csv"), 3),
+        claims=_records(pd.read_csv(results / "claims.csv", dtype={"holds": "object"}), 3),
+        measurements=_records(measured, 2),
+        columns=list(measured.columns),
+        floor=floor,
+    )
+    write_text(report, page)
+    _script.log.info("report: %s", report)
+
+
+def _records(frame: pd.DataFrame, digits: int) -> list[dict]:
+    def shown(value) -> str:
+        if pd.isna(value):
+            return ""
+        if isinstance(value, float):
+            return f"{value:.{digits}f}".rstrip("0").rstrip(".")
+        return str(value)
+
+    return [{k: shown(v) for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _table1(frame: pd.DataFrame) -> list[tuple[str, list[dict]]]:
+    sizes = []
+    for size, part in frame.groupby("size", sort=False):
+        rows = _records(part, 4)
+        for row, (_, values) in zip(rows, part.iterrows(), strict=True):
+            row["row"] = label(values["codes"], values["transform"])
+            difference = values["test_ppl_mean"] - values["paper_ppl"]
+            row["difference"] = "" if pd.isna(difference) else f"{difference:+.2f}"
+            for name in ("test_ppl_mean", "test_ppl_std", "paper_ppl"):
+                row[name] = "" if pd.isna(values[name]) else f"{values[name]:.2f}"
+            for name in ("embedding_params", "paper_embedding_params"):
+                row[name] = "" if pd.isna(values[name]) else f"{values[name]:,.0f}"
+        sizes.append((size, rows))
+    return sizes
+
+
+def _table2(path: Path) -> dict:
+    caption, *rest = path.read_text(encoding="utf-8").splitlines()
+    rows = [re.split(r"(?<!\\)\|", line)[1:3] for line in rest if line.startswith("| ")][2:]
+    return {"caption": caption, "rows": [[c.strip().replace("\\|", "|") for c in r] for r in rows]}
+
+
+def _embedded(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _draw_curves(
+    preset: Preset, curves: list[Path], floor: float | None, png: Path, pdf: Path
+) -> None:
+    """Validation perplexity by epoch of Table 1's models, seed 1; one panel per size."""
+    sizes = preset.table1.sizes
+    figure, axes = plt.subplots(1, len(sizes), figsize=(3.6 * len(sizes), 3.0), squeeze=False)
+    for panel, size in zip(axes[0], sizes, strict=True):
+        for row in preset.table1.rows:
+            where = (
+                f"baseline/{size}/seed1"
+                if row.codes == "none"
+                else f"retrained/{size}/{row.codes}+{row.transform}/"
+                f"K{preset.table1.K}_D{preset.table1.D}/seed1"
+            )
+            path = next((p for p in curves if where in p.as_posix()), None)
+            if path is not None:
+                curve = pd.read_csv(path)
+                panel.plot(
+                    curve["epoch"],
+                    curve["valid_ppl"],
+                    color=COLOURS[row.codes],
+                    ls=DASHES[row.transform],
+                    label=label(row.codes, row.transform),
+                )
+        if floor is not None:
+            panel.axhline(floor, color=ORANGE, lw=1, ls=":", label="entropy of the text")
+        drawn = bool(panel.lines)
+        panel.set(xlabel="epoch", ylabel="validation perplexity", yscale="log")
+        panel.set_title(f"{size} model" + ("" if drawn else ": not run"), loc="left")
+        if drawn:
+            panel.legend(fontsize=6.5)
+            panel.yaxis.set_major_formatter("{x:.0f}")
+            panel.yaxis.set_minor_formatter("{x:.0f}")
+            panel.tick_params(axis="y", which="minor", labelsize=7)
+    save(figure, png, pdf)
+
+
+if __name__ == "__main__":
+    _script.run(main)

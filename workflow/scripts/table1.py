@@ -1,0 +1,142 @@
+"""Table 1: test perplexity, embedding size and compression rate, beside the paper's."""
+
+from pathlib import Path
+from typing import Annotated
+
+import _script
+import pandas as pd
+import typer
+import yaml
+
+from kdcore.files import read_json, write_text
+from workflow.preset import Preset, load_preset
+
+COLUMNS = [
+    "size", "codes", "transform", "n_seeds", "test_ppl_mean", "test_ppl_std", "valid_ppl_mean",
+    "embedding_params", "rate", "rate_with_codes", "paper_ppl", "paper_embedding_params",
+    "paper_rate",
+]  # fmt: skip
+NAMES = {"none": "Conventional", "random": "Random", "linear": "Linear", "lstm": "LSTM"}
+
+
+def main(
+    measurements: Annotated[Path, typer.Option(help="table of all trained models")],
+    settings: Annotated[Path, typer.Option(help="the preset, a JSON file")],
+    paper: Annotated[Path, typer.Option(help="the paper's numbers")],
+    table: Annotated[Path, typer.Option(help="output: csv")],
+    markdown: Annotated[Path, typer.Option(help="output: Markdown")],
+    latex: Annotated[Path, typer.Option(help="output: LaTeX")],
+    log: Annotated[Path | None, typer.Option(help="log file")] = None,
+) -> None:
+    _script.start_log(log)
+    preset = load_preset(read_json(settings))
+    printed = yaml.safe_load(paper.read_text(encoding="utf-8"))["table1"]
+    rows = build(preset, pd.read_csv(measurements), printed if preset.beside_paper else {})
+    whole = {name: "Int64" for name in ("n_seeds", "embedding_params", "paper_embedding_params")}
+    write_text(table, rows.astype(whole).to_csv(index=False))
+    write_text(markdown, as_markdown(rows, preset))
+    write_text(latex, as_latex(rows))
+
+
+def build(preset: Preset, measured: pd.DataFrame, printed: dict) -> pd.DataFrame:
+    """One row per cell; what was not run or not printed is empty."""
+    rows = []
+    for size in preset.table1.sizes:
+        for row in preset.table1.rows:
+            here = measured[
+                (measured["size"] == size)
+                & (measured["codes"] == row.codes)
+                & (measured["transform"] == row.transform)
+                & (measured["seed"] <= row.seeds)
+            ]
+            if row.codes != "none":
+                here = here[(here["K"] == preset.table1.K) & (here["D"] == preset.table1.D)]
+            result = {"size": size, "codes": row.codes, "transform": row.transform}
+            result["n_seeds"] = len(here)
+            if len(here):
+                first = here.iloc[0]
+                result |= {
+                    "test_ppl_mean": round(here["test_ppl"].mean(), 4),
+                    "valid_ppl_mean": round(here["valid_ppl"].mean(), 4),
+                    "embedding_params": first["embedding_params"],
+                    "rate": first["rate"],
+                    "rate_with_codes": first["rate_with_codes"],
+                }
+            if len(here) > 1:
+                result["test_ppl_std"] = round(here["test_ppl"].std(ddof=1), 4)
+            if number := printed.get(size, {}).get(f"{row.codes}+{row.transform}"):
+                result |= {
+                    "paper_ppl": number["ppl"],
+                    "paper_embedding_params": number["params"],
+                    "paper_rate": number["rate"],
+                }
+            rows.append(result)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def label(codes: str, transform: str) -> str:
+    """The paper's name of a row."""
+    return NAMES[codes] if codes == "none" else f"{NAMES[codes]} + {NAMES[transform]}"
+
+
+def _cell(row: pd.Series) -> dict[str, str]:
+    def number(value, form: str) -> str:
+        return "" if pd.isna(value) else format(value, form)
+
+    ppl = number(row.test_ppl_mean, ".2f") or "not run"
+    if not pd.isna(row.test_ppl_std):
+        ppl += f" ± {row.test_ppl_std:.2f}"
+    return {
+        "row": label(row["codes"], row["transform"]),
+        "ppl": ppl,
+        "seeds": str(row.n_seeds) if row.n_seeds else "",
+        "paper": number(row.paper_ppl, ".2f"),
+        "params": number(row.embedding_params, ",.0f"),
+        "paper_params": number(row.paper_embedding_params, ",.0f"),
+        "rate": number(row.rate, ".4g"),
+        "paper_rate": number(row.paper_rate, "g"),
+        "full_rate": number(row.rate_with_codes, ".4g"),
+    }
+
+
+HEADINGS = {
+    "row": "", "ppl": "Test PPL", "paper": "paper", "seeds": "seeds", "params": "E. size",
+    "paper_params": "paper", "rate": "C. rate", "paper_rate": "paper",
+    "full_rate": "with codes",
+}  # fmt: skip
+
+
+def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
+    """One table per size."""
+    cell = preset.kd_embedding.lstm.cell
+    lines = ["Table 1. Test perplexity (mean ± standard deviation over seeds), trained numbers of",
+             "the input embedding, and compression rate: the paper's count, and with the codes'",
+             "own bits. LSTM transform: the cell "
+             + ("whose size is the paper's." if cell == "counted" else "as printed.")]  # fmt: skip
+    for size, part in rows.groupby("size", sort=False):
+        lines += ["", f"**{size}**", "", "| " + " | ".join(HEADINGS.values()) + " |"]
+        lines.append("| --- |" + " ---: |" * (len(HEADINGS) - 1))
+        for _, row in part.iterrows():
+            cells = _cell(row)
+            lines.append("| " + " | ".join(cells[name] for name in HEADINGS) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def as_latex(rows: pd.DataFrame) -> str:
+    """A booktabs table."""
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{tabular}{l" + "r" * (len(HEADINGS) - 1) + "}",
+    ]
+    for size, part in rows.groupby("size", sort=False):
+        lines += [r"\toprule", rf"{size.capitalize()} model & " + " & ".join(
+            list(HEADINGS.values())[1:]) + r" \\", r"\midrule"]  # fmt: skip
+        for _, row in part.iterrows():
+            cells = _cell(row)
+            text = " & ".join(cells[name] for name in HEADINGS)
+            lines.append(text.replace("±", r"$\pm$") + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+if __name__ == "__main__":
+    _script.run(main)
