@@ -47,7 +47,13 @@ rule baselines:
 
 rule embeddings:
     input:
-        sorted({learned_from(cell) for cell in all_cells(PRESET) if cell.codes in LEARNERS}),
+        sorted(
+            {
+                learned_from(cell)
+                for cell in all_cells(PRESET)
+                if cell.codes in LEARNERS
+            }
+        ),
 
 
 rule codes:

@@ -20,11 +20,8 @@ class KDEmbedding(nn.Module):
         embedding_dim: size d of a vector; not given with a ready `Transform`.
         transform: a name in `TRANSFORMS`, or a ready `Transform` of the same K and D.
         padding_idx: this id gives zeros and no gradient.
-        normalise: standardise every component over the distinct symbols of a batch
-            (`torch.nn.BatchNorm1d` without parameters; running statistics in eval mode). It
-            fixes the scale of the vectors, which the formulas of Section 2.2 leave open and
-            on which training by plain SGD depends; see the ablations.
-        settings: further arguments of the named transform, such as `code_dim`.
+        settings: further arguments of the named transform, such as `code_dim`
+            or `normalise`.
 
     Raises:
         KDError: an unknown transform, or one that does not fit the codes.
@@ -32,7 +29,7 @@ class KDEmbedding(nn.Module):
 
     def __init__(
         self, codes: Codes, embedding_dim: int | None = None, transform: str | Transform = "linear",
-        *, padding_idx: int | None = None, normalise: bool = False, **settings,
+        *, padding_idx: int | None = None, **settings,
     ):  # fmt: skip
         super().__init__()
         if isinstance(transform, str):
@@ -58,7 +55,6 @@ class KDEmbedding(nn.Module):
                 raise KDError(f"padding_idx {padding_idx} is outside the {len(codes)} symbols")
             padding_idx %= len(codes)
         self.padding_idx = padding_idx
-        self.norm = nn.BatchNorm1d(transform.dim, affine=False) if normalise else None
         self.register_buffer("packed", codes.packed.clone())
 
     @property
@@ -68,8 +64,7 @@ class KDEmbedding(nn.Module):
 
     def _compose(self, ids: torch.Tensor) -> torch.Tensor:
         positions = ids[:, None] * self.D + torch.arange(self.D, device=ids.device)
-        vectors = self.transform(unpack_at(self.packed, positions, symbol_bits(self.K)))
-        return vectors if self.norm is None else self.norm(vectors)
+        return self.transform(unpack_at(self.packed, positions, symbol_bits(self.K)))
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids (…) to vectors (…, embedding_dim); equal ids are composed once.

@@ -101,7 +101,7 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], 
     try:
         with safe_open(str(path), framework="pt") as stored:
             header = json.loads((stored.metadata() or {}).get("header", "{}"))
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError) as error:
         raise KDError(f"{path}: damaged or not a safetensors file ({error})") from None
     if header.get("kind") != kind:

@@ -135,7 +135,9 @@ def train(
     if Path(checkpoint).exists():
         tensors, header = load_tensors(checkpoint, "checkpoint")
         if header["identity"] != identity:
-            raise KDError(f"{checkpoint}: belongs to a run with other settings; delete it to start over")
+            raise KDError(
+                f"{checkpoint}: belongs to a run with other settings; delete it to start over"
+            )
         model.load_state_dict(
             {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
         )
@@ -184,7 +186,11 @@ def train(
                 left = (settings.epochs - epoch + 1) * steps - position
                 report(
                     Progress(
-                        epoch, settings.epochs, position, steps, _exp(mean),
+                        epoch,
+                        settings.epochs,
+                        position,
+                        steps,
+                        _exp(mean),
                         done_here * settings.batch * settings.steps / (now - begun),
                         left * (now - begun) / done_here,
                     )

@@ -5,6 +5,7 @@ two ways of composing: from discrete symbols, and from weights over the K values
 position, which code learning (Algorithm 1) differentiates.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -15,8 +16,19 @@ from kdcore.codes import check_shape
 from kdcore.settings.codes import Cell
 from kdcore.softmax import linear
 
+
 class Transform(nn.Module, ABC):
-    """f(W^1[c_1], …, W^D[c_D]; θ).
+    """f(W^1[c_1], …, W^D[c_D]; θ) = (a sum over the positions)ᵀ H.
+
+    Without `normalise`, H is present where the summed vectors' size d′ is not d (or always,
+    for the LSTM), and starts as `torch.nn.init.xavier_uniform_`.
+
+    With `normalise`, what enters H is standardised component by component over the symbols of
+    a batch (`torch.nn.BatchNorm1d` without parameters; running statistics in eval mode) and
+    scaled to a mean squared norm of D, which is that of D one-hot choices. H starts so that
+    composed vectors have unit variance. Under plain SGD at rate 1, as in Section 3, an H that
+    sees sums of any size has by far the largest gradient of the model: the common clipping
+    norm then holds everything else back. The paper's formulas leave this scale open.
 
     Attributes:
         K, D: values per position and positions.
@@ -24,10 +36,31 @@ class Transform(nn.Module, ABC):
         code_dim: size d′ of a code embedding vector.
     """
 
-    def __init__(self, K: int, D: int, dim: int, code_dim: int):
+    H: nn.Parameter | None
+
+    def __init__(
+        self, K: int, D: int, dim: int, code_dim: int, *, projection: bool, normalise: bool
+    ):
         super().__init__()
         check_shape(K, D)
         self.K, self.D, self.dim, self.code_dim = K, D, dim, code_dim
+        self.H = self.norm = None
+        if projection:
+            self.H = nn.Parameter(nn.init.xavier_uniform_(torch.empty(code_dim, dim)))
+            if normalise:
+                self.norm = nn.BatchNorm1d(code_dim, affine=False)
+                nn.init.uniform_(self.H, -math.sqrt(3 / D), math.sqrt(3 / D))
+
+    def _project(self, total: torch.Tensor) -> torch.Tensor:
+        """Sums over the positions, (n, code_dim), to vectors (n, dim)."""
+        if self.norm is not None:
+            if self.training and len(total) < 2:
+                # One symbol has no spread of its own.
+                total = (total - self.norm.running_mean) / self.norm.running_var.sqrt()
+            else:
+                total = self.norm(total)
+            total = total * math.sqrt(self.D / self.code_dim)
+        return total if self.H is None else total @ self.H
 
     @abstractmethod
     def forward(self, symbols: torch.Tensor) -> torch.Tensor:
@@ -40,9 +73,10 @@ class Transform(nn.Module, ABC):
         With one-hot weights the result is that of `forward`.
         """
 
-    @abstractmethod
+    @torch.no_grad()
     def rescale(self, factor: float) -> None:
         """Multiply every composed vector by `factor`, in place."""
+        (self.W if self.H is None else self.H).mul_(factor)
 
     def parameter_count(self) -> int:
         """Numbers that are trained, counted one by one."""
@@ -50,38 +84,29 @@ class Transform(nn.Module, ABC):
 
 
 class LinearTransform(Transform):
-    """v = (Σ_j W^j[c_j])ᵀ H; without H where d′ = d (`projection=None`).
+    """v = (Σ_j W^j[c_j])ᵀ H; without H where d′ = d.
 
     Size: K·D·d′ (Lemma 1) + d′·d where H is present.
 
     Args:
-        init_scale: W starts uniform in ±init_scale; H as `torch.nn.init.xavier_uniform_`.
-        projection: whether H is present; by default where code_dim ≠ dim.
+        code_dim: d′; by default d.
+        init_scale: W starts uniform in ±init_scale.
+        normalise: see `Transform`; of no effect without H.
     """
 
     def __init__(
         self, K: int, D: int, dim: int, *, code_dim: int | None = None,
-        init_scale: float = 0.1, projection: bool | None = None,
+        init_scale: float = 0.1, normalise: bool = False,
     ):  # fmt: skip
         code_dim = dim if code_dim is None else code_dim
-        super().__init__(K, D, dim, code_dim)
+        super().__init__(K, D, dim, code_dim, projection=code_dim != dim, normalise=normalise)
         self.W = nn.Parameter(torch.empty(D, K, code_dim).uniform_(-init_scale, init_scale))
-        self.H = None
-        if projection if projection is not None else code_dim != dim:
-            self.H = nn.Parameter(nn.init.xavier_uniform_(torch.empty(code_dim, dim)))
         self.register_buffer("first", torch.arange(D) * K, persistent=False)
-
-    def _project(self, total: torch.Tensor) -> torch.Tensor:
-        return total if self.H is None else total @ self.H
 
     def forward(self, symbols: torch.Tensor) -> torch.Tensor:
         return self._project(
             F.embedding_bag(symbols + self.first, self.W.flatten(0, 1), mode="sum")
         )
-
-    @torch.no_grad()
-    def rescale(self, factor: float) -> None:
-        (self.W if self.H is None else self.H).mul_(factor)
 
     def mix(self, weights: torch.Tensor) -> torch.Tensor:
         return self._project(weights.flatten(1) @ self.W.flatten(0, 1))
@@ -96,15 +121,17 @@ class LSTMTransform(Transform):
     an input matrix; size K·d′ + 4h(d′+h) + 4h + h·d.
 
     Args:
+        code_dim: d′ = h; by default d.
         init_scale: the code embeddings start uniform in ±init_scale.
+        normalise: see `Transform`.
     """
 
     def __init__(
         self, K: int, D: int, dim: int, *, code_dim: int | None = None,
-        init_scale: float = 0.1, cell: Cell = "counted",
+        init_scale: float = 0.1, cell: Cell = "counted", normalise: bool = False,
     ):  # fmt: skip
         h = dim if code_dim is None else code_dim
-        super().__init__(K, D, dim, h)
+        super().__init__(K, D, dim, h, projection=True, normalise=normalise)
         self.cell = cell
         positions = D if cell == "printed" else 1
         self.W = nn.Parameter(torch.empty(positions, K, h).uniform_(-init_scale, init_scale))
@@ -114,7 +141,6 @@ class LSTMTransform(Transform):
         self.input = None
         if cell == "counted":
             self.input = nn.Parameter(nn.init.xavier_uniform_(torch.empty(4 * h, h)))
-        self.H = nn.Parameter(nn.init.xavier_uniform_(torch.empty(h, dim)))
 
     def _gate_table(self) -> torch.Tensor:
         """What each value contributes to the gates at each position, (D or 1, K, 4h)."""
@@ -132,12 +158,8 @@ class LSTMTransform(Transform):
     def mix(self, weights: torch.Tensor) -> torch.Tensor:
         return self._run(weights.transpose(0, 1) @ self._gate_table())
 
-    @torch.no_grad()
-    def rescale(self, factor: float) -> None:
-        self.H.mul_(factor)
-
     def _run(self, inputs: torch.Tensor) -> torch.Tensor:
-        return _SummedLSTM.apply(inputs, self.U) @ self.H
+        return self._project(_SummedLSTM.apply(inputs, self.U))
 
 
 class _SummedLSTM(torch.autograd.Function):

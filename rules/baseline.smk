@@ -12,15 +12,15 @@ rule baseline:
         f"{RUNS}/logs/baseline_{{size}}_seed{{seed}}.log",
     benchmark:
         f"{RUNS}/benchmarks/baseline_{{size}}_seed{{seed}}.tsv"
-    params:
-        settings=lambda wildcards: as_json(PRESET.sizes[wildcards.size]),
-        compute=COMPUTE,
-        code=code("train_baseline"),
     threads: PRESET.compute.threads
     resources:
         mem_mb=2000,
         runtime=lambda wildcards: minutes(wildcards.size),
         gpu=GPU,
+    params:
+        settings=lambda wildcards: as_json(PRESET.sizes[wildcards.size]),
+        compute=COMPUTE,
+        code=code("train_baseline"),
     message:
         "Language model: {wildcards.size}, conventional embedding, seed {wildcards.seed}"
     shell:

@@ -11,11 +11,11 @@ rule random_codes:
         f"{CODE}/random/{SHAPE}/codes.safetensors",
     log:
         f"{RUNS}/logs/codes_{{size}}_random_K{{K}}_D{{D}}_seed{{seed}}.log",
-    params:
-        code=code("random_codes"),
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=code("random_codes"),
     message:
         "Codes: random, K = {wildcards.K}, D = {wildcards.D}, seed {wildcards.seed}"
     shell:
@@ -34,13 +34,15 @@ rule learned_codes:
         f"{RUNS}/logs/codes_{{size}}_{{transform}}_K{{K}}_D{{D}}_seed{{seed}}.log",
     benchmark:
         f"{RUNS}/benchmarks/codes_{{size}}_{{transform}}_K{{K}}_D{{D}}_seed{{seed}}.tsv"
-    params:
-        settings=lambda wildcards: as_json(getattr(PRESET.code_learning, wildcards.transform)),
-        code=code("learn_codes"),
     threads: PRESET.compute.threads
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        settings=lambda wildcards: as_json(
+            getattr(PRESET.code_learning, wildcards.transform)
+        ),
+        code=code("learn_codes"),
     message:
         "Codes: {wildcards.transform} transform on the {wildcards.size} embedding,"
         " K = {wildcards.K}, D = {wildcards.D}, seed {wildcards.seed}"

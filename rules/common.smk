@@ -16,7 +16,7 @@ if PRESET.data_mirror:
     # For the jobs' environment: where data comes from must not make a rule run again.
     os.environ["KDCORE_DATA_MIRROR"] = PRESET.data_mirror
 
-DATA = f"data/{PRESET.corpus.kind}"
+DATA = f"data/{PRESET.corpus.place}"
 RUNS = f"runs/{PRESET.preset}"
 RESULTS = f"results/{PRESET.preset}"
 LEARNERS = ("linear", "lstm")

@@ -8,9 +8,9 @@ rule corpus:
         f"{RUNS}/logs/corpus.log",
     params:
         corpus=as_json(PRESET.corpus),
-        code=code("make_corpus"),
+        code=code(f"corpus_{PRESET.corpus.kind}"),
     message:
         "Text: {PRESET.corpus.kind}"
     shell:
-        "python workflow/scripts/make_corpus.py --settings {params.corpus:q}"
+        f"python workflow/scripts/corpus_{PRESET.corpus.kind}.py --settings {{params.corpus:q}}"
         " --corpus {output:q} --log {log:q}"

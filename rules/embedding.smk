@@ -9,11 +9,11 @@ rule embedding:
         f"{RUNS}/embedding/{{size}}/seed{{seed}}/vectors.safetensors",
     log:
         f"{RUNS}/logs/embedding_{{size}}_seed{{seed}}.log",
-    params:
-        code=code("extract_embedding"),
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=code("extract_embedding"),
     message:
         "Embedding: of the {wildcards.size} baseline, seed {wildcards.seed}"
     shell:

@@ -11,9 +11,11 @@ EXPERIMENT = {
 rule settings:
     output:
         SETTINGS,
-    params:
-        text=PRESET.model_dump_json(exclude={"data_mirror", "partial", "compute"}, indent=2),
     localrule: True
+    params:
+        text=PRESET.model_dump_json(
+            exclude={"data_mirror", "partial", "compute"}, indent=2
+        ),
     message:
         "Settings of the preset {PRESET.preset}"
     shell:

@@ -1,6 +1,8 @@
 # Language models retrained from scratch with a KD embedding.
 
-RETRAINED = f"{RUNS}/retrained/{{size}}/{{codes}}+{{transform}}/K{{K}}_D{{D}}/seed{{seed}}"
+RETRAINED = (
+    f"{RUNS}/retrained/{{size}}/{{codes}}+{{transform}}/K{{K}}_D{{D}}/seed{{seed}}"
+)
 NAME = "retrained_{size}_{codes}+{transform}_K{K}_D{D}_seed{seed}"
 
 
@@ -16,16 +18,18 @@ rule retrain:
         f"{RUNS}/logs/{NAME}.log",
     benchmark:
         f"{RUNS}/benchmarks/{NAME}.tsv"
-    params:
-        settings=lambda wildcards: as_json(PRESET.sizes[wildcards.size]),
-        embedding=lambda wildcards: as_json(getattr(PRESET.kd_embedding, wildcards.transform)),
-        compute=COMPUTE,
-        code=code("retrain"),
     threads: PRESET.compute.threads
     resources:
         mem_mb=2000,
         runtime=lambda wildcards: minutes(wildcards.size),
         gpu=GPU,
+    params:
+        settings=lambda wildcards: as_json(PRESET.sizes[wildcards.size]),
+        embedding=lambda wildcards: as_json(
+            getattr(PRESET.kd_embedding, wildcards.transform)
+        ),
+        compute=COMPUTE,
+        code=code("retrain"),
     message:
         "Language model: {wildcards.size}, {wildcards.codes} codes, {wildcards.transform}"
         " transform, K = {wildcards.K}, D = {wildcards.D}, seed {wildcards.seed}"

@@ -8,13 +8,13 @@ rule cluster:
         f"{RUNS}/logs/clustering_seed{{seed}}.log",
     benchmark:
         f"{RUNS}/benchmarks/clustering_seed{{seed}}.tsv"
-    params:
-        settings=as_json(PRESET.figure3.clustering),
-        code=code("cluster"),
     threads: PRESET.compute.threads
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        settings=as_json(PRESET.figure3.clustering),
+        code=code("cluster"),
     message:
         "Clustering: three arms and k-means, seed {wildcards.seed}"
     shell:

@@ -40,14 +40,14 @@ rule table2_codes:
         f"{RUNS}/logs/table2_codes.log",
     benchmark:
         f"{RUNS}/benchmarks/table2_codes.tsv"
-    params:
-        settings=as_json(TABLE2.learning),
-        shape=f"--K {TABLE2.K} --D {TABLE2.D} --transform {TABLE2.codes} --seed 1",
-        code=code("learn_codes"),
     threads: PRESET.compute.threads
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        settings=as_json(TABLE2.learning),
+        shape=f"--K {TABLE2.K} --D {TABLE2.D} --transform {TABLE2.codes} --seed 1",
+        code=code("learn_codes"),
     message:
         "Codes: Table 2, K = {TABLE2.K}, D = {TABLE2.D}"
     shell:

@@ -4,6 +4,7 @@
 """
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -25,12 +26,22 @@ class PTB(Section):
 
     kind: Literal["ptb"]
 
+    @property
+    def place(self) -> str:
+        """Folder below data/."""
+        return "ptb"
+
 
 class TextFolder(Section):
     """A folder of your own with train.txt, valid.txt and test.txt, one sentence a line."""
 
     kind: Literal["text"]
     folder: str = Field(description="the folder, relative to the project")
+
+    @property
+    def place(self) -> str:
+        """Folder below data/."""
+        return f"text/{Path(self.folder).name}"
 
 
 class Generated(Section):
@@ -39,6 +50,11 @@ class Generated(Section):
     kind: Literal["generated"]
     tokens: int = Field(ge=1000, description="training tokens, about; a tenth each for valid, test")
     seed: int = Field(description="random seed of the text")
+
+    @property
+    def place(self) -> str:
+        """Folder below data/."""
+        return f"generated/{self.tokens}_{self.seed}"
 
 
 class GloVe(Section):
@@ -189,7 +205,9 @@ class Preset(Section):
     table1: Table1
     figure3: Figure3
     table2: Table2
-    compute: Compute = Field(default_factory=Compute, description="where and how models are trained")
+    compute: Compute = Field(
+        default_factory=Compute, description="where and how models are trained"
+    )
 
     @model_validator(mode="after")
     def _names_exist(self):
@@ -285,4 +303,3 @@ def sweep_cells(preset: Preset) -> list[Cell]:
 def all_cells(preset: Preset) -> list[Cell]:
     """Every model of the preset, once."""
     return list(dict.fromkeys(table1_cells(preset) + sweep_cells(preset)))
-

@@ -42,7 +42,9 @@ class CodeLearningSettings(BaseModel):
         0.01, gt=0, description="standard deviation of the logits at the start"
     )
     init_scale: float = Field(
-        0.1, gt=0, description="code embeddings start uniform in ±init_scale, for vectors of unit RMS"
+        0.1,
+        gt=0,
+        description="code embeddings start uniform in ±init_scale, for vectors of unit RMS",
     )
     code_dim: int | None = Field(None, gt=0, description="size d′ of a code embedding; null is d")
     cell: Cell = Field("counted", description="cell of the LSTM transform")
@@ -63,7 +65,7 @@ class KDEmbeddingSettings(BaseModel):
     code_dim: int | None = Field(None, gt=0, description="size d′ of a code embedding; null is d")
     init_scale: float = Field(gt=0, description="code embeddings start uniform in ±init_scale")
     normalise: bool = Field(
-        False, description="standardise composed vectors over the symbols of a batch"
+        False, description="standardise what enters H over the symbols of a batch; no H, no effect"
     )
     cell: Cell = Field("counted", description="cell of the LSTM transform")
 

@@ -23,14 +23,14 @@ def main(
     _script.start_log(log)
     torch.set_num_threads(threads)
     chosen = _script.parse(Clustering, settings)
-    clusters = make_clusters(
-        chosen.nodes, chosen.clusters, chosen.dim, chosen.spread, seed
-    )
+    clusters = make_clusters(chosen.nodes, chosen.clusters, chosen.dim, chosen.spread, seed)
     rows = []
     for arm in ARMS:
         curve = run_arm(arm, clusters, chosen.K, chosen.epochs, chosen.every, seed)
         rows += [{"arm": arm, "seed": seed, **vars(point)} for point in curve]
-        _script.log.info("%s, seed %d: loss %.3f, NMI %.3f", arm, seed, curve[-1].loss, curve[-1].nmi)
+        _script.log.info(
+            "%s, seed %d: loss %.3f, NMI %.3f", arm, seed, curve[-1].loss, curve[-1].nmi
+        )
     loss, agreement = run_kmeans(clusters, chosen.K, seed)
     _script.log.info("k-means, seed %d: loss %.3f, NMI %.3f", seed, loss, agreement)
     rows.append({"arm": "k-means", "seed": seed, "loss": loss, "nmi": agreement})

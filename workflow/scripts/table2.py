@@ -44,9 +44,7 @@ def main(
     measured = _similarity(words, {"learned": learned, "random": random})
     write_text(similarity, measured.to_csv(index=False))
     write_text(listing, _listing(words, groups, learned, source))
-    _script.log.info(
-        "%d words in %d of %d codes", len(learned), len(groups), learned.K**learned.D
-    )
+    _script.log.info("%d words in %d of %d codes", len(learned), len(groups), learned.K**learned.D)
 
 
 def _similarity(words: WordVectors, kinds: dict[str, Codes]) -> pd.DataFrame:

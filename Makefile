@@ -1,0 +1,50 @@
+# make demo    everything on the embedded text, no network, a few minutes
+# make test    the tests
+# make paper   the paper's tables and figures from PTB and GloVe: hours
+# make plan    what `make paper` would compute, what is there already, and how long it takes
+# make collect tables and figures from what `make paper` has measured so far
+# make clean   removes runs and the demo's results; `make distclean` the environment too
+
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+RUN := . $(VENV)/bin/activate &&
+DEMO := --configfile config/demo.yaml
+
+.PHONY: demo test paper plan collect lint bench clean distclean
+
+$(VENV)/.ready: requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --disable-pip-version-check -r requirements.lock
+	touch $@
+
+demo: $(VENV)/.ready
+	$(RUN) snakemake --cores $(CORES) --quiet rules progress $(DEMO) -- all
+	@echo "Tables:  results/demo/table1.md table2.md claims.md"
+	@echo "Figures: results/demo/figure2.png figure3.png curves.png"
+	@echo "Report:  results/demo/report.html"
+
+test: $(VENV)/.ready
+	$(RUN) pytest
+
+paper: $(VENV)/.ready
+	$(RUN) snakemake --cores $(CORES) -- all
+
+plan: $(VENV)/.ready
+	$(RUN) python workflow/scripts/plan.py
+
+collect: $(VENV)/.ready
+	$(RUN) snakemake --cores $(CORES) --config partial=true -- all
+
+lint: $(VENV)/.ready
+	$(RUN) ruff check . && ruff format --check . && snakefmt --check Snakefile rules && snakemake --lint
+
+bench: $(VENV)/.ready
+	$(RUN) python benchmarks/language_model.py && python benchmarks/code_learning.py
+
+clean:
+	rm -rf runs results/demo .snakemake .pytest_cache .hypothesis
+
+distclean: clean
+	rm -rf $(VENV)

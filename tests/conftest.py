@@ -1,0 +1,28 @@
+"""Shared fixtures: one thread, a small corpus, a small model."""
+
+import pytest
+import torch
+
+from kdcore import Corpus
+from kdcore.settings.language_model import LanguageModelSettings
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    lines = [f"the cat {word} on mat {i % 7}" for i, word in enumerate(["sat", "lay", "ran"] * 60)]
+    return Corpus.from_lines({"train": lines, "valid": lines[:20], "test": lines[20:45]})
+
+
+@pytest.fixture
+def settings() -> LanguageModelSettings:
+    return LanguageModelSettings(
+        hidden=12, layers=2, init_scale=0.1, keep=0.8, batch=4, steps=5, learning_rate=1.0,
+        full_rate_epochs=1, decay=0.5, epochs=3, clip=5.0,
+    )  # fmt: skip

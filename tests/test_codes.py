@@ -1,0 +1,117 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from kdcore import Codes, KDError
+
+
+@st.composite
+def symbol_tables(draw):
+    K = draw(st.sampled_from([2, 3, 6, 50, 64, 100, 257, 70_000]))
+    N, D = draw(st.integers(1, 20)), draw(st.integers(1, 12))
+    return K, draw(arrays(np.int64, (N, D), elements=st.integers(0, K - 1)))
+
+
+@given(symbol_tables())
+def test_packing_keeps_every_symbol_in_the_fewest_bytes(table):
+    K, symbols = table
+    codes = Codes(symbols, K)
+    assert torch.equal(codes.tensor(), torch.from_numpy(symbols))
+    bits = math.ceil(math.log2(K))
+    assert len(codes.packed) == math.ceil(symbols.size * bits / 8)
+
+
+@given(symbol_tables(), st.data())
+def test_random_access_agrees_with_unpacking_all(table, data):
+    K, symbols = table
+    codes = Codes(symbols, K)
+    i = data.draw(st.integers(-len(symbols), len(symbols) - 1))
+    j = data.draw(st.integers(0, symbols.shape[1] - 1))
+    assert codes[i, j] == symbols[i, j]
+    assert codes[i].tolist() == symbols[i].tolist()
+    assert codes[[i, 0], j].tolist() == [symbols[i, j], symbols[0, j]]
+
+
+def test_access_outside_is_refused():
+    codes = Codes([[0, 1], [1, 0]], 2)
+    for index in (2, -3, (0, 2), ([0, 5], 0)):
+        with pytest.raises(IndexError):
+            codes[index]
+
+
+def test_one_symbol_is_read_without_the_rest():
+    codes = Codes.random(1000, 50, 10, seed=0)
+    reads = []
+
+    class Spy(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            if function is torch.Tensor.__getitem__:
+                reads.append(args[1].numel())
+            return super().__torch_function__(function, types, args, kwargs or {})
+
+    expected = int(codes[700, 3])
+    codes.packed = codes.packed.as_subclass(Spy)
+    assert int(codes[700, 3]) == expected
+    assert 0 < sum(reads) <= 3
+
+
+def test_save_and_load(tmp_path):
+    codes = Codes.random(37, 6, 4, seed=1)
+    codes.save(tmp_path / "codes.safetensors")
+    assert Codes.load(tmp_path / "codes.safetensors") == codes
+    assert codes != Codes.random(37, 6, 4, seed=2)
+
+
+def test_loading_refuses_damage_and_other_kinds(tmp_path):
+    path = tmp_path / "codes.safetensors"
+    Codes.random(37, 6, 4, seed=1).save(path)
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(KDError, match="damaged"):
+        Codes.load(path)
+    path.write_bytes(b"\x80\x04K\x01.")  # a pickle
+    with pytest.raises(KDError, match="damaged"):
+        Codes.load(path)
+    with pytest.raises(KDError, match="no such file"):
+        Codes.load(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("symbols", "K", "message"),
+    [
+        ([[0, 5]], 5, "code 0 has 5 at position 1; K = 5 allows 0 to 4"),
+        ([[0, -1]], 5, "code 0 has -1"),
+        ([[0]], 1, "K = 1"),
+        (np.zeros((3, 0), int), 4, "D = 0"),
+        (np.zeros((0, 3), int), 4, "N > 0"),
+        ([[0.5]], 4, "integers"),
+    ],
+)
+def test_bad_codes_are_one_clear_line(symbols, K, message):
+    with pytest.raises(KDError, match=message) as caught:
+        Codes(symbols, K)
+    assert "\n" not in str(caught.value)
+
+
+def test_statistics_of_known_codes():
+    health = Codes([[0, 0], [0, 1], [0, 2], [0, 2]], 4).statistics()
+    assert health.entropy == (0.0, 1.5)
+    assert health.used == (1, 3)
+    assert (health.unique, health.collisions, health.largest) == (3, 2, 2)
+
+
+def test_random_codes_are_uniform_and_seeded():
+    codes = Codes.random(10_000, 50, 10, seed=3)
+    assert codes == Codes.random(10_000, 50, 10, seed=3)
+    health = codes.statistics()
+    assert min(health.entropy) > math.log2(50) - 0.01
+    assert health.unique == 10_000
+
+
+def test_format_is_that_of_table_2():
+    assert Codes([[3, 1, 0, 4]], 6).format(0) == "3-1-0-4"

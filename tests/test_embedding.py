@@ -1,0 +1,125 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from kdcore import Codes, KDEmbedding, KDError, learn_codes
+
+
+@pytest.fixture
+def codes():
+    return Codes.random(11, 6, 4, seed=0)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 3, 4), (0,), (2, 0)])
+@pytest.mark.parametrize("dtype", [torch.long, torch.int32])
+def test_any_shape_of_ids_as_torchs_embedding(codes, shape, dtype):
+    embedding = KDEmbedding(codes, 5)
+    ids = torch.randint(11, shape).to(dtype)
+    found = embedding(ids)
+    table = nn.Embedding.from_pretrained(embedding.transform(codes.tensor()))
+    assert found.shape == (*shape, 5)
+    torch.testing.assert_close(found, table(ids))
+
+
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+def test_gradients_are_those_of_a_table_of_composed_vectors(codes, transform):
+    embedding = KDEmbedding(codes, 5, transform)
+    ids = torch.tensor([[1, 1, 2], [7, 1, 2]])
+    target = torch.randn(2, 3, 5)
+    (embedding(ids) * target).sum().backward()
+    found = [p.grad.clone() for p in embedding.parameters()]
+    embedding.zero_grad()
+    (embedding.transform(codes.tensor())[ids] * target).sum().backward()
+    for a, p in zip(found, embedding.parameters(), strict=True):
+        torch.testing.assert_close(a, p.grad)
+
+
+def test_equal_symbols_are_composed_once(codes):
+    embedding = KDEmbedding(codes, 5)
+    composed = []
+    embedding.transform.register_forward_hook(lambda *a: composed.append(len(a[2])))
+    embedding(torch.tensor([3, 3, 3, 4]))
+    assert composed == [2]
+
+
+@pytest.mark.parametrize("padding_idx", [0, -1])
+def test_padding_is_zero_and_has_no_gradient(codes, padding_idx):
+    embedding = KDEmbedding(codes, 5, padding_idx=padding_idx)
+    pad = padding_idx % 11
+    vectors = embedding(torch.tensor([pad, 3]))
+    assert not vectors[0].any() and vectors[1].any()
+    vectors[0].sum().backward()
+    assert not embedding.transform.W.grad.any()
+    assert not embedding.materialise()(torch.tensor(pad)).any()
+
+
+def test_ids_outside_are_refused(codes):
+    for ids in ([11], [-1]):
+        with pytest.raises(IndexError, match="11 symbols"):
+            KDEmbedding(codes, 5)(torch.tensor(ids))
+
+
+def test_state_dict_carries_the_codes(codes):
+    first = KDEmbedding(codes, 5, "lstm", normalise=True)
+    second = KDEmbedding(Codes.random(11, 6, 4, seed=9), 5, "lstm", normalise=True)
+    second.load_state_dict(first.state_dict())
+    ids = torch.arange(11)
+    torch.testing.assert_close(first.eval()(ids), second.eval()(ids))
+    assert second.codes == codes
+    torch.testing.assert_close(copy.deepcopy(first)(ids), first(ids))
+
+
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+def test_materialise_gives_the_same_vectors(codes, transform):
+    embedding = KDEmbedding(codes, 5, transform, code_dim=7, normalise=True)
+    embedding(torch.arange(11))  # moves the running statistics
+    table = embedding.materialise()
+    assert isinstance(table, nn.Embedding) and not table.weight.requires_grad
+    assert embedding.training
+    ids = torch.randint(11, (4, 3))
+    torch.testing.assert_close(table(ids), embedding.eval()(ids))
+
+
+def test_from_pretrained_gives_back_the_learned_vectors():
+    vectors = torch.randn(40, 6)
+    learned = learn_codes(vectors, 8, 4, epochs=30, batch=10)
+    embedding = KDEmbedding.from_pretrained(learned.codes, learned.transform)
+    error = (embedding(torch.arange(40)) - vectors).square().sum() / vectors.square().sum()
+    assert error < 0.6
+    assert not any(p.requires_grad for p in embedding.parameters())
+
+
+def test_it_replaces_an_embedding_in_a_model(codes):
+    model = nn.Sequential(KDEmbedding(codes, 5), nn.Flatten(), nn.Linear(15, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    ids, labels = torch.randint(11, (30, 3)), torch.randint(2, (30,))
+    losses = []
+    for _ in range(60):
+        loss = nn.functional.cross_entropy(model(ids), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_memory_is_that_of_transform_and_packed_codes():
+    codes = Codes.random(10_000, 50, 10, seed=0)
+    embedding = KDEmbedding(codes, 200)
+    held = sum(t.numel() * t.element_size() for t in embedding.state_dict().values())
+    assert held == 100_000 * 4 + 10_000 * 10 * 6 // 8
+
+
+def test_what_does_not_fit_is_refused(codes):
+    from kdcore import LinearTransform
+
+    with pytest.raises(KDError, match="linear, lstm"):
+        KDEmbedding(codes, 5, "quadratic")
+    with pytest.raises(KDError, match="K = 7"):
+        KDEmbedding(codes, transform=LinearTransform(7, 4, 5))
+    with pytest.raises(KDError, match="embedding_dim"):
+        KDEmbedding(codes)
+    with pytest.raises(KDError, match="padding_idx"):
+        KDEmbedding(codes, 5, padding_idx=11)
