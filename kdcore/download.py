@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pooch
+import requests
 
 from kdcore.errors import KDError
 from kdcore.files import atomic_path, sha256
@@ -36,15 +38,17 @@ def find_in_mirror(mirror: Path | None, names: Sequence[str]) -> Path | None:
     return next((mirror / name for name in names if (mirror / name).is_file()), None)
 
 
-def check_sum(path: Path, expected: str) -> None:
+def check_sum(path: Path, expected: str, name: object = None) -> None:
     """Compare a file's SHA-256 with the one expected.
 
     Raises:
-        KDError: they differ.
+        KDError: they differ; the message calls the file `name`.
     """
     found = sha256(path)
     if found != expected:
-        raise KDError(f"{path}: SHA-256 is {found}, expected {expected}; altered or truncated")
+        raise KDError(
+            f"{name or path} has SHA-256 {found}, expected {expected}; altered or truncated"
+        )
 
 
 def fetch(
@@ -70,23 +74,28 @@ def fetch(
     for url in urls:
         try:
             with atomic_path(target) as temporary:
-                downloader = pooch.HTTPDownloader(progressbar=True, timeout=60)
-                _download(url, expected, temporary, downloader)
+                _download(url, temporary)
+                check_sum(temporary, expected, url)
             return
-        except (OSError, ValueError) as error:
-            reasons.append(f"{url} ({_brief(error)})")
+        except requests.RequestException as error:
+            reasons.append(f"{url} ({type(error).__name__})")
+        except KDError as error:
+            reasons.append(str(error))
     raise KDError(not_found(target.name, reasons, mirror, mirror_name))
 
 
-def _download(url: str, expected: str, target: Path, downloader) -> None:
-    for attempt in range(ATTEMPTS):
+def _download(url: str, target: Path) -> None:
+    """One file, with a progress bar; a broken connection is tried again, a refusal is not."""
+    for attempt in range(1, ATTEMPTS + 1):
         try:
-            downloader(url, str(target), None)
-            check_sum(target, expected)
+            pooch.HTTPDownloader(progressbar=True, timeout=60)(url, str(target), None)
             return
-        except (OSError, ValueError):
-            if attempt == ATTEMPTS - 1:
+        except requests.HTTPError:
+            raise
+        except requests.RequestException:
+            if attempt == ATTEMPTS:
                 raise
+            time.sleep(2**attempt)
 
 
 def not_found(name: str, reasons: Sequence[str], mirror: Path | None, mirror_name: str) -> str:
@@ -97,8 +106,3 @@ def not_found(name: str, reasons: Sequence[str], mirror: Path | None, mirror_nam
         f"cannot get {name}: tried {tried}{looked}. Without network, set data_mirror in the "
         f"configuration or {MIRROR_VARIABLE} to a folder that holds {mirror_name}"
     )
-
-
-def _brief(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 160 else text[:157] + "..."

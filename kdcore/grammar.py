@@ -19,8 +19,8 @@ CLASSES: dict[str, tuple[str, ...]] = {
         "MONTH": "january february march april may june july august september october november "
         "december",
         "YEAR": "1987 1988 1989 1990 1991 1992 1993 1994",
-        "NUMBER": "two three four five six seven eight nine ten eleven twelve fifteen twenty thirty "
-        "forty fifty sixty seventy eighty ninety",
+        "NUMBER": "two three four five six seven eight nine ten eleven twelve fifteen twenty "
+        "thirty forty fifty sixty seventy eighty ninety",
         "SCALE": "million billion trillion",
         "MONEY": "dollars pounds francs marks yen lire pesos crowns",
         "COMPANY": "alcor brandt corvex delmar eastgate fenwick garnet halden ironbridge jasper "

@@ -24,7 +24,7 @@ class Section(BaseModel):
 class PTB(Section):
     """Penn Treebank in Mikolov's preparation, downloaded."""
 
-    kind: Literal["ptb"]
+    kind: Literal["ptb"] = Field(description="this kind of corpus")
 
     @property
     def place(self) -> str:
@@ -35,7 +35,7 @@ class PTB(Section):
 class TextFolder(Section):
     """A folder of your own with train.txt, valid.txt and test.txt, one sentence a line."""
 
-    kind: Literal["text"]
+    kind: Literal["text"] = Field(description="this kind of corpus")
     folder: str = Field(description="the folder, relative to the project")
 
     @property
@@ -47,7 +47,7 @@ class TextFolder(Section):
 class Generated(Section):
     """The embedded demo corpus: drawn from a small seeded grammar, no network."""
 
-    kind: Literal["generated"]
+    kind: Literal["generated"] = Field(description="this kind of corpus")
     tokens: int = Field(ge=1000, description="training tokens, about; a tenth each for valid, test")
     seed: int = Field(description="random seed of the text")
 
@@ -60,7 +60,7 @@ class Generated(Section):
 class GloVe(Section):
     """The first lines of a GloVe table, downloaded by HTTP ranges."""
 
-    kind: Literal["glove"]
+    kind: Literal["glove"] = Field(description="this kind of vectors")
     dim: Literal[50, 100, 200, 300] = Field(description="vector size")
     words: int = Field(gt=0, le=400_000, description="lines read, the most frequent words")
 
@@ -68,7 +68,7 @@ class GloVe(Section):
 class VectorFile(Section):
     """A text file of your own, a word and its numbers per line."""
 
-    kind: Literal["file"]
+    kind: Literal["file"] = Field(description="this kind of vectors")
     path: str = Field(description="the file, relative to the project")
     words: int | None = Field(None, gt=0, description="lines read; null reads all")
 
@@ -76,7 +76,7 @@ class VectorFile(Section):
 class CorpusVectors(Section):
     """The input embedding of the preset's own baseline language model, seed 1."""
 
-    kind: Literal["baseline"]
+    kind: Literal["baseline"] = Field(description="this kind of vectors")
     size: str = Field(description="model size whose embedding is taken")
 
 
@@ -130,8 +130,8 @@ class Sweep(Section):
 class Figure3(Section):
     """Figure 3."""
 
-    clustering: Clustering
-    sweep: Sweep
+    clustering: Clustering = Field(description="panels a and b")
+    sweep: Sweep = Field(description="panels c and d")
 
 
 class Table2(Section):
@@ -149,15 +149,15 @@ class Table2(Section):
 class PerTransform(Section):
     """Settings of code learning by transform."""
 
-    linear: CodeLearningSettings
-    lstm: CodeLearningSettings
+    linear: CodeLearningSettings = Field(description="learning through the linear transform")
+    lstm: CodeLearningSettings = Field(description="learning through the LSTM transform")
 
 
 class PerTransformEmbedding(Section):
     """Settings of the retrained KD embedding by transform."""
 
-    linear: KDEmbeddingSettings
-    lstm: KDEmbeddingSettings
+    linear: KDEmbeddingSettings = Field(description="retraining with the linear transform")
+    lstm: KDEmbeddingSettings = Field(description="retraining with the LSTM transform")
 
 
 class Compute(Section):
@@ -190,6 +190,7 @@ class Preset(Section):
     )
     partial: bool = Field(
         False,
+        strict=False,  # on a command line it is text
         description="draw tables and figures from what has been measured so far and leave the "
         "rest empty, instead of running what is missing",
     )
@@ -202,9 +203,9 @@ class Preset(Section):
     )
     code_learning: PerTransform = Field(description="how codes are learned for Table 1")
     kd_embedding: PerTransformEmbedding = Field(description="how models are retrained on codes")
-    table1: Table1
-    figure3: Figure3
-    table2: Table2
+    table1: Table1 = Field(description="Table 1")
+    figure3: Figure3 = Field(description="Figure 3")
+    table2: Table2 = Field(description="Table 2")
     compute: Compute = Field(
         default_factory=Compute, description="where and how models are trained"
     )

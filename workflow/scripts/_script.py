@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from kdcore.errors import KDError  # noqa: E402
+from kdcore.errors import KDError
 
 log = logging.getLogger("kd")
 Settings = TypeVar("Settings", bound=BaseModel)

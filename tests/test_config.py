@@ -1,0 +1,122 @@
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kdcore import KDError
+from workflow import document
+from workflow.preset import (
+    Cell,
+    Preset,
+    all_cells,
+    config_hash,
+    load_preset,
+    sweep_cells,
+    table1_cells,
+)
+
+ROOT = Path(__file__).parent.parent
+
+
+def read(name: str) -> dict:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def paper() -> dict:
+    return read("config/paper.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("config/*.yaml")), ids=lambda p: p.name)
+def test_presets_are_valid(path):
+    if path.name != "paper_numbers.yaml":
+        assert load_preset(read(path)).preset == path.stem
+
+
+def test_the_paper_preset_asks_for_what_the_paper_shows(paper):
+    preset = load_preset(paper)
+    rows = {(cell.size, cell.codes, cell.transform) for cell in table1_cells(preset)}
+    assert len(rows) == 14
+    printed = read("config/paper_numbers.yaml")["table1"]
+    assert rows == {(size, *row.split("+")) for size, numbers in printed.items() for row in numbers}
+    assert (preset.table1.K, preset.table1.D) == (50, 10)
+    clustering = preset.figure3.clustering
+    assert (clustering.nodes, clustering.clusters, clustering.dim, clustering.K) == (
+        10_000, 100, 10, 100,
+    )  # fmt: skip
+    assert (preset.table2.K, preset.table2.D) == (6, 4)
+    small = preset.sizes["small"]
+    assert (small.hidden, small.epochs, small.full_rate_epochs, small.decay) == (200, 13, 4, 0.5)
+
+
+def test_a_sweeps_default_is_the_tables_cell(paper):
+    preset = load_preset(paper)
+    shared = set(table1_cells(preset)) & set(sweep_cells(preset))
+    assert Cell("small", "linear", "linear", 50, 10, 1) in shared
+    assert len(all_cells(preset)) == len(set(all_cells(preset)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"presett": 1}, "presett: Extra inputs"),
+        ({"preset": "My Preset"}, "preset: String should match"),
+        ({"table1.K": 1}, "table1.K: Input should be greater than or equal to 2"),
+        ({"table1.D": 0}, "table1.D: Input should be greater than or equal to 1"),
+        ({"table1.sizes": ["huge"]}, "model size 'huge' is not defined"),
+        ({"sizes.small.learning_rate": "1e-3"}, r"not '1e-3' \(YAML reads 1e-3 as text"),
+        ({"sizes.small.keep": 1.5}, "sizes.small.keep: Input should be less than or equal to 1"),
+        ({"sizes.small.epoch": 3}, "sizes.small.epoch: Extra inputs"),
+        ({"corpus": {"kind": "wiki"}}, "corpus: Input tag 'wiki'"),
+        ({"compute.device": "tpu"}, "compute.device: Input should be 'cpu' or 'cuda'"),
+        ({"compute.precision": "bfloat16"}, "bfloat16 needs device cuda"),
+        ({"code_learning.linear.temperature.T0": 0.0}, "temperature.T0"),
+        ({"figure3.sweep.K": [1]}, r"figure3.sweep.K.0"),
+    ],
+)
+def test_a_wrong_key_type_or_range_is_one_line(paper, change, message):
+    for path, value in change.items():
+        *parents, last = path.split(".")
+        section = paper
+        for parent in parents:
+            section = section[parent]
+        section[last] = value
+    with pytest.raises(KDError, match=message) as caught:
+        load_preset(paper)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_name_both_codes_and_transform_or_neither(paper):
+    paper["table1"]["rows"][0]["transform"] = "linear"
+    with pytest.raises(KDError, match="both 'none' or neither"):
+        load_preset(paper)
+
+
+def test_a_cells_hash_follows_the_settings_it_depends_on(paper):
+    conventional = Cell("small", "none", "none", None, None, 1)
+    linear = Cell("small", "linear", "linear", 50, 10, 1)
+    before = load_preset(paper)
+    changed = copy.deepcopy(paper)
+    changed["code_learning"]["linear"]["epochs"] = 7
+    after = load_preset(changed)
+    assert config_hash(before, conventional) == config_hash(after, conventional)
+    assert config_hash(before, linear) != config_hash(after, linear)
+    changed["sizes"]["small"]["epochs"] = 7
+    assert config_hash(before, conventional) != config_hash(load_preset(changed), conventional)
+
+
+def test_documentation_is_that_of_the_schema():
+    assert (ROOT / "config/README.md").read_text(encoding="utf-8") == document.readme()
+    assert (ROOT / "config/schema.json").read_text(encoding="utf-8") == document.schema()
+
+
+def test_every_setting_is_described():
+    def walk(model):
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name}"
+            for section in document._sections(field.annotation):
+                assert section.__doc__
+                walk(section)
+
+    walk(Preset)

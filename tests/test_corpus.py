@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from kdcore import Corpus, KDError
+from kdcore.corpus import SPLITS
+from kdcore.ptb import SHA256, read_ptb
+
+
+def write_splits(folder, **texts):
+    files = {}
+    for split in SPLITS:
+        files[split] = folder / f"{split}.txt"
+        files[split].write_text(texts.get(split, "a b\n"), encoding="utf-8")
+    return files
+
+
+def test_words_by_falling_frequency_and_eos_after_each_line(tmp_path):
+    files = write_splits(tmp_path, train="b a b\nc b a\n", valid="c\n", test="a\n")
+    corpus = Corpus.from_files(files)
+    assert corpus.words == ("b", "<eos>", "a", "c")
+    assert corpus.train.tolist() == [0, 2, 0, 1, 3, 0, 2, 1]
+    assert corpus.valid.tolist() == [3, 1]
+    assert corpus.counts().tolist() == [3, 2, 2, 1]
+
+
+def test_unknown_words_become_unk(tmp_path):
+    corpus = Corpus.from_files(write_splits(tmp_path, valid="a zebra\n"))
+    assert corpus.words[-1] == "<unk>"
+    assert corpus.valid.tolist() == [corpus.words.index("a"), len(corpus.words) - 1, 0]
+    with_unk = write_splits(tmp_path, train="a <unk> b\n", valid="zebra\n")
+    corpus = Corpus.from_files(with_unk)
+    assert corpus.words.count("<unk>") == 1
+    assert corpus.valid[0] == corpus.words.index("<unk>")
+
+
+def test_save_load_and_alteration(tmp_path, corpus):
+    path = tmp_path / "corpus"
+    corpus.save(path)
+    loaded = Corpus.load(path)
+    assert loaded.words == corpus.words and loaded.digest == corpus.digest
+    assert all(torch.equal(getattr(loaded, s), getattr(corpus, s)) for s in SPLITS)
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(KDError, match="altered"):
+        Corpus.load(path)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"train": ""}, r"train\.txt: empty \(the train split\)"),
+        ({"test": " \n\n"}, r"test\.txt: empty"),
+    ],
+)
+def test_an_empty_split_is_told(tmp_path, texts, message):
+    with pytest.raises(KDError, match=message):
+        Corpus.from_files(write_splits(tmp_path, **texts))
+
+
+def test_a_missing_or_binary_file_is_told(tmp_path):
+    files = write_splits(tmp_path)
+    files["valid"].write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(KDError, match=r"valid\.txt: not UTF-8"):
+        Corpus.from_files(files)
+    files["valid"].unlink()
+    with pytest.raises(KDError, match=r"valid\.txt: no such file"):
+        Corpus.from_files(files)
+
+
+def test_ptb_from_a_mirror_must_be_the_ptb(tmp_path):
+    mirror = tmp_path / "mirror" / "ptb"
+    mirror.mkdir(parents=True)
+    (mirror / "ptb.train.txt").write_text("the cat\n")
+    with pytest.raises(KDError, match=f"expected {SHA256['train']}"):
+        read_ptb(tmp_path / "data", mirror.parent)
+    assert not (tmp_path / "data" / "ptb.train.txt").exists()

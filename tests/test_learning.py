@@ -1,0 +1,173 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from pydantic import ValidationError
+from sklearn.cluster import KMeans
+
+from kdcore import KDError, learn_codes
+from kdcore.learning import relative_error, straight_through
+from kdcore.measures import nmi
+from kdcore.settings.codes import TemperatureSchedule
+from kdcore.synthetic import ARMS, make_clusters, run_arm, run_kmeans
+
+
+def test_straight_through_is_one_hot_forward():
+    logits = torch.randn(5, 3, 7)
+    weights = straight_through(logits, 0.3)
+    torch.testing.assert_close(weights, F.one_hot(logits.argmax(-1), 7).float())
+
+
+@pytest.mark.parametrize("T", [0.1, 1.0, 4.0])
+def test_straight_through_gradient_by_hand(T):
+    """dL/dô_k = ζ_k (g_k − Σ_l ζ_l g_l) / T for an incoming gradient g, ζ = softmax(ô / T)."""
+    logits = torch.randn(6, 7, dtype=torch.double, requires_grad=True)
+    incoming = torch.randn(6, 7, dtype=torch.double)
+    straight_through(logits, T).backward(incoming)
+    zeta = torch.softmax(logits.detach() / T, -1)
+    expected = zeta * (incoming - (zeta * incoming).sum(-1, keepdim=True)) / T
+    torch.testing.assert_close(logits.grad, expected)
+
+
+def test_temperature_schedule_of_section_3():
+    schedule = TemperatureSchedule(T0=2.0, decay_rate=0.5, unit="step", every=1)
+    assert [schedule.at(t, 0) for t in (0, 1, 4)] == [2.0, 2.0 / 1.5, 2.0 / 3.0]
+    stairs = TemperatureSchedule(T0=1.0, decay_rate=1.0, unit="epoch", every=5)
+    assert [stairs.at(999, e) for e in (0, 4, 5, 14)] == [1.0, 1.0, 0.5, 1 / 3]
+    assert TemperatureSchedule(decay_rate=0.0).at(10**6, 10**3) == 1.0
+    with pytest.raises(ValidationError):
+        TemperatureSchedule(T0="1.0")
+
+
+@pytest.fixture
+def vectors():
+    """Sums of hidden code vectors, so that a good code exists."""
+    generator = torch.Generator().manual_seed(0)
+    books = torch.randn(4, 8, 12, generator=generator)
+    symbols = torch.randint(8, (600, 4), generator=generator)
+    return sum(books[j][symbols[:, j]] for j in range(4)) + 3.0
+
+
+@pytest.mark.parametrize(
+    ("transform", "options", "bound"),
+    [
+        ("linear", {"epochs": 80}, 0.30),
+        ("lstm", {"epochs": 60, "learning_rate": 0.005, "init_scale": 1.0}, 0.45),
+        (
+            "lstm",
+            {"epochs": 60, "learning_rate": 0.005, "init_scale": 1.0, "cell": "printed"},
+            0.45,
+        ),
+    ],
+)
+def test_learned_codes_lose_far_less_than_random_ones(vectors, transform, options, bound):
+    learned = learn_codes(vectors, 8, 4, transform=transform, batch=50, **options)
+    error = relative_error(vectors, learned.transform(learned.codes.tensor()).detach())
+    assert error == pytest.approx(learned.history[-1].error, rel=1e-3)
+    assert error < bound
+    last = learned.history[-1]
+    assert last.entropy > 0.9 * 3 and last.used == 8 and last.unique > 400
+
+
+def test_equal_seeds_give_equal_codes_and_leave_the_random_state_alone(vectors):
+    state = torch.get_rng_state()
+    first = learn_codes(vectors, 8, 4, seed=3, epochs=3)
+    assert torch.equal(state, torch.get_rng_state())
+    second = learn_codes(vectors, 8, 4, seed=3, epochs=3)
+    assert first.codes == second.codes
+    assert torch.equal(first.transform.W, second.transform.W)
+    assert first.codes != learn_codes(vectors, 8, 4, seed=4, epochs=3).codes
+
+
+def test_scale_of_the_vectors_does_not_matter(vectors):
+    # A power of two, so that rounding is the same.
+    small = learn_codes(vectors / 1024, 8, 4, epochs=5)
+    large = learn_codes(vectors * 1024, 8, 4, epochs=5)
+    assert small.codes == large.codes
+
+
+def test_history_tells_what_happened(vectors):
+    seen = []
+    learned = learn_codes(
+        vectors, 8, 4, epochs=4, batch=100, report=lambda record, symbols: seen.append(symbols)
+    )
+    assert [r.epoch for r in learned.history] == [1, 2, 3, 4]
+    assert [r.step for r in learned.history] == [6, 12, 18, 24]
+    assert torch.equal(seen[-1], learned.codes.tensor())
+    changed = (seen[-1] != seen[-2]).any(1).double().mean()
+    assert learned.history[-1].changed == pytest.approx(float(changed))
+
+
+def test_one_position_with_the_linear_transform_is_k_means():
+    clusters = make_clusters(nodes=1500, clusters=15, dim=8, spread=0.1, seed=0)
+    best = KMeans(15, n_init=10, random_state=0).fit(clusters.vectors.numpy())
+    learned = learn_codes(
+        clusters.vectors, 15, 1, epochs=150, batch=50, temperature={"decay_rate": 1.0, "every": 5}
+    )
+    found = learned.codes.tensor()[:, 0]
+    assert nmi(clusters.labels, found) > 0.93
+    # Each centre is the mean of its cluster, as at a fixed point of k-means.
+    for k in found.unique():
+        centre = learned.transform.W[0, k].detach()
+        mean = clusters.vectors[found == k].mean(0)
+        assert float((centre - mean).norm()) < 0.15
+    spread = (clusters.vectors - clusters.vectors.mean(0)).square().sum()
+    assert learned.history[-1].error < float(best.inertia_ / spread) + 0.12
+
+
+def test_the_three_arms_behave_as_section_3_says():
+    clusters = make_clusters(nodes=2000, clusters=20, dim=10, spread=0.1, seed=1)
+    curves = {arm: run_arm(arm, clusters, 20, epochs=100, every=5, seed=1) for arm in ARMS}
+    last = {arm: curve[-1] for arm, curve in curves.items()}
+    assert last["ste+schedule"].nmi > last["ste+constant"].nmi
+    assert last["ste+schedule"].nmi > last["soft+schedule"].nmi
+    assert last["ste+schedule"].loss < last["ste+constant"].loss
+    assert min(p.changed for p in curves["ste+constant"][-10:]) > 0
+    soft = [p.loss for p in curves["soft+schedule"]]
+    assert soft[-1] > 1.05 * min(soft)
+    loss, agreement = run_kmeans(clusters, 20, seed=1)
+    assert agreement > 0.99 and loss == pytest.approx(10 * 0.1**2, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (torch.tensor([[1.0, 2.0], [math.nan, 0.0]]), "vector 1 has a value that is not finite"),
+        (torch.tensor([[1.0, math.inf], [0.0, 0.0]]), "vector 0"),
+        (torch.zeros(3), r"shape \(N, d\)"),
+        (torch.zeros(0, 3), r"shape \(N, d\)"),
+        (np.ones((4, 3)), "all vectors are equal"),
+    ],
+)
+def test_bad_vectors_are_one_clear_line(vectors, message):
+    with pytest.raises(KDError, match=message) as caught:
+        learn_codes(vectors, 2, 2)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"K": 1, "D": 2}, "K = 1"),
+        ({"K": 2, "D": 0}, "D = 0"),
+        ({"K": 2, "D": 2, "transform": "cubic"}, "linear, lstm"),
+        ({"K": 2, "D": 2, "epoch": 3}, "'epoch'"),
+        ({"K": 2, "D": 2, "learning_rate": "1e-3"}, "'learning_rate'"),
+        ({"K": 2, "D": 2, "temperature": {"T0": -1.0}}, "temperature.T0"),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(vectors, arguments, message):
+    K, D = arguments.pop("K"), arguments.pop("D")
+    with pytest.raises(KDError, match=message) as caught:
+        learn_codes(vectors, K, D, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_pointless_codes_are_warned_of():
+    vectors = torch.randn(10, 4)
+    with pytest.warns(UserWarning, match="fewer than the K = 16"):
+        learn_codes(vectors, 16, 2, epochs=1)
+    with pytest.warns(UserWarning, match="do not save anything"):
+        learn_codes(vectors, 8, 2, epochs=1)

@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from kdcore.measures import (
+    compression_rate,
+    compression_rate_with_codes,
+    cosine_by_shared_positions,
+    nmi,
+)
+
+
+def test_rates_of_table_1():
+    assert compression_rate(100_000, 10_000, 200) == 0.05
+    assert compression_rate(370_000, 10_000, 200) == 0.185
+    # 6 bits a symbol at K = 50: 10,000 · 10 · 6 / 32 = 18,750 parameters' worth.
+    assert compression_rate_with_codes(100_000, 10_000, 200, 50, 10) == 118_750 / 2_000_000
+
+
+def test_nmi_is_one_for_renamed_labels_and_near_zero_for_unrelated_ones():
+    labels = torch.arange(1000) % 10
+    assert nmi(labels, (labels + 3) % 10) == pytest.approx(1.0)
+    assert nmi(labels, torch.randint(10, (1000,))) < 0.05
+
+
+def test_cosine_by_shared_positions_against_a_loop():
+    vectors = torch.randn(40, 5)
+    symbols = torch.randint(3, (40, 3))
+    centred = vectors - vectors.mean(0)
+    expected = {s: [] for s in range(4)}
+    for a in range(40):
+        for b in range(a + 1, 40):
+            shared = int((symbols[a] == symbols[b]).sum())
+            cosine = torch.cosine_similarity(centred[a], centred[b], dim=0)
+            expected[shared].append(float(cosine))
+    found = cosine_by_shared_positions(vectors, symbols)
+    for s in range(4):
+        assert float(found[s]) == pytest.approx(sum(expected[s]) / len(expected[s]), abs=1e-5)
+
+
+def test_no_pair_gives_no_number():
+    found = cosine_by_shared_positions(torch.randn(3, 2), torch.tensor([[0], [1], [2]]))
+    assert torch.isfinite(found[0]) and torch.isnan(found[1])

@@ -1,0 +1,144 @@
+import math
+from dataclasses import asdict
+
+import pytest
+import torch
+from torch import nn
+
+from kdcore import Codes, KDEmbedding, KDError, LanguageModel, train
+from kdcore.corpus import batches
+from kdcore.files import load_tensors
+from kdcore.training import clipped_sgd_step, resolve_device
+
+
+def make(corpus, settings, kd: bool = False) -> LanguageModel:
+    torch.manual_seed(7)
+    words = len(corpus.words)
+    if kd:
+        embedding = KDEmbedding(
+            Codes.random(words, 4, 3, seed=0), 12, "lstm", init_scale=1.0, normalise=True
+        )
+    else:
+        embedding = nn.Embedding(words, 12)
+    return LanguageModel(embedding, words, settings)
+
+
+def test_batches_are_parallel_streams_without_the_tail():
+    rows = batches(torch.arange(23), 4)
+    assert rows.tolist() == [[i, 5 + i, 10 + i, 15 + i] for i in range(5)]
+    with pytest.raises(KDError, match="too few"):
+        batches(torch.arange(7), 4)
+
+
+@pytest.mark.parametrize("size", [0.01, 100.0])
+def test_step_is_torchs_clipping_and_sgd(size):
+    ours = [nn.Parameter(torch.randn(5, 3)), nn.Parameter(torch.randn(4))]
+    theirs = [nn.Parameter(p.detach().clone()) for p in ours]
+    for a, b in zip(ours, theirs, strict=True):
+        a.grad = size * torch.randn_like(a)
+        b.grad = a.grad.clone()
+    clipped_sgd_step(ours, 0.3, 5.0)
+    nn.utils.clip_grad_norm_(theirs, 5.0)
+    torch.optim.SGD(theirs, lr=0.3).step()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+        assert a.grad is None
+
+
+def test_training_is_the_plain_loop(corpus, settings, tmp_path):
+    """Against a loop written out with torch's own loss, clipping and optimizer."""
+    settings = settings.model_copy(update={"keep": 1.0, "epochs": 2})
+    model, plain = make(corpus, settings), make(corpus, settings)
+    records = train(model, corpus, settings, checkpoint=tmp_path / "c", identity="a")
+    data = batches(corpus.train, 4)
+    for epoch in (1, 2):
+        optimizer = torch.optim.SGD(
+            [p for p in plain.parameters() if p.requires_grad], lr=settings.rate(epoch)
+        )
+        state, losses = plain.initial_state(4), []
+        for start in range(0, (len(data) - 1) // 5 * 5, 5):
+            outputs, state = plain(data[start : start + 5], state)
+            logits = outputs @ plain.weight.t() + plain.bias
+            loss = 5 * nn.functional.cross_entropy(
+                logits.flatten(0, 1), data[start + 1 : start + 6].flatten()
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(plain.parameters(), settings.clip)
+            optimizer.step()
+            state = tuple(s.detach() for s in state)
+            losses.append(loss.item() / 5)
+        mean = sum(losses) / len(losses)
+        assert records[epoch - 1].train_ppl == pytest.approx(math.exp(mean), rel=1e-4)
+    for (name, a), b in zip(model.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("kd", [False, True])
+def test_a_run_cut_anywhere_ends_with_the_same_bytes(corpus, settings, tmp_path, monkeypatch, kd):
+    whole = make(corpus, settings, kd)
+    expected = train(whole, corpus, settings, checkpoint=tmp_path / "whole", identity="a")
+
+    # Every look at the clock is a second later, so that `stop` is asked at every step.
+    clock = iter(range(10**9))
+    monkeypatch.setattr("kdcore.training.time.monotonic", lambda: float(next(clock)))
+    asked = iter(range(10**9))
+    path = tmp_path / "cut"
+    for _ in range(1000):
+        cut = make(corpus, settings, kd)
+        torch.manual_seed(99)  # what the checkpoint restores must not depend on this
+        if not path.exists():
+            torch.manual_seed(7)
+            cut = make(corpus, settings, kd)
+        records = train(
+            cut, corpus, settings, checkpoint=path, identity="a",
+            stop=lambda: next(asked) % 7 == 6,
+        )  # fmt: skip
+        if records is not None:
+            break
+    assert next(asked) > 30, "never stopped"
+    for (name, a), b in zip(whole.state_dict().items(), cut.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    for a, b in zip(expected, records, strict=True):
+        assert asdict(a) | {"seconds": 0} == asdict(b) | {"seconds": 0}
+
+
+def test_a_finished_checkpoint_is_read_and_not_trained_on(corpus, settings, tmp_path):
+    path = tmp_path / "c"
+    first = make(corpus, settings)
+    records = train(first, corpus, settings, checkpoint=path, identity="a")
+    again = make(corpus, settings)
+    assert train(again, corpus, settings, checkpoint=path, identity="a") == records
+    assert torch.equal(first.weight, again.weight)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(corpus, settings, tmp_path):
+    path = tmp_path / "c"
+    train(make(corpus, settings), corpus, settings, checkpoint=path, identity="a")
+    with pytest.raises(KDError, match="other settings"):
+        train(make(corpus, settings), corpus, settings, checkpoint=path, identity="b")
+    _, header = load_tensors(path, "checkpoint")
+    assert header["identity"] == "a"
+
+
+def test_a_diverging_loss_is_told(corpus, settings, tmp_path):
+    model = make(corpus, settings)
+    with torch.no_grad():
+        model.weight.fill_(math.nan)
+    with pytest.raises(KDError, match="not finite in epoch 1"):
+        train(model, corpus, settings, checkpoint=tmp_path / "c", identity="a")
+
+
+def test_a_corpus_too_short_is_told(corpus, settings, tmp_path):
+    settings = settings.model_copy(update={"steps": 10_000})
+    with pytest.raises(KDError, match="too few"):
+        train(make(corpus, settings), corpus, settings, checkpoint=tmp_path / "c", identity="a")
+
+
+def test_devices():
+    assert resolve_device("cpu").type == "cpu"
+    with pytest.raises(KDError, match="unknown"):
+        resolve_device("gpu9")
+    if not torch.cuda.is_available():
+        with pytest.raises(KDError, match="no CUDA device"):
+            resolve_device("cuda")

@@ -1,0 +1,289 @@
+"""The workflow as a user runs it, on the smallest preset, in a copy of the project."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+ROOT = Path(__file__).parent.parent
+CODE = ("Snakefile", "rules", "workflow", "kdcore", "config", "profiles")
+BASELINE = "runs/tiny/baseline/small/seed1/measurement.json"
+
+
+def copy_project(target: Path) -> Path:
+    target.mkdir(parents=True)
+    for name in CODE:
+        if (ROOT / name).is_dir():
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, target / name, ignore=ignore)
+        else:
+            shutil.copy2(ROOT / name, target / name)
+    shutil.copy2(ROOT / "tests" / "tiny.yaml", target / "config" / "tiny.yaml")
+    return target
+
+
+def command(*arguments: str) -> list[str]:
+    return [
+        sys.executable, "-m", "snakemake", "--cores", "2", *arguments,
+        "--configfile", "config/tiny.yaml",
+    ]  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(*arguments), cwd=project, env=environment(), capture_output=True, text=True
+    )
+
+
+def succeed(project: Path, *arguments: str) -> str:
+    done = snakemake(project, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def planned(project: Path, target: str = "all") -> dict[str, int]:
+    """Rules that a dry run would execute, with their number of jobs."""
+    text = succeed(project, "-n", target)
+    table = text.partition("Job stats:")[2].partition("total")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A project in which `all` has been run; tests work on copies of it."""
+    project = copy_project(tmp_path_factory.mktemp("finished") / "project")
+    succeed(project, "all")
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Path:
+    target = tmp_path / "project"
+    shutil.copytree(finished, target)
+    return target
+
+
+TABLES = {
+    "table1.csv": "size,codes,transform,n_seeds,test_ppl_mean,test_ppl_std,valid_ppl_mean,"
+    "embedding_params,rate,rate_with_codes,paper_ppl,paper_embedding_params,paper_rate",
+    "figure3_clustering.csv": "arm,seed,iteration,temperature,loss,nmi,changed",
+    "figure3_sweep.csv": "swept,K,D,codes,transform,seed,test_ppl",
+    "table2.csv": "code,words",
+    "claims.csv": "claim,paper,measured,holds,evidence",
+}
+
+
+def test_every_table_and_figure_is_there(finished):
+    results = finished / "results" / "tiny"
+    for name, header in TABLES.items():
+        first, *rows = (results / name).read_text(encoding="utf-8").splitlines()
+        assert first == header
+        assert rows
+    for name in ("figure2.png", "figure3.png", "curves.png"):
+        assert (results / name).read_bytes().startswith(b"\x89PNG")
+    for name in ("figure2.pdf", "figure3.pdf"):
+        assert (results / name).read_bytes().startswith(b"%PDF")
+    for name in ("table1.md", "table1.tex", "table2.md", "claims.md", "figure2.csv"):
+        assert (results / name).stat().st_size > 100
+
+
+def test_measurements_say_where_numbers_come_from(finished):
+    measured = pd.read_csv(finished / "results/tiny/measurements.csv")
+    assert len(measured) == 6  # four rows of Table 1, two more shapes of the sweep
+    always = measured.drop(columns=["K", "D", "rate_with_codes", "unique_codes", "code_entropy",
+                                    "commit"])  # fmt: skip
+    assert always.notna().all().all()
+    for name in ("data_hash", "config_hash", "code_hash", "seed", "device", "wall_seconds"):
+        assert name in measured
+    table = pd.read_csv(finished / "results/tiny/table1.csv")
+    for _, row in table.iterrows():
+        same = measured[(measured["codes"] == row["codes"]) & (measured["K"].fillna(4) == 4)
+                        & (measured["D"].fillna(2) == 2)]  # fmt: skip
+        assert same["test_ppl"].mean() == pytest.approx(row["test_ppl_mean"], abs=1e-4)
+    assert table["test_ppl_std"].isna().all()
+    assert table["paper_ppl"].isna().all()
+
+
+def test_the_report_needs_no_network(finished):
+    page = (finished / "results/tiny/report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 3
+    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", page)
+
+
+def test_a_second_run_does_nothing(project):
+    before = {p: p.stat().st_mtime_ns for p in project.rglob("*") if "results" in p.parts}
+    assert "Nothing to be done" in succeed(project, "all")
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+TABLES_ONLY = {"measurements", "table1", "figure3", "claims", "report", "all"}
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "rules"),
+    [
+        # A setting of one learner.
+        ("config/tiny.yaml", "lstm: *learning", "lstm: {epochs: 4, batch: 50}",
+         {"learned_codes": 1, "retrain": 1, "settings": 1}),
+        # One more K.
+        ("config/tiny.yaml", "K: [2, 4]", "K: [2, 3, 4]",
+         {"learned_codes": 1, "retrain": 1, "settings": 1}),
+        # Code that only the clustering experiment uses.
+        ("kdcore/synthetic.py", "n_init=10", "n_init=9", {"cluster": 2, "figure3_clustering": 1}),
+        # Code of the transforms: codes and retraining, not the baseline.
+        ("kdcore/transforms.py", "math.sqrt(3 / D)", "math.sqrt(2 / D)",
+         {"learned_codes": 4, "table2_codes": 1, "retrain": 5, "cluster": 2}),
+    ],
+)  # fmt: skip
+def test_a_change_reruns_what_depends_on_it(project, path, old, new, rules):
+    edit(project / path, old, new)
+    found = planned(project)
+    assert {name: found.get(name) for name in rules} == rules
+    # Beside these, only tables and figures.
+    others = set(found) - set(rules) - TABLES_ONLY
+    assert others <= {"settings", "table2", "figure3_clustering"}
+
+
+def test_a_docstring_or_comment_reruns_nothing(project):
+    edit(project / "kdcore/softmax.py", '"""The output layer', '"""Of the output layer')
+    edit(project / "kdcore/transforms.py", "# Gates in", "# All gates in")
+    assert planned(project) == {}
+
+
+def test_where_data_and_computing_are_does_not_matter(project):
+    edit(project / "config/tiny.yaml", "preset: tiny", "preset: tiny\ndata_mirror: /tmp")
+    assert planned(project) == {}
+
+
+def test_partial_shows_what_is_there_and_leaves_the_rest_empty(tmp_path):
+    project = copy_project(tmp_path / "project")
+    succeed(project, BASELINE)
+    succeed(project, "all", "--config", "partial=true")
+    table = pd.read_csv(project / "results/tiny/table1.csv")
+    assert table["test_ppl_mean"].notna().tolist() == [True, False, False, False]
+    assert table["n_seeds"].tolist() == [1, 0, 0, 0]
+    claims = pd.read_csv(project / "results/tiny/claims.csv", dtype={"holds": object})
+    open_claims = claims[claims["holds"].isna()]
+    assert len(open_claims) and open_claims["evidence"].str.startswith("not run").all()
+    assert open_claims["measured"].isna().all()
+    # Running the rest afterwards fills the cells.
+    assert planned(project)["retrain"] == 5
+
+
+def test_killed_in_training_and_continued_by_the_same_command(finished, tmp_path):
+    project = copy_project(tmp_path / "project")
+    succeed(project, "data")
+    slow = {"epochs: 2": "epochs: 60"}
+    for target in (project, whole := copy_project(tmp_path / "whole")):
+        for old, new in slow.items():
+            edit(target / "config/tiny.yaml", old, new)
+        with (target / "config/tiny.yaml").open("a", encoding="utf-8") as stream:
+            stream.write("compute: {checkpoint_seconds: 0.1}\n")
+    succeed(whole, BASELINE)
+
+    scratch = project / "runs/tiny/scratch"
+    process = subprocess.Popen(
+        command(BASELINE), cwd=project, env=environment(), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not any(scratch.glob("[!.]*.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert any(scratch.glob("[!.]*.safetensors"))
+    assert not (project / BASELINE).exists()
+
+    refused = snakemake(project, BASELINE)
+    assert refused.returncode != 0 and "lock" in refused.stdout + refused.stderr
+    subprocess.run(
+        [sys.executable, "-m", "workflow.unlock"], cwd=project, env=environment(), check=True
+    )
+    assert "continuing from a checkpoint" in succeed(project, BASELINE)
+    folder = Path(BASELINE).parent
+    for name in ("model.safetensors", "curve.csv"):
+        assert (project / folder / name).read_bytes() == (whole / folder / name).read_bytes()
+    assert not any(scratch.glob("[!.]*.safetensors"))
+
+
+def test_two_runs_at_once_are_kept_apart(tmp_path):
+    project = copy_project(tmp_path / "project")
+    edit(project / "config/tiny.yaml", "epochs: 2", "epochs: 2000")
+    first = subprocess.Popen(
+        command(BASELINE), cwd=project, env=environment(), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        locks = project / ".snakemake" / "locks"
+        deadline = time.monotonic() + 60
+        while not (locks.is_dir() and any(locks.iterdir())) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert snakemake(project, BASELINE).returncode != 0
+        unlock = subprocess.run(
+            [sys.executable, "-m", "workflow.unlock"], cwd=project, env=environment(),
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert unlock.returncode != 0 and "already running" in unlock.stderr
+        assert any(locks.iterdir())
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  K: 4", "  K: 1", "configuration: table1.K: Input should be greater than or equal"),
+        ("preset: tiny", "preset: tiny\ncolour: red", "configuration: colour: Extra inputs"),
+        ("clip: 5.0", "clip: 1e-3", "YAML reads 1e-3 as text"),
+    ],
+)
+def test_a_wrong_configuration_stops_before_any_work(tmp_path, old, new, message):
+    project = copy_project(tmp_path / "project")
+    edit(project / "config/tiny.yaml", old, new)
+    failed = snakemake(project, "all")
+    output = failed.stdout + failed.stderr
+    assert failed.returncode != 0 and message in output
+    assert "Traceback" not in output
+    assert not (project / "runs").exists()
+
+
+def test_a_script_can_be_run_by_hand_and_fails_in_one_line(finished, tmp_path):
+    script = finished / "workflow/scripts/random_codes.py"
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, script, *arguments], cwd=tmp_path, capture_output=True, text=True
+        )
+
+    corpus = str(next((finished / "data").rglob("corpus.safetensors")))
+    done = run("--corpus", corpus, "--K", "4", "--D", "2", "--seed", "1", "--codes", "c")
+    assert done.returncode == 0 and (tmp_path / "c").exists()
+    bad = run("--corpus", corpus, "--K", "1", "--D", "2", "--seed", "1", "--codes", "d")
+    assert bad.returncode == 1
+    assert bad.stderr.strip().splitlines() == [
+        "error: K = 1: a code position needs at least 2 values"
+    ]
+    assert not (tmp_path / "d").exists()
+    absent = run("--corpus", "none", "--K", "4", "--D", "2", "--seed", "1", "--codes", "d")
+    assert absent.stderr.strip() == "error: none: no such file"

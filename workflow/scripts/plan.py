@@ -1,0 +1,102 @@
+"""Say what a preset would compute, what is there already, and how long the rest would take.
+
+Times a few training steps of each model size here; changes nothing.
+"""
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import _script
+import torch
+import typer
+import yaml
+from torch import nn
+
+from kdcore.errors import KDError
+from kdcore.language_model import LanguageModel
+from kdcore.settings.language_model import LanguageModelSettings
+from kdcore.training import clipped_sgd_step, resolve_device
+from workflow.preset import Cell, Preset, all_cells, load_preset
+
+# Words and training tokens of the Penn Treebank; a text of one's own is taken to be as long.
+WORDS, TOKENS = 10_000, 929_589
+# A training step with a KD embedding over one with a table; see benchmarks/.
+FACTOR = {"none": 1.0, "linear": 1.05, "lstm": 1.35}
+
+
+def main(
+    config: Annotated[Path, typer.Option(help="preset file")] = Path("config/paper.yaml"),
+    cores: Annotated[int, typer.Option(help="jobs side by side; 0 for all cores")] = 0,
+) -> None:
+    _script.start_log(None)
+    try:
+        preset = load_preset(yaml.safe_load(config.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError) as error:
+        raise KDError(f"{config}: {error}") from None
+    cells = all_cells(preset)
+    done = {cell for cell in cells if measurement(preset, cell).exists()}
+    missing = Counter(cell.size for cell in cells if cell not in done)
+    _script.log.info(
+        "Preset %s: %d language models, %d measured, %d to train",
+        preset.preset, len(cells), len(done), len(cells) - len(done),
+    )  # fmt: skip
+    tokens = preset.corpus.tokens if preset.corpus.kind == "generated" else TOKENS
+    workers = 1 if preset.compute.device == "cuda" else (cores or len(os.sched_getaffinity(0)))
+    total = 0.0
+    for size, count in missing.items():
+        settings = preset.sizes[size]
+        speed = tokens_per_second(settings, preset)
+        hours = sum(
+            FACTOR[cell.transform] * settings.epochs * tokens / speed / 3600
+            for cell in cells
+            if cell.size == size and cell not in done
+        )
+        total += hours
+        _script.log.info(
+            "  %s: %d models of %d epochs at %.0f tokens/s: %s of one %s",
+            size, count, settings.epochs, speed, duration(hours), preset.compute.device,
+        )  # fmt: skip
+    if missing:
+        _script.log.info(
+            "About %s with %d side by side; everything else takes minutes.",
+            duration(total / workers), workers,
+        )  # fmt: skip
+        _script.log.info("It can be stopped at any time; the same command continues.")
+
+
+def measurement(preset: Preset, cell: Cell) -> Path:
+    """Where the workflow puts what a model measured."""
+    return Path("runs") / preset.preset / cell.folder / "measurement.json"
+
+
+def duration(hours: float) -> str:
+    """Hours, or minutes below two hours."""
+    return f"{hours:.0f} h" if hours >= 2 else f"{max(1, round(60 * hours))} min"
+
+
+def tokens_per_second(settings: LanguageModelSettings, preset: Preset) -> float:
+    """Speed of the conventional model here, on random words."""
+    device = resolve_device(preset.compute.device)
+    torch.set_num_threads(preset.compute.threads)
+    model = LanguageModel(nn.Embedding(WORDS, settings.hidden), WORDS, settings).to(device)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    state = model.initial_state(settings.batch)
+    ids = torch.randint(WORDS, (settings.steps + 1, settings.batch), device=device)
+    steps, begun = 0, time.perf_counter()
+    while steps < 2 or time.perf_counter() - begun < 2:
+        if steps == 1:
+            begun = time.perf_counter()  # the first step also sets things up
+        loss, state = model.loss(ids[:-1], ids[1:], state)
+        loss.backward()
+        clipped_sgd_step(parameters, 0.01, settings.clip)
+        state = (state[0].detach(), state[1].detach())
+        float(loss.detach())
+        steps += 1
+    return (steps - 1) * settings.steps * settings.batch / (time.perf_counter() - begun)
+
+
+if __name__ == "__main__":
+    _script.run(main)

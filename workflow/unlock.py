@@ -1,0 +1,40 @@
+"""Remove the lock that a killed run left in this folder, unless a run is alive here.
+
+Snakemake keeps two runs apart by a lock that `kill -9` leaves behind. `make` calls this first,
+so that the same command continues a killed run: `python -m workflow.unlock`.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+
+def alive(folder: Path) -> list[int]:
+    """Process ids of Snakemake runs whose working directory is `folder`."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [Path(word).name for word in process.cmdline()[:3]]
+            if "snakemake" in words and Path(process.cwd()) == folder:
+                found.append(process.pid)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def main() -> None:
+    """Unlock, or end with one line when a run is alive."""
+    folder = Path.cwd()
+    locks = folder / ".snakemake" / "locks"
+    if not locks.is_dir() or not any(locks.iterdir()):
+        return
+    if running := alive(folder):
+        sys.exit(f"error: Snakemake is already running in {folder} (process {running[0]})")
+    # Training that outlived its Snakemake would be joined by a second one on the same files.
+    subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet"], check=True)
+
+
+if __name__ == "__main__":
+    main()
