@@ -20,6 +20,7 @@ $(VENV)/.ready: requirements.lock
 	touch $@
 
 demo: $(VENV)/.ready
+	$(RUN) python -m workflow.unlock
 	$(RUN) snakemake --cores $(CORES) --quiet rules progress $(DEMO) -- all
 	@echo "Tables:  results/demo/table1.md table2.md claims.md"
 	@echo "Figures: results/demo/figure2.png figure3.png curves.png"
@@ -29,19 +30,22 @@ test: $(VENV)/.ready
 	$(RUN) pytest
 
 paper: $(VENV)/.ready
+	$(RUN) python -m workflow.unlock
+	$(RUN) python workflow/scripts/plan.py
 	$(RUN) snakemake --cores $(CORES) -- all
 
 plan: $(VENV)/.ready
 	$(RUN) python workflow/scripts/plan.py
 
 collect: $(VENV)/.ready
+	$(RUN) python workflow/scripts/publish.py
 	$(RUN) snakemake --cores $(CORES) --config partial=true -- all
 
 lint: $(VENV)/.ready
 	$(RUN) ruff check . && ruff format --check . && snakefmt --check Snakefile rules && snakemake --lint
 
 bench: $(VENV)/.ready
-	$(RUN) python benchmarks/language_model.py && python benchmarks/code_learning.py
+	$(RUN) PYTHONPATH=. python benchmarks/language_model.py && PYTHONPATH=. python benchmarks/code_learning.py
 
 clean:
 	rm -rf runs results/demo .snakemake .pytest_cache .hypothesis

@@ -69,9 +69,9 @@ rule retrained:
 
 rule table1_small:
     input:
-        [measurement(cell) for cell in table1_cells(PRESET, ["small"])],
+        f"{RESULTS}/table1_small.csv",
 
 
 rule table1_large:
     input:
-        [measurement(cell) for cell in table1_cells(PRESET, ["large"])],
+        f"{RESULTS}/table1_large.csv",

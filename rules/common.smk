@@ -74,8 +74,23 @@ def minutes(size):
     return max(30, int(4 * cost))
 
 
+def measured(cell):
+    """Folder of a cell's measurement: its run, or with `partial` what was published of it."""
+    published = f"{RESULTS}/measured/{cell.folder}"
+    if (
+        PRESET.partial
+        and not os.path.exists(measurement(cell))
+        and os.path.isdir(published)
+    ):
+        return published
+    return f"{RUNS}/{cell.folder}"
+
+
 def available(cells):
-    """The cells whose results are shown: all, or with `partial` those measured so far."""
+    """Folders of the cells to show: all, or with `partial` those measured so far."""
+    folders = [measured(cell) for cell in cells]
     if not PRESET.partial:
-        return cells
-    return [cell for cell in cells if os.path.exists(measurement(cell))]
+        return folders
+    return [
+        folder for folder in folders if os.path.exists(f"{folder}/measurement.json")
+    ]

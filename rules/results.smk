@@ -24,7 +24,7 @@ rule settings:
 
 rule measurements:
     input:
-        measurements=[measurement(cell) for cell in CELLS],
+        measurements=[f"{folder}/measurement.json" for folder in CELLS],
         settings=SETTINGS,
     output:
         f"{RESULTS}/measurements.csv",
@@ -57,6 +57,47 @@ rule table1:
     shell:
         "python workflow/scripts/table1.py --measurements {input.measurements:q}"
         " --paper {input.paper:q} --settings {input.settings:q} --table {output.table:q}"
+        " --markdown {output.markdown:q} --latex {output.latex:q} --log {log:q}"
+
+
+rule measurements_of_size:
+    input:
+        measurements=lambda wildcards: [
+            f"{folder}/measurement.json"
+            for folder in available(table1_cells(PRESET, [wildcards.size]))
+        ],
+        settings=SETTINGS,
+    output:
+        f"{RUNS}/table1/{{size}}.csv",
+    log:
+        f"{RUNS}/logs/measurements_{{size}}.log",
+    params:
+        code=code("measurements"),
+    message:
+        "Measurements: the {wildcards.size} models of Table 1"
+    shell:
+        "python workflow/scripts/measurements.py {input.measurements:q}"
+        " --settings {input.settings:q} --table {output:q} --log {log:q}"
+
+
+rule table1_of_size:
+    input:
+        measurements=f"{RUNS}/table1/{{size}}.csv",
+        paper="config/paper_numbers.yaml",
+        settings=SETTINGS,
+    output:
+        table=f"{RESULTS}/table1_{{size}}.csv",
+        markdown=f"{RESULTS}/table1_{{size}}.md",
+        latex=f"{RESULTS}/table1_{{size}}.tex",
+    log:
+        f"{RUNS}/logs/table1_{{size}}.log",
+    params:
+        code=code("table1"),
+    message:
+        "Table 1: the {wildcards.size} model"
+    shell:
+        "python workflow/scripts/table1.py --measurements {input.measurements:q}"
+        " --paper {input.paper:q} --settings {input.settings:q} --size {wildcards.size} --table {output.table:q}"
         " --markdown {output.markdown:q} --latex {output.latex:q} --log {log:q}"
 
 
@@ -121,7 +162,7 @@ rule claims:
 
 rule report:
     input:
-        curves=[f"{RUNS}/{cell.folder}/curve.csv" for cell in CELLS],
+        curves=[f"{folder}/curve.csv" for folder in CELLS],
         measurements=f"{RESULTS}/measurements.csv",
         table1=f"{RESULTS}/table1.csv",
         figure2=f"{RESULTS}/figure2.png",

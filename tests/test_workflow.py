@@ -130,6 +130,12 @@ def test_the_report_needs_no_network(finished):
     assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", page)
 
 
+def test_one_size_of_table_1_by_itself(project):
+    succeed(project, "table1_small")
+    whole = (project / "results/tiny/table1.csv").read_bytes()
+    assert (project / "results/tiny/table1_small.csv").read_bytes() == whole
+
+
 def test_a_second_run_does_nothing(project):
     before = {p: p.stat().st_mtime_ns for p in project.rglob("*") if "results" in p.parts}
     assert "Nothing to be done" in succeed(project, "all")
@@ -188,6 +194,18 @@ def test_partial_shows_what_is_there_and_leaves_the_rest_empty(tmp_path):
     assert open_claims["measured"].isna().all()
     # Running the rest afterwards fills the cells.
     assert planned(project)["retrain"] == 5
+
+    # Elsewhere, what was published takes the place of a run.
+    script = project / "workflow/scripts/publish.py"
+    arguments = [sys.executable, script, "--config", "config/tiny.yaml"]
+    subprocess.run(arguments, cwd=project, check=True)
+    other = copy_project(tmp_path / "other")
+    measured = Path("results/tiny/measured")
+    shutil.copytree(project / measured, other / measured)
+    succeed(other, "table1", "--config", "partial=true")
+    table1 = Path("results/tiny/table1.csv")
+    assert (other / table1).read_bytes() == (project / table1).read_bytes()
+    assert not (other / "runs/tiny/baseline").exists()
 
 
 def test_killed_in_training_and_continued_by_the_same_command(finished, tmp_path):

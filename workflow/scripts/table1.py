@@ -26,22 +26,25 @@ def main(
     table: Annotated[Path, typer.Option(help="output: csv")],
     markdown: Annotated[Path, typer.Option(help="output: Markdown")],
     latex: Annotated[Path, typer.Option(help="output: LaTeX")],
+    size: Annotated[list[str] | None, typer.Option(help="only these model sizes")] = None,
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
     preset = load_preset(read_json(settings))
     printed = yaml.safe_load(paper.read_text(encoding="utf-8"))["table1"]
-    rows = build(preset, pd.read_csv(measurements), printed if preset.beside_paper else {})
+    sizes = size or preset.table1.sizes
+    printed = printed if preset.beside_paper else {}
+    rows = build(preset, sizes, pd.read_csv(measurements), printed)
     whole = {name: "Int64" for name in ("n_seeds", "embedding_params", "paper_embedding_params")}
     write_text(table, rows.astype(whole).to_csv(index=False))
     write_text(markdown, as_markdown(rows, preset))
     write_text(latex, as_latex(rows))
 
 
-def build(preset: Preset, measured: pd.DataFrame, printed: dict) -> pd.DataFrame:
+def build(preset: Preset, sizes: list[str], measured: pd.DataFrame, printed: dict) -> pd.DataFrame:
     """One row per cell; what was not run or not printed is empty."""
     rows = []
-    for size in preset.table1.sizes:
+    for size in sizes:
         for row in preset.table1.rows:
             here = measured[
                 (measured["size"] == size)
