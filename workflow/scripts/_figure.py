@@ -1,5 +1,6 @@
 """One look for all figures: print size, colour-blind safe, the same bytes every time."""
 
+import logging
 from pathlib import Path
 
 import matplotlib
@@ -9,6 +10,9 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from kdcore.files import atomic_path
+
+# Embedding a font in a PDF is not news.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 # Okabe and Ito's palette.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
