@@ -40,3 +40,64 @@ rule retrain:
         f" --embedding {{params.embedding:q}} --scratch {RUNS}/scratch"
         " --model {output.model:q} --curve {output.curve:q} --measurement {output.measurement:q}"
         " {params.compute} --threads {threads} --log {log:q}"
+
+
+def variant(name):
+    """The variant of that name."""
+    return next(v for v in PRESET.ablations.variants if v.name == name)
+
+
+if PRESET.ablations:
+    ABLATIONS = PRESET.ablations
+    VARIANTS = [v.name for v in ABLATIONS.variants]
+
+    rule ablation:
+        input:
+            corpus=f"{DATA}/corpus.safetensors",
+            codes=f"{RUNS}/codes/{ABLATIONS.codes_size}/{ABLATIONS.codes}"
+            f"/K{PRESET.table1.K}_D{PRESET.table1.D}/seed1/codes.safetensors",
+        output:
+            model=temp(f"{RUNS}/ablations/{{name}}/model.safetensors"),
+            curve=f"{RUNS}/ablations/{{name}}/curve.csv",
+            measurement=f"{RUNS}/ablations/{{name}}/measurement.json",
+        log:
+            f"{RUNS}/logs/ablation_{{name}}.log",
+        benchmark:
+            f"{RUNS}/benchmarks/ablation_{{name}}.tsv"
+        threads: PRESET.compute.threads
+        resources:
+            mem_mb=2000,
+            runtime=minutes(ABLATIONS.size),
+            gpu=GPU,
+        params:
+            settings=as_json(PRESET.sizes[ABLATIONS.size]),
+            embedding=lambda wildcards: as_json(variant(wildcards.name).embedding),
+            transform=lambda wildcards: variant(wildcards.name).transform,
+            compute=COMPUTE,
+            code=code("retrain"),
+        message:
+            "Ablation: {wildcards.name}"
+        shell:
+            "python workflow/scripts/retrain.py --corpus {input.corpus:q} --codes {input.codes:q}"
+            f" --size {ABLATIONS.size} --learner {ABLATIONS.codes}"
+            " --transform {params.transform} --seed 1 --settings {params.settings:q}"
+            f" --embedding {{params.embedding:q}} --scratch {RUNS}/scratch"
+            " --model {output.model:q} --curve {output.curve:q}"
+            " --measurement {output.measurement:q} {params.compute} --threads {threads}"
+            " --log {log:q}"
+
+    rule ablations:
+        input:
+            [f"{RUNS}/ablations/{name}/measurement.json" for name in VARIANTS],
+        output:
+            table=f"{RESULTS}/ablations.csv",
+            markdown=f"{RESULTS}/ablations.md",
+        log:
+            f"{RUNS}/logs/ablations.log",
+        params:
+            code=code("ablations"),
+        message:
+            "Ablations of the KD embedding"
+        shell:
+            "python workflow/scripts/ablations.py {input:q} --table {output.table:q}"
+            " --markdown {output.markdown:q} --log {log:q}"

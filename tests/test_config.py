@@ -111,6 +111,13 @@ def test_documentation_is_that_of_the_schema():
     assert (ROOT / "config/schema.json").read_text(encoding="utf-8") == document.schema()
 
 
+def test_the_readme_shows_the_table_that_was_measured():
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = (ROOT / "results/paper/table1.md").read_text(encoding="utf-8")
+    assert page == document.with_table1(page, table)
+    assert table in page
+
+
 def test_every_setting_is_described():
     def walk(model):
         for name, field in model.model_fields.items():

@@ -136,6 +136,13 @@ def test_one_size_of_table_1_by_itself(project):
     assert (project / "results/tiny/table1_small.csv").read_bytes() == whole
 
 
+def test_ablations_are_judged_on_validation_perplexity(project):
+    succeed(project, "ablations")
+    table = pd.read_csv(project / "results/tiny/ablations.csv")
+    assert table["variant"].tolist() == ["plain", "lstm"]
+    assert table["valid_ppl"].notna().all() and "test_ppl" not in table
+
+
 def test_a_second_run_does_nothing(project):
     before = {p: p.stat().st_mtime_ns for p in project.rglob("*") if "results" in p.parts}
     assert "Nothing to be done" in succeed(project, "all")

@@ -1,11 +1,10 @@
-"""Write config/README.md and config/schema.json from the typed schema.
+"""Write config/README.md and config/schema.json from the typed schema, and the README's Table 1.
 
-Run it after a change to a setting: `python -m workflow.document`.
+Run it after a change to a setting or a new result: `python -m workflow.document`.
 """
 
 import json
 import types
-from pathlib import Path
 from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -110,11 +109,21 @@ def _default(field) -> str:
     return "its defaults" if field.default_factory else "required"
 
 
+def with_table1(text: str, table: str) -> str:
+    """The project's README with the paper preset's Table 1 between its two marks."""
+    before, _, rest = text.partition("<!-- table1 -->")
+    _, _, after = rest.partition("<!-- end of table1 -->")
+    return f"{before}<!-- table1 -->\n{table}<!-- end of table1 -->{after}"
+
+
 def main() -> None:
-    """Write both files."""
-    folder = Path(ROOT) / "config"
+    """Write the pages."""
+    folder = ROOT / "config"
     write_text(folder / "README.md", readme())
     write_text(folder / "schema.json", schema())
+    page, table = ROOT / "README.md", ROOT / "results" / "paper" / "table1.md"
+    if table.exists():
+        write_text(page, with_table1(page.read_text("utf-8"), table.read_text("utf-8")))
 
 
 if __name__ == "__main__":

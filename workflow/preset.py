@@ -146,6 +146,23 @@ class Table2(Section):
     learning: CodeLearningSettings = Field(description="how these codes are learned")
 
 
+class Variant(Section):
+    """One way to retrain with a KD embedding."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="what the table calls it")
+    transform: Literal["linear", "lstm"] = Field(description="how vectors are composed")
+    embedding: KDEmbeddingSettings = Field(description="the KD embedding")
+
+
+class Ablations(Section):
+    """What the choices of `kd_embedding` rest on: variants compared on validation perplexity."""
+
+    size: str = Field(description="model size, as a rule one with a short schedule")
+    codes: Literal["random", "linear", "lstm"] = Field(description="how codes are made")
+    codes_size: str = Field(description="model size whose embedding the codes are learned from")
+    variants: list[Variant] = Field(min_length=1, description="variants, in order")
+
+
 class PerTransform(Section):
     """Settings of code learning by transform."""
 
@@ -206,6 +223,7 @@ class Preset(Section):
     table1: Table1 = Field(description="Table 1")
     figure3: Figure3 = Field(description="Figure 3")
     table2: Table2 = Field(description="Table 2")
+    ablations: Ablations | None = Field(None, description="variants of the KD embedding")
     compute: Compute = Field(
         default_factory=Compute, description="where and how models are trained"
     )
@@ -215,6 +233,8 @@ class Preset(Section):
         named = [*self.table1.sizes, self.figure3.sweep.size]
         if isinstance(self.table2.vectors, CorpusVectors):
             named.append(self.table2.vectors.size)
+        if self.ablations:
+            named += [self.ablations.size, self.ablations.codes_size]
         for name in named:
             if name not in self.sizes:
                 raise ValueError(f"model size {name!r} is not defined in sizes")
