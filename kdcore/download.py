@@ -77,8 +77,6 @@ def fetch(
                 _download(url, temporary)
                 check_sum(temporary, expected, url)
             return
-        except requests.RequestException as error:
-            reasons.append(f"{url} ({type(error).__name__})")
         except KDError as error:
             reasons.append(str(error))
     raise KDError(not_found(target.name, reasons, mirror, mirror_name))
@@ -90,11 +88,11 @@ def _download(url: str, target: Path) -> None:
         try:
             pooch.HTTPDownloader(progressbar=True, timeout=60)(url, str(target), None)
             return
-        except requests.HTTPError:
-            raise
-        except requests.RequestException:
-            if attempt == ATTEMPTS:
-                raise
+        except requests.RequestException as error:
+            refused = isinstance(error, requests.HTTPError)
+            if refused or attempt == ATTEMPTS:
+                status = f" {error.response.status_code}" if refused else ""
+                raise KDError(f"{url} ({type(error).__name__}{status})") from None
             time.sleep(2**attempt)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kdcore.corpus import SPLITS, Corpus
+from kdcore.corpus import SPLITS
 from kdcore.download import fetch
 
 SHA256 = {
@@ -18,23 +18,20 @@ SOURCES = (
 )
 
 
-def read_ptb(folder: Path, mirror: Path | None) -> Corpus:
-    """The corpus, its three files brought to `folder` first.
+def fetch_ptb(folder: Path, mirror: Path | None) -> None:
+    """Bring the three files to `folder`.
 
-    929,589 / 73,760 / 82,430 tokens with `<eos>`, 10,000 words.
+    With `<eos>` after each line they have 929,589 / 73,760 / 82,430 tokens and 10,000 words.
 
     Raises:
         KDError: a file can be had from nowhere, or is not the expected one.
     """
-    files = {}
     for split in SPLITS:
         name = f"ptb.{split}.txt"
-        files[split] = folder / name
         fetch(
-            files[split],
+            folder / name,
             urls=[source.format(split=split) for source in SOURCES],
             expected=SHA256[split],
             mirror=mirror,
             mirror_name=f"ptb/{name}",
         )
-    return Corpus.from_files(files)

@@ -1,16 +1,60 @@
 # The text: downloaded, read from a folder, or generated.
 
+if PRESET.corpus.kind == "ptb":
 
-rule corpus:
-    output:
-        f"{DATA}/corpus.safetensors",
-    log:
-        f"{RUNS}/logs/corpus.log",
-    params:
-        corpus=as_json(PRESET.corpus),
-        code=code(f"corpus_{PRESET.corpus.kind}"),
-    message:
-        "Text: {PRESET.corpus.kind}"
-    shell:
-        f"python workflow/scripts/corpus_{PRESET.corpus.kind}.py --settings {{params.corpus:q}}"
-        " --corpus {output:q} --log {log:q}"
+    # No hash of its code: what is fetched is checked by its SHA-256, so that how it is fetched
+    # cannot change a result.
+    rule fetch:
+        output:
+            **PRESET.corpus.files,
+        log:
+            f"{RUNS}/logs/fetch.log",
+        resources:
+            mem_mb=1000,
+            runtime=30,
+        params:
+            folder=DATA,
+        message:
+            "Text: the Penn Treebank"
+        shell:
+            "python workflow/scripts/fetch_ptb.py --folder {params.folder:q} --log {log:q}"
+
+
+if PRESET.corpus.kind == "generated":
+
+    rule generated_corpus:
+        output:
+            f"{DATA}/corpus.safetensors",
+        log:
+            f"{RUNS}/logs/corpus.log",
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        params:
+            corpus=as_json(PRESET.corpus),
+            code=code("generate_corpus"),
+        message:
+            "Text: drawn from the grammar"
+        shell:
+            "python workflow/scripts/generate_corpus.py --settings {params.corpus:q}"
+            " --corpus {output:q} --log {log:q}"
+
+else:
+
+    rule corpus:
+        input:
+            **PRESET.corpus.files,
+        output:
+            f"{DATA}/corpus.safetensors",
+        log:
+            f"{RUNS}/logs/corpus.log",
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        params:
+            code=code("index_corpus"),
+        message:
+            "Corpus: words and their numbers"
+        shell:
+            "python workflow/scripts/index_corpus.py --train {input.train:q}"
+            " --valid {input.valid:q} --test {input.test:q} --corpus {output:q} --log {log:q}"

@@ -3,7 +3,7 @@ import torch
 
 from kdcore import Corpus, KDError
 from kdcore.corpus import SPLITS
-from kdcore.ptb import SHA256, read_ptb
+from kdcore.ptb import SHA256, fetch_ptb
 
 
 def write_splits(folder, **texts):
@@ -73,5 +73,5 @@ def test_ptb_from_a_mirror_must_be_the_ptb(tmp_path):
     mirror.mkdir(parents=True)
     (mirror / "ptb.train.txt").write_text("the cat\n")
     with pytest.raises(KDError, match=f"expected {SHA256['train']}"):
-        read_ptb(tmp_path / "data", mirror.parent)
+        fetch_ptb(tmp_path / "data", mirror.parent)
     assert not (tmp_path / "data" / "ptb.train.txt").exists()

@@ -91,7 +91,13 @@ def test_no_source_names_the_file_the_urls_and_the_setting(site, tmp_path):
     with pytest.raises(KDError) as caught:
         get(tmp_path / "file.txt", [f"{url}/absent.txt"], "0" * 64, mirror=tmp_path)
     message = str(caught.value)
-    for part in ("file.txt", f"{url}/absent.txt", "data_mirror", MIRROR_VARIABLE, str(tmp_path)):
+    for part in (
+        "file.txt",
+        f"{url}/absent.txt (HTTPError 404)",
+        "data_mirror",
+        MIRROR_VARIABLE,
+        str(tmp_path),
+    ):
         assert part in message
     assert "\n" not in message
 

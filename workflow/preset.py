@@ -31,6 +31,11 @@ class PTB(Section):
         """Folder below data/."""
         return "ptb"
 
+    @property
+    def files(self) -> dict[str, str]:
+        """The text by split."""
+        return {split: f"data/ptb/ptb.{split}.txt" for split in ("train", "valid", "test")}
+
 
 class TextFolder(Section):
     """A folder of your own with train.txt, valid.txt and test.txt, one sentence a line."""
@@ -42,6 +47,11 @@ class TextFolder(Section):
     def place(self) -> str:
         """Folder below data/."""
         return f"text/{Path(self.folder).name}"
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The text by split."""
+        return {split: f"{self.folder}/{split}.txt" for split in ("train", "valid", "test")}
 
 
 class Generated(Section):
