@@ -42,7 +42,7 @@ collect: $(VENV)/.ready
 	$(RUN) snakemake --cores $(CORES) --config partial=true -- all
 
 lint: $(VENV)/.ready
-	$(RUN) ruff check . && ruff format --check . && snakefmt --check Snakefile rules && snakemake --lint
+	$(RUN) ruff check . && ruff format --check . && snakefmt --check Snakefile rules
 
 bench: $(VENV)/.ready
 	$(RUN) PYTHONPATH=. python benchmarks/language_model.py && PYTHONPATH=. python benchmarks/code_learning.py

@@ -4,7 +4,7 @@ import json
 import os
 
 from kdcore.errors import KDError
-from workflow.preset import all_cells, load_preset, table1_cells
+from workflow.preset import Cell, all_cells, load_preset, table1_cells
 from workflow.provenance import code_hash
 
 try:
@@ -65,6 +65,11 @@ def codes_of(cell):
     """A cell's codes."""
     shape = f"K{cell.K}_D{cell.D}/seed{cell.seed}"
     return f"{RUNS}/codes/{cell.size}/{cell.codes}/{shape}/codes.safetensors"
+
+
+def variant(name):
+    """The ablation of that name."""
+    return next(v for v in PRESET.ablations.variants if v.name == name)
 
 
 def minutes(size):

@@ -42,20 +42,22 @@ rule retrain:
         " {params.compute} --threads {threads} --log {log:q}"
 
 
-def variant(name):
-    """The variant of that name."""
-    return next(v for v in PRESET.ablations.variants if v.name == name)
-
-
 if PRESET.ablations:
     ABLATIONS = PRESET.ablations
+    ABLATED = Cell(
+        size=ABLATIONS.codes_size,
+        codes=ABLATIONS.codes,
+        transform="",
+        K=PRESET.table1.K,
+        D=PRESET.table1.D,
+        seed=1,
+    )
     VARIANTS = [v.name for v in ABLATIONS.variants]
 
     rule ablation:
         input:
             corpus=f"{DATA}/corpus.safetensors",
-            codes=f"{RUNS}/codes/{ABLATIONS.codes_size}/{ABLATIONS.codes}"
-            f"/K{PRESET.table1.K}_D{PRESET.table1.D}/seed1/codes.safetensors",
+            codes=codes_of(ABLATED),
         output:
             model=temp(f"{RUNS}/ablations/{{name}}/model.safetensors"),
             curve=f"{RUNS}/ablations/{{name}}/curve.csv",

@@ -142,3 +142,37 @@ def test_devices():
     if not torch.cuda.is_available():
         with pytest.raises(KDError, match="no CUDA device"):
             resolve_device("cuda")
+
+
+@pytest.mark.parametrize("transform", [None, "linear", "lstm"])
+def test_a_bfloat16_step_is_close_to_a_float32_step(corpus, settings, transform, monkeypatch):
+    """The code path of a GPU with autocast, on the CPU."""
+    monkeypatch.setattr("kdcore.softmax._onednn_linear", None)
+    settings = settings.model_copy(update={"keep": 1.0})
+    words = len(corpus.words)
+    torch.manual_seed(7)
+    embedding = nn.Embedding(words, 12)
+    if transform:
+        codes = Codes.random(words, 4, 3, seed=0)
+        embedding = KDEmbedding(codes, 12, transform, code_dim=8, normalise=True)
+    model = LanguageModel(embedding, words, settings)
+    data = batches(corpus.train, 4)
+    found = {}
+    for enabled in (False, True):
+        state = model.initial_state(4)
+        losses = []
+        for start in (0, 5):
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                ids, targets = data[start : start + 5], data[start + 1 : start + 6]
+                loss, state = model.loss(ids, targets, state)
+            losses.append(loss)
+            state = tuple(s.detach() for s in state)
+        sum(losses).backward()
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        assert all(g.dtype == torch.float32 for g in gradients.values())
+        found[enabled] = (sum(losses).item(), gradients)
+        model.zero_grad()
+    assert found[True][0] == pytest.approx(found[False][0], rel=0.01)
+    for name, gradient in found[False][1].items():
+        difference = (found[True][1][name] - gradient).norm()
+        assert difference < 0.1 * gradient.norm() + 1e-3, name

@@ -32,7 +32,6 @@ def main() -> None:
         return
     if running := alive(folder):
         sys.exit(f"error: Snakemake is already running in {folder} (process {running[0]})")
-    # Training that outlived its Snakemake would be joined by a second one on the same files.
     subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet"], check=True)
 
 
