@@ -3,7 +3,7 @@
 # make paper   the paper's tables and figures from PTB and GloVe: hours
 # make plan    what `make paper` would compute, what is there already, and how long it takes
 # make collect tables and figures from what `make paper` has measured so far
-# make clean   removes runs and the demo's results; `make distclean` the environment too
+# make clean   removes what the demo made; `make distclean` all runs and the environment too
 
 PYTHON ?= python3
 CORES ?= all
@@ -48,7 +48,7 @@ bench: $(VENV)/.ready
 	$(RUN) PYTHONPATH=. python benchmarks/language_model.py && PYTHONPATH=. python benchmarks/code_learning.py
 
 clean:
-	rm -rf runs results/demo .snakemake .pytest_cache .hypothesis
+	rm -rf runs/demo results/demo data/generated .pytest_cache .hypothesis .ruff_cache
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf runs data/ptb .snakemake $(VENV)

@@ -8,17 +8,25 @@ import sys
 
 sys.path.insert(0, workflow.basedir)
 
-if "preset" not in config:
+# With a configuration of one's own, nothing is mixed into it.
+if not workflow.configfiles:
 
     configfile: "config/paper.yaml"
 
 
 include: "rules/common.smk"
 include: "rules/data.smk"
-include: "rules/baseline.smk"
+
+
+# With `partial`, what was measured is shown and nothing is trained.
+if not PRESET.partial:
+
+    include: "rules/baseline.smk"
+    include: "rules/retrain.smk"
+
+
 include: "rules/embedding.smk"
 include: "rules/codes.smk"
-include: "rules/retrain.smk"
 include: "rules/synthetic.smk"
 include: "rules/table2.smk"
 include: "rules/results.smk"

@@ -79,7 +79,10 @@ class Codes:
     """
 
     def __init__(self, symbols: torch.Tensor | np.ndarray | Sequence[Sequence[int]], K: int):
-        symbols = torch.as_tensor(np.asarray(symbols)).cpu()
+        try:
+            symbols = torch.as_tensor(symbols).cpu()
+        except (TypeError, ValueError) as error:
+            raise KDError(f"codes are not a table of integers ({error})") from None
         if symbols.ndim != 2 or len(symbols) == 0:
             raise KDError(f"codes need shape (N, D) with N > 0, not {tuple(symbols.shape)}")
         if symbols.is_floating_point() or symbols.is_complex() or symbols.dtype == torch.bool:
@@ -167,7 +170,10 @@ class Codes:
             KDError: missing, damaged, or a symbol is out of range.
         """
         tensors, header = load_tensors(path, "codes")
-        return cls.from_packed(tensors["packed"], header["K"], tuple(header["shape"]))
+        try:
+            return cls.from_packed(tensors["packed"], header["K"], tuple(header["shape"]))
+        except KeyError as error:
+            raise KDError(f"{path}: damaged, {error} is missing") from None
 
     @classmethod
     def from_packed(cls, packed: torch.Tensor, K: int, shape: tuple[int, int]) -> "Codes":

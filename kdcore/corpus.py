@@ -79,11 +79,13 @@ class Corpus:
                 text = Path(files[split]).read_text(encoding="utf-8")
             except FileNotFoundError:
                 raise KDError(f"{files[split]}: no such file (the {split} split)") from None
+            except OSError as error:
+                raise KDError(f"{files[split]}: {error.strerror} (the {split} split)") from None
             except UnicodeDecodeError as error:
                 raise KDError(f"{files[split]}: not UTF-8 text ({error})") from None
             if not text.strip():
                 raise KDError(f"{files[split]}: empty (the {split} split)")
-            lines[split] = text.splitlines()
+            lines[split] = text.removesuffix("\n").split("\n")
         return cls.from_lines(lines)
 
     def save(self, path: str | Path) -> None:

@@ -16,13 +16,13 @@ MIRROR_VARIABLE = "KDCORE_DATA_MIRROR"
 ATTEMPTS = 3
 
 
-def mirror_folder(setting: str | None = None) -> Path | None:
-    """The local mirror: the setting, else the environment variable KDCORE_DATA_MIRROR.
+def mirror_folder() -> Path | None:
+    """The local mirror that the environment variable KDCORE_DATA_MIRROR names, if it does.
 
     Raises:
         KDError: it is not a folder.
     """
-    named = setting or os.environ.get(MIRROR_VARIABLE)
+    named = os.environ.get(MIRROR_VARIABLE)
     if not named:
         return None
     folder = Path(named).expanduser()

@@ -3,14 +3,18 @@
 import hashlib
 import io
 import itertools
+import time
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+import aiohttp
 import fsspec
 import torch
+from tqdm import tqdm
 
-from kdcore.download import check_sum, find_in_mirror, not_found
+from kdcore.download import ATTEMPTS, check_sum, find_in_mirror, not_found
 from kdcore.errors import KDError
 from kdcore.vectors import WordVectors
 
@@ -51,18 +55,32 @@ def read_glove(dim: int, words: int, mirror: Path | None, urls: Iterable[str] = 
     reasons = []
     for url in urls:
         try:
-            stream = fsspec.open(url, "rb", block_size=1 << 20).open()
-            text = _first_lines_of_member(stream, member, words)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            reasons.append(f"{url} ({type(error).__name__}: {error})")
-        else:
-            return _checked(text, dim, words, url)
+            return _checked(_from_url(url, member, words), dim, words, url)
+        except KDError as error:
+            reasons.append(str(error))
     raise KDError(not_found(member, reasons, mirror, names[0]))
+
+
+def _from_url(url: str, member: str, words: int) -> bytes:
+    """The lines over HTTP ranges, with a progress bar; a broken connection is tried again."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            stream = fsspec.open(url, "rb", block_size=1 << 20).open()
+            return _first_lines_of_member(stream, member, words)
+        except FileNotFoundError:
+            raise KDError(f"{url} (not found)") from None
+        except (KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            raise KDError(f"{url} ({type(error).__name__}: {error})") from None
+        except (OSError, EOFError, aiohttp.ClientError) as error:
+            if attempt == ATTEMPTS:
+                raise KDError(f"{url} ({type(error).__name__})") from None
+            time.sleep(2**attempt)
 
 
 def _first_lines_of_member(stream: io.IOBase, member: str, lines: int) -> bytes:
     with stream, zipfile.ZipFile(stream) as archive, archive.open(member) as text:
-        return b"".join(itertools.islice(text, lines))
+        first = itertools.islice(text, lines)
+        return b"".join(tqdm(first, total=lines, unit="words", desc=member, mininterval=0.5))
 
 
 def _checked(text: bytes, dim: int, words: int, source: str) -> str:
@@ -73,8 +91,11 @@ def _checked(text: bytes, dim: int, words: int, source: str) -> str:
             f"{source}: the first {words} lines have SHA-256 {found}, expected {expected}; "
             "altered or truncated"
         )
-    decoded = text.decode("utf-8")
-    if len(decoded.splitlines()) < words:
+    try:
+        decoded = text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise KDError(f"{source}: not UTF-8 text ({error})") from None
+    if decoded.count("\n") < words:
         raise KDError(f"{source}: fewer than the {words} lines asked for")
     return decoded
 

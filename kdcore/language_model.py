@@ -93,7 +93,12 @@ def perplexity(model: LanguageModel, stream: torch.Tensor, start: int, chunk: in
         picked = logits.gather(1, targets[:, None]).squeeze(1)
         total += (logits.logsumexp(1) - picked).double().sum()
     model.train(training)
-    return math.exp(float(total) / len(stream))
+    return exp(float(total) / len(stream))
+
+
+def exp(nats: float) -> float:
+    """Perplexity of a mean negative log-likelihood; infinite where a float ends."""
+    return math.exp(nats) if nats < 709 else math.inf
 
 
 def _chunks(

@@ -72,9 +72,13 @@ def check_vectors(vectors: torch.Tensor | np.ndarray) -> torch.Tensor:
     """Vectors as float32 of shape (N, d).
 
     Raises:
-        KDError: another shape, no rows, all rows equal, or values that are not finite.
+        KDError: not a table, rows of unequal length, no rows, all rows equal, or values that
+            are not finite.
     """
-    vectors = torch.as_tensor(vectors, dtype=torch.float32).detach()
+    try:
+        vectors = torch.as_tensor(vectors, dtype=torch.float32).detach().cpu()
+    except (TypeError, ValueError) as error:
+        raise KDError(f"vectors are not a table of numbers ({error})") from None
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise KDError(f"vectors need shape (N, d), not {tuple(vectors.shape)}")
     wrong = ~torch.isfinite(vectors).all(1)

@@ -37,8 +37,9 @@ def cosine_by_shared_positions(vectors: torch.Tensor, symbols: torch.Tensor) -> 
     N, D = symbols.shape
     total = torch.zeros(D + 1, dtype=torch.float64)
     pairs = torch.zeros(D + 1, dtype=torch.float64)
-    for start in range(0, N, 1000):
-        block = slice(start, start + 1000)
+    rows = max(1, 5_000_000 // N)  # pairs held at a time, whatever the vocabulary
+    for start in range(0, N, rows):
+        block = slice(start, start + rows)
         shared = (symbols[block, None] == symbols[None]).sum(2)
         later = torch.arange(N)[None] > torch.arange(N)[block, None]
         cosine = (unit[block] @ unit.t())[later].double()

@@ -17,7 +17,7 @@ import torch
 from kdcore.corpus import EOS, Corpus, batches
 from kdcore.errors import KDError
 from kdcore.files import load_tensors, save_tensors
-from kdcore.language_model import LanguageModel, perplexity
+from kdcore.language_model import LanguageModel, exp, perplexity
 from kdcore.settings.language_model import LanguageModelSettings
 
 Precision = Literal["float32", "bfloat16"]
@@ -133,7 +133,10 @@ def train(
     spent = 0.0
 
     if Path(checkpoint).exists():
-        tensors, header = load_tensors(checkpoint, "checkpoint")
+        try:
+            tensors, header = load_tensors(checkpoint, "checkpoint")
+        except KDError as error:
+            raise KDError(f"{error}; delete it to start over") from None
         if header["identity"] != identity:
             raise KDError(
                 f"{checkpoint}: belongs to a run with other settings; delete it to start over"
@@ -190,7 +193,7 @@ def train(
                         settings.epochs,
                         position,
                         steps,
-                        _exp(mean),
+                        exp(mean),
                         done_here * settings.batch * settings.steps / (now - begun),
                         left * (now - begun) / done_here,
                     )
@@ -204,8 +207,9 @@ def train(
         mean = float(loss_sum) / (steps * settings.steps)
         _check_finite(mean, epoch)
         valid = perplexity(model, corpus.valid, eos)
+        _check_finite(valid, epoch)
         seconds = spent + time.monotonic() - begun
-        records.append(EpochRecord(epoch, rate, _exp(mean), valid, seconds))
+        records.append(EpochRecord(epoch, rate, exp(mean), valid, seconds))
         report(records[-1])
         position = 0
         state = model.initial_state(settings.batch)
@@ -218,10 +222,6 @@ def train(
 def _check_finite(mean_loss: float, epoch: int) -> None:
     if not math.isfinite(mean_loss):
         raise KDError(f"the loss is not finite in epoch {epoch}; lower the learning rate")
-
-
-def _exp(nats: float) -> float:
-    return math.exp(min(nats, 700.0))
 
 
 def _random_state(device: torch.device) -> dict[str, torch.Tensor]:

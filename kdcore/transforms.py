@@ -7,12 +7,14 @@ position, which code learning (Algorithm 1) differentiates.
 
 import math
 from abc import ABC, abstractmethod
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from kdcore.codes import check_shape
+from kdcore.errors import KDError
 from kdcore.settings.codes import Cell
 from kdcore.softmax import linear
 
@@ -132,6 +134,8 @@ class LSTMTransform(Transform):
     ):  # fmt: skip
         h = dim if code_dim is None else code_dim
         super().__init__(K, D, dim, h, projection=True, normalise=normalise)
+        if cell not in get_args(Cell):
+            raise KDError(f"cell {cell!r} is unknown; there are: {', '.join(get_args(Cell))}")
         self.cell = cell
         positions = D if cell == "printed" else 1
         self.W = nn.Parameter(torch.empty(positions, K, h).uniform_(-init_scale, init_scale))

@@ -19,7 +19,6 @@ rule baseline:
         gpu=GPU,
     params:
         settings=lambda wildcards: as_json(PRESET.sizes[wildcards.size]),
-        compute=COMPUTE,
         code=code("train_baseline"),
     message:
         "Language model: {wildcards.size}, conventional embedding, seed {wildcards.seed}"
@@ -28,4 +27,4 @@ rule baseline:
         " --size {wildcards.size} --seed {wildcards.seed} --settings {params.settings:q}"
         f" --scratch {RUNS}/scratch"
         " --model {output.model:q} --curve {output.curve:q} --measurement {output.measurement:q}"
-        " {params.compute} --threads {threads} --log {log:q}"
+        f" {COMPUTE} --threads {{threads}} --log {{log:q}}"

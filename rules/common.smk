@@ -12,6 +12,14 @@ try:
 except KDError as error:
     raise WorkflowError(str(error)) from None
 
+if PRESET.compute.device == "cuda" and workflow.local_exec:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise WorkflowError(
+            "compute.device is cuda, but PyTorch sees no CUDA device; set cpu"
+        )
+
 if PRESET.data_mirror:
     # For the jobs' environment: where data comes from must not make a rule run again.
     os.environ["KDCORE_DATA_MIRROR"] = PRESET.data_mirror
@@ -19,8 +27,13 @@ if PRESET.data_mirror:
 DATA = f"data/{PRESET.corpus.place}"
 RUNS = f"runs/{PRESET.preset}"
 RESULTS = f"results/{PRESET.preset}"
+# Every rule that writes results takes this as an input. It lies in runs/, so that results which
+# came with a clone, or were left by another configuration, are made again.
+SETTINGS = f"{RUNS}/settings.json"
 LEARNERS = ("linear", "lstm")
 GPU = int(PRESET.compute.device == "cuda")
+# Part of the commands, not a parameter of the rules: where a model is trained must not make it
+# run again. Each measurement names its device.
 COMPUTE = (
     f"--device {PRESET.compute.device} --precision {PRESET.compute.precision}"
     f" --checkpoint-seconds {PRESET.compute.checkpoint_seconds}"
@@ -79,23 +92,24 @@ def minutes(size):
     return max(30, int(4 * cost))
 
 
-def measured(cell):
-    """Folder of a cell's measurement: its run, or with `partial` what was published of it."""
-    published = f"{RESULTS}/measured/{cell.folder}"
-    if (
-        PRESET.partial
-        and not os.path.exists(measurement(cell))
-        and os.path.isdir(published)
-    ):
-        return published
-    return f"{RUNS}/{cell.folder}"
+def measured(folder):
+    """Where a model's measurement is: its run, or with `partial` what was published of it."""
+    published = f"{RESULTS}/measured/{folder}"
+    run = f"{RUNS}/{folder}"
+    if PRESET.partial and not os.path.exists(f"{run}/measurement.json"):
+        return published if os.path.isdir(published) else run
+    return run
 
 
-def available(cells):
-    """Folders of the cells to show: all, or with `partial` those measured so far."""
-    folders = [measured(cell) for cell in cells]
+def present(folders):
+    """The folders to show: all, or with `partial` those that have a measurement."""
     if not PRESET.partial:
         return folders
     return [
         folder for folder in folders if os.path.exists(f"{folder}/measurement.json")
     ]
+
+
+def available(cells):
+    """Folders of the cells to show."""
+    return present([measured(cell.folder) for cell in cells])

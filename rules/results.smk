@@ -1,6 +1,5 @@
 # Tables, figures, claims and the report.
 
-SETTINGS = f"{RESULTS}/settings.json"
 CELLS = available(all_cells(PRESET))
 EXPERIMENT = {
     "clustering": f"{RESULTS}/figure3_clustering.csv",
@@ -10,7 +9,8 @@ EXPERIMENT = {
 
 rule settings:
     output:
-        SETTINGS,
+        here=SETTINGS,
+        published=f"{RESULTS}/settings.json",
     localrule: True
     params:
         text=PRESET.model_dump_json(
@@ -19,7 +19,7 @@ rule settings:
     message:
         "Settings of the preset {PRESET.preset}"
     shell:
-        "printf '%s\\n' {params.text:q} > {output:q}"
+        "printf '%s\\n' {params.text:q} | tee {output.here:q} > {output.published:q}"
 
 
 rule measurements:
@@ -102,6 +102,8 @@ rule table1_of_size:
 
 
 rule figure2:
+    input:
+        settings=SETTINGS,
     output:
         png=f"{RESULTS}/figure2.png",
         pdf=f"{RESULTS}/figure2.pdf",
@@ -143,6 +145,7 @@ rule claims:
         clustering=f"{RESULTS}/figure3_clustering.csv",
         sweep=f"{RESULTS}/figure3_sweep.csv",
         similarity=f"{RESULTS}/table2_similarity.csv",
+        table2=f"{RESULTS}/table2.csv",
         settings=SETTINGS,
     output:
         table=f"{RESULTS}/claims.csv",
@@ -156,8 +159,8 @@ rule claims:
     shell:
         "python workflow/scripts/claims.py --table1 {input.table1:q}"
         " --clustering {input.clustering:q} --sweep {input.sweep:q}"
-        " --similarity {input.similarity:q} --settings {input.settings:q}"
-        " --table {output.table:q} --markdown {output.markdown:q} --log {log:q}"
+        " --similarity {input.similarity:q} --table2 {input.table2:q}"
+        " --settings {input.settings:q} --table {output.table:q} --markdown {output.markdown:q} --log {log:q}"
 
 
 rule report:
@@ -186,3 +189,24 @@ rule report:
         "python workflow/scripts/report.py {input.curves:q} --settings {input.settings:q}"
         f" --results {RESULTS} --template {{input.template:q}} --report {{output.report:q}}"
         " --png {output.curves_png:q} --pdf {output.curves_pdf:q} --log {log:q}"
+
+
+if PRESET.ablations:
+    ABLATED = [measured(f"ablations/{v.name}") for v in PRESET.ablations.variants]
+
+    rule ablations:
+        input:
+            measurements=[f"{folder}/measurement.json" for folder in present(ABLATED)],
+            settings=SETTINGS,
+        output:
+            table=f"{RESULTS}/ablations.csv",
+            markdown=f"{RESULTS}/ablations.md",
+        log:
+            f"{RUNS}/logs/ablations.log",
+        params:
+            code=code("ablations"),
+        message:
+            "Ablations of the KD embedding"
+        shell:
+            "python workflow/scripts/ablations.py {input.measurements:q} --table {output.table:q}"
+            " --markdown {output.markdown:q} --log {log:q}"

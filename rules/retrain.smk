@@ -28,7 +28,6 @@ rule retrain:
         embedding=lambda wildcards: as_json(
             getattr(PRESET.kd_embedding, wildcards.transform)
         ),
-        compute=COMPUTE,
         code=code("retrain"),
     message:
         "Language model: {wildcards.size}, {wildcards.codes} codes, {wildcards.transform}"
@@ -39,12 +38,12 @@ rule retrain:
         " --seed {wildcards.seed} --settings {params.settings:q}"
         f" --embedding {{params.embedding:q}} --scratch {RUNS}/scratch"
         " --model {output.model:q} --curve {output.curve:q} --measurement {output.measurement:q}"
-        " {params.compute} --threads {threads} --log {log:q}"
+        f" {COMPUTE} --threads {{threads}} --log {{log:q}}"
 
 
 if PRESET.ablations:
     ABLATIONS = PRESET.ablations
-    ABLATED = Cell(
+    ABLATION_CELL = Cell(
         size=ABLATIONS.codes_size,
         codes=ABLATIONS.codes,
         transform="",
@@ -52,12 +51,11 @@ if PRESET.ablations:
         D=PRESET.table1.D,
         seed=1,
     )
-    VARIANTS = [v.name for v in ABLATIONS.variants]
 
     rule ablation:
         input:
             corpus=f"{DATA}/corpus.safetensors",
-            codes=codes_of(ABLATED),
+            codes=codes_of(ABLATION_CELL),
         output:
             model=temp(f"{RUNS}/ablations/{{name}}/model.safetensors"),
             curve=f"{RUNS}/ablations/{{name}}/curve.csv",
@@ -75,7 +73,6 @@ if PRESET.ablations:
             settings=as_json(PRESET.sizes[ABLATIONS.size]),
             embedding=lambda wildcards: as_json(variant(wildcards.name).embedding),
             transform=lambda wildcards: variant(wildcards.name).transform,
-            compute=COMPUTE,
             code=code("retrain"),
         message:
             "Ablation: {wildcards.name}"
@@ -85,21 +82,5 @@ if PRESET.ablations:
             " --transform {params.transform} --seed 1 --settings {params.settings:q}"
             f" --embedding {{params.embedding:q}} --scratch {RUNS}/scratch"
             " --model {output.model:q} --curve {output.curve:q}"
-            " --measurement {output.measurement:q} {params.compute} --threads {threads}"
+            f" --measurement {{output.measurement:q}} {COMPUTE} --threads {{threads}}"
             " --log {log:q}"
-
-    rule ablations:
-        input:
-            [f"{RUNS}/ablations/{name}/measurement.json" for name in VARIANTS],
-        output:
-            table=f"{RESULTS}/ablations.csv",
-            markdown=f"{RESULTS}/ablations.md",
-        log:
-            f"{RUNS}/logs/ablations.log",
-        params:
-            code=code("ablations"),
-        message:
-            "Ablations of the KD embedding"
-        shell:
-            "python workflow/scripts/ablations.py {input:q} --table {output.table:q}"
-            " --markdown {output.markdown:q} --log {log:q}"

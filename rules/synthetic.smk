@@ -24,10 +24,11 @@ rule cluster:
 
 rule figure3_clustering:
     input:
-        [
+        points=[
             f"{RUNS}/clustering/seed{seed}.csv"
             for seed in range(1, PRESET.figure3.clustering.seeds + 1)
         ],
+        settings=SETTINGS,
     output:
         f"{RESULTS}/figure3_clustering.csv",
     log:
@@ -37,4 +38,4 @@ rule figure3_clustering:
     message:
         "Figure 3 (a, b): joining the seeds"
     shell:
-        "python workflow/scripts/figure3_clustering.py {input:q} --table {output:q} --log {log:q}"
+        "python workflow/scripts/figure3_clustering.py {input.points:q} --table {output:q} --log {log:q}"

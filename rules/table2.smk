@@ -15,10 +15,15 @@ else:
     )
 
     rule vectors:
+        input:
+            TABLE2.vectors.path if TABLE2.vectors.kind == "file" else [],
         output:
             TABLE2_VECTORS,
         log:
             f"{RUNS}/logs/vectors.log",
+        resources:
+            mem_mb=2000,
+            runtime=60,
         params:
             settings=as_json(TABLE2.vectors),
             code=code("get_vectors"),
@@ -60,6 +65,7 @@ rule table2:
     input:
         vectors=TABLE2_VECTORS,
         codes=f"{RUNS}/table2/codes.safetensors",
+        settings=SETTINGS,
     output:
         table=f"{RESULTS}/table2.csv",
         listing=f"{RESULTS}/table2.md",

@@ -90,6 +90,7 @@ def test_loading_refuses_damage_and_other_kinds(tmp_path):
         (np.zeros((3, 0), int), 4, "D = 0"),
         (np.zeros((0, 3), int), 4, "N > 0"),
         ([[0.5]], 4, "integers"),
+        ([[0, 1], [1]], 4, "not a table of integers"),
     ],
 )
 def test_bad_codes_are_one_clear_line(symbols, K, message):

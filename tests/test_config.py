@@ -12,6 +12,7 @@ from workflow.preset import (
     all_cells,
     config_hash,
     load_preset,
+    read_preset,
     sweep_cells,
     table1_cells,
 )
@@ -72,7 +73,9 @@ def test_a_sweeps_default_is_the_tables_cell(paper):
         ({"compute.device": "tpu"}, "compute.device: Input should be 'cpu' or 'cuda'"),
         ({"compute.precision": "bfloat16"}, "bfloat16 needs device cuda"),
         ({"code_learning.linear.temperature.T0": 0.0}, "temperature.T0"),
-        ({"figure3.sweep.K": [1]}, r"figure3.sweep.K.0"),
+        ({"figure3.sweep.K": [1, 50]}, r"figure3.sweep.K.0"),
+        ({"figure3.sweep.K": [2, 20]}, r"figure3.sweep.K needs table1.K = 50"),
+        ({"sizes": {"we/ird": {}}}, "we/ird"),
     ],
 )
 def test_a_wrong_key_type_or_range_is_one_line(paper, change, message):
@@ -85,6 +88,17 @@ def test_a_wrong_key_type_or_range_is_one_line(paper, change, message):
     with pytest.raises(KDError, match=message) as caught:
         load_preset(paper)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_preset_is_one_line(tmp_path):
+    path = tmp_path / "x.yaml"
+    for text, message in (("", "not a mapping"), ("a: [", "not YAML"), (None, "No such file")):
+        path.unlink(missing_ok=True)
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(KDError, match=message) as caught:
+            read_preset(path)
+        assert "\n" not in str(caught.value)
 
 
 def test_rows_name_both_codes_and_transform_or_neither(paper):

@@ -139,6 +139,7 @@ def test_the_three_arms_behave_as_section_3_says():
         (torch.zeros(3), r"shape \(N, d\)"),
         (torch.zeros(0, 3), r"shape \(N, d\)"),
         (np.ones((4, 3)), "all vectors are equal"),
+        ([[1.0, 2.0], [1.0]], "not a table of numbers"),
     ],
 )
 def test_bad_vectors_are_one_clear_line(vectors, message):

@@ -126,8 +126,9 @@ def test_mirror_setting(tmp_path, monkeypatch):
     assert mirror_folder() is None
     monkeypatch.setenv(MIRROR_VARIABLE, str(tmp_path))
     assert mirror_folder() == tmp_path
+    monkeypatch.setenv(MIRROR_VARIABLE, str(tmp_path / "absent"))
     with pytest.raises(KDError, match="no such folder"):
-        mirror_folder(str(tmp_path / "absent"))
+        mirror_folder()
 
 
 def glove_text(words: int) -> str:

@@ -131,6 +131,11 @@ def test_a_single_symbol_can_be_composed_in_training(name):
     assert torch.isfinite(transform(torch.zeros(1, 3, dtype=torch.long))).all()
 
 
+def test_an_unknown_cell_is_refused():
+    with pytest.raises(KDError, match="cell 'Printed' is unknown; there are: printed, counted"):
+        LSTMTransform(4, 2, 3, cell="Printed")
+
+
 def test_impossible_shapes_are_refused():
     for K, D in ((1, 3), (5, 0)):
         with pytest.raises(KDError):

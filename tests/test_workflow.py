@@ -1,5 +1,6 @@
 """The workflow as a user runs it, on the smallest preset, in a copy of the project."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 pytestmark = pytest.mark.workflow
@@ -133,6 +135,9 @@ def test_the_report_needs_no_network(finished):
 def test_one_size_of_table_1_by_itself(project):
     succeed(project, "table1_small")
     whole = (project / "results/tiny/table1.csv").read_bytes()
+    assert set(planned(project, "table1_small")) <= TABLES_ONLY | {
+        "table1_small", "measurements_of_size", "table1_of_size",
+    }  # fmt: skip
     assert (project / "results/tiny/table1_small.csv").read_bytes() == whole
 
 
@@ -184,8 +189,18 @@ def test_a_docstring_or_comment_reruns_nothing(project):
 
 
 def test_where_data_and_computing_are_does_not_matter(project):
-    edit(project / "config/tiny.yaml", "preset: tiny", "preset: tiny\ndata_mirror: /tmp")
+    change = "preset: tiny\ndata_mirror: /tmp\ncompute: {checkpoint_seconds: 7.0, threads: 1}"
+    edit(project / "config/tiny.yaml", "preset: tiny", change)
     assert planned(project) == {}
+
+
+def test_results_that_came_with_a_clone_are_made_again(project, tmp_path):
+    """Git has results/ and neither runs/ nor Snakemake's records, and its files are new."""
+    clone = copy_project(tmp_path / "clone")
+    shutil.copytree(project / "results", clone / "results")
+    found = planned(clone)
+    assert found["cluster"] == 2
+    assert {"settings", "baseline", "table1", "table2", "figure2", "claims"} <= set(found)
 
 
 def test_partial_shows_what_is_there_and_leaves_the_rest_empty(tmp_path):
@@ -213,6 +228,13 @@ def test_partial_shows_what_is_there_and_leaves_the_rest_empty(tmp_path):
     table1 = Path("results/tiny/table1.csv")
     assert (other / table1).read_bytes() == (project / table1).read_bytes()
     assert not (other / "runs/tiny/baseline").exists()
+
+    # What was measured with other settings is neither shown nor trained again.
+    edit(other / "config/tiny.yaml", "clip: 5.0", "clip: 4.0")
+    told = succeed(other, "table1", "--config", "partial=true")
+    assert "left out, measured with other settings" in told and "clip 5.0, not 4.0" in told
+    table = pd.read_csv(other / table1)
+    assert table["test_ppl_mean"].isna().all() and table["n_seeds"].eq(0).all()
 
 
 def test_killed_in_training_and_continued_by_the_same_command(finished, tmp_path):
@@ -268,7 +290,7 @@ def test_two_runs_at_once_are_kept_apart(tmp_path):
             [sys.executable, "-m", "workflow.unlock"], cwd=project, env=environment(),
             capture_output=True, text=True,
         )  # fmt: skip
-        assert unlock.returncode != 0 and "already running" in unlock.stderr
+        assert unlock.returncode != 0 and "already going on" in unlock.stderr
         assert any(locks.iterdir())
     finally:
         os.killpg(first.pid, signal.SIGKILL)
@@ -291,6 +313,60 @@ def test_a_wrong_configuration_stops_before_any_work(tmp_path, old, new, message
     assert failed.returncode != 0 and message in output
     assert "Traceback" not in output
     assert not (project / "runs").exists()
+
+
+def test_cuda_that_is_absent_stops_before_any_work(tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("CUDA is here")
+    project = copy_project(tmp_path / "project")
+    edit(project / "config/tiny.yaml", "preset: tiny", "preset: tiny\ncompute: {device: cuda}")
+    failed = snakemake(project, "-n", "all")
+    assert failed.returncode != 0
+    assert "PyTorch sees no CUDA device; set cpu" in failed.stdout + failed.stderr
+
+
+def test_a_configuration_of_ones_own_is_not_mixed_with_the_papers(tmp_path):
+    project = copy_project(tmp_path / "project")
+    (project / "config/tiny.yaml").write_text("sizes: {small: {epochs: 2}}\n")
+    failed = snakemake(project, "-n", "all")
+    assert failed.returncode != 0
+    assert "configuration: preset: Field required" in failed.stdout + failed.stderr
+
+
+def test_a_job_that_outlived_its_run_keeps_the_lock(tmp_path):
+    project = copy_project(tmp_path / "project")
+    edit(project / "config/tiny.yaml", "epochs: 2", "epochs: 2000")
+    process = subprocess.Popen(
+        command(BASELINE), cwd=project, env=environment(), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while not jobs_in(project) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        assert jobs_in(project)
+        unlock = subprocess.run(
+            [sys.executable, "-m", "workflow.unlock"], cwd=project, env=environment(),
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert unlock.returncode != 0 and "already going on" in unlock.stderr
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def jobs_in(project: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()) == project and "train_baseline.py" in " ".join(
+                process.cmdline()[:2]
+            ):
+                found.append(process)
+    return found
 
 
 def test_a_script_can_be_run_by_hand_and_fails_in_one_line(finished, tmp_path):

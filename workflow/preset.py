@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdcore.errors import KDError
@@ -14,6 +15,7 @@ from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
 from kdcore.settings.language_model import LanguageModelSettings
 
 CodeSource = Literal["none", "random", "linear", "lstm"]
+SizeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 TransformName = Literal["none", "linear", "lstm"]
 
 
@@ -132,8 +134,12 @@ class Sweep(Section):
     size: str = Field(description="model size")
     codes: Literal["random", "linear", "lstm"] = Field(description="how codes are made")
     transform: Literal["linear", "lstm"] = Field(description="how vectors are composed")
-    K: list[Annotated[int, Field(ge=2)]] = Field(description="values of K, at D of Table 1")
-    D: list[Annotated[int, Field(ge=1)]] = Field(description="values of D, at K of Table 1")
+    K: list[Annotated[int, Field(ge=2)]] = Field(
+        min_length=2, description="values of K, at D of Table 1; has the K of Table 1"
+    )
+    D: list[Annotated[int, Field(ge=1)]] = Field(
+        min_length=2, description="values of D, at K of Table 1; has the D of Table 1"
+    )
     seeds: int = Field(1, gt=0, description="runs with seeds 1 … n")
 
 
@@ -225,7 +231,7 @@ class Preset(Section):
         False, description="print the paper's numbers beside the measured ones"
     )
     corpus: PTB | TextFolder | Generated = Field(discriminator="kind", description="the text")
-    sizes: dict[str, LanguageModelSettings] = Field(
+    sizes: dict[SizeName, LanguageModelSettings] = Field(
         min_length=1, description="language models by name"
     )
     code_learning: PerTransform = Field(description="how codes are learned for Table 1")
@@ -245,6 +251,15 @@ class Preset(Section):
             named.append(self.table2.vectors.size)
         if self.ablations:
             named += [self.ablations.size, self.ablations.codes_size]
+        for name, value in (("K", self.table1.K), ("D", self.table1.D)):
+            values = getattr(self.figure3.sweep, name)
+            if value not in values or value == min(values):
+                raise ValueError(
+                    f"figure3.sweep.{name} needs table1.{name} = {value} and something smaller"
+                )
+        variants = [v.name for v in self.ablations.variants] if self.ablations else []
+        if len(set(variants)) < len(variants):
+            raise ValueError("two ablations have the same name")
         for name in named:
             if name not in self.sizes:
                 raise ValueError(f"model size {name!r} is not defined in sizes")
@@ -277,7 +292,8 @@ def load_preset(config: dict) -> Preset:
     Raises:
         KDError: one line for the first wrong key, type or range.
     """
-    config = dict(config)
+    if not isinstance(config, dict):
+        raise KDError("configuration: not a mapping of keys to values")
     try:
         return Preset.model_validate(config)
     except ValidationError as error:
@@ -290,6 +306,20 @@ def load_preset(config: dict) -> Preset:
         shown = "" if isinstance(given, dict | list) else f", not {given!r}"
         message = first["msg"].removeprefix("Value error, ")
         raise KDError(f"configuration: {where}: {message}{shown}{hint}") from None
+
+
+def read_preset(path: Path) -> Preset:
+    """Read and check a preset file.
+
+    Raises:
+        KDError: one line when it is missing, not YAML, or wrong.
+    """
+    try:
+        return load_preset(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise KDError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise KDError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
 
 
 def config_hash(preset: Preset, cell: Cell) -> str:

@@ -8,6 +8,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import kdcore
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -45,6 +47,9 @@ def _imports(path: Path) -> list[Path]:
     for node in ast.walk(_parse(path)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "kdcore":
+            # What the package re-exports counts as the module it comes from.
+            names += [f"kdcore.{kdcore._HOME.get(a.name, a.name)}" for a in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     places = []
@@ -65,7 +70,17 @@ def _meaning(path: Path) -> str:
                 body.pop(0)
         if isinstance(node, ast.Call):
             node.keywords = [k for k in node.keywords if k.arg != "description"]
-    return ast.dump(tree)
+    return repr(_plain(tree))
+
+
+def _plain(node: object) -> object:
+    """A syntax tree without its empty fields, whose number grows with Python's version."""
+    if isinstance(node, ast.AST):
+        fields = [(name, _plain(value)) for name, value in ast.iter_fields(node)]
+        return type(node).__name__, [(name, value) for name, value in fields if value]
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    return () if node is None else repr(node)
 
 
 def environment() -> dict[str, str]:

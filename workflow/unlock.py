@@ -12,12 +12,13 @@ import psutil
 
 
 def alive(folder: Path) -> list[int]:
-    """Process ids of Snakemake runs whose working directory is `folder`."""
+    """Process ids of Snakemake runs, and of jobs that outlived theirs, in `folder`."""
     found = []
     for process in psutil.process_iter():
         try:
-            words = [Path(word).name for word in process.cmdline()[:3]]
-            if "snakemake" in words and Path(process.cwd()) == folder:
+            words = process.cmdline()[:3]
+            ours = any(Path(w).name == "snakemake" or "workflow/scripts/" in w for w in words)
+            if ours and Path(process.cwd()) == folder:
                 found.append(process.pid)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
@@ -31,7 +32,7 @@ def main() -> None:
     if not locks.is_dir() or not any(locks.iterdir()):
         return
     if running := alive(folder):
-        sys.exit(f"error: Snakemake is already running in {folder} (process {running[0]})")
+        sys.exit(f"error: a run is already going on in {folder} (process {running[0]})")
     subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet"], check=True)
 
 

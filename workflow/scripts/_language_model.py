@@ -53,7 +53,8 @@ def fit(
     embedding = make_embedding()
     network = LanguageModel(embedding, len(corpus.words), settings).to(device)
     identity = fingerprint(
-        [about, settings.model_dump(), corpus.digest, compute["device"], compute["precision"]]
+        [about, settings.model_dump(), corpus.digest]
+        + [compute[name] for name in ("device", "precision", "threads")]
     )
     checkpoint = scratch / f"{identity}.safetensors"
     if checkpoint.exists():
@@ -91,6 +92,7 @@ def fit(
         "threads": compute["threads"],
         "precision": compute["precision"],
         "data_hash": corpus.digest[:16],
+        "settings": settings.model_dump(),
         "identity": identity,
         **environment(),
     }

@@ -16,14 +16,14 @@ COLUMNS = [
 
 
 def main(
-    measurements: Annotated[list[Path], typer.Argument(help="measurement files")],
     table: Annotated[Path, typer.Option(help="output: csv")],
     markdown: Annotated[Path, typer.Option(help="output: Markdown")],
+    measurements: Annotated[list[Path] | None, typer.Argument(help="measurement files")] = None,
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
     rows = []
-    for path in measurements:
+    for path in measurements or []:
         row = read_json(path)
         rows.append({"variant": path.parent.name, **row, **row["embedding"]})
     frame = pd.DataFrame(rows, columns=COLUMNS)

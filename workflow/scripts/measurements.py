@@ -7,8 +7,9 @@ import _script
 import pandas as pd
 import typer
 
+from kdcore.errors import KDError
 from kdcore.files import read_json, write_text
-from workflow.preset import Cell, config_hash, load_preset
+from workflow.preset import Cell, Preset, config_hash, load_preset
 
 COLUMNS = [
     "size", "codes", "transform", "K", "D", "seed", "test_ppl", "valid_ppl", "train_ppl",
@@ -19,22 +20,46 @@ COLUMNS = [
 
 
 def main(
-    measurements: Annotated[list[Path], typer.Argument(help="measurement files")],
     settings: Annotated[Path, typer.Option(help="the preset, a JSON file")],
     table: Annotated[Path, typer.Option(help="output: one row per trained model")],
+    measurements: Annotated[list[Path] | None, typer.Argument(help="measurement files")] = None,
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
     preset = load_preset(read_json(settings))
     rows = []
-    for path in measurements:
+    for path in measurements or []:
         row = read_json(path)
         cell = Cell(**{key: row.get(key) for key in Cell.__dataclass_fields__})
+        if other := other_settings(row, preset, cell):
+            _script.log.warning("left out, measured with other settings: %s (%s)", path, other)
+            continue
         rows.append({"rate": 1.0, **row, "config_hash": config_hash(preset, cell)})
+    hashes = {row["data_hash"] for row in rows}
+    if len(hashes) > 1:
+        raise KDError(f"measurements of different texts, data hashes {', '.join(sorted(hashes))}")
     frame = pd.DataFrame(rows, columns=COLUMNS)
     whole = {name: "Int64" for name in ("K", "D", "unique_codes")}
     write_text(table, frame.astype(whole).to_csv(index=False))
     _script.log.info("%d trained models", len(frame))
+
+
+def other_settings(row: dict, preset: Preset, cell: Cell) -> str:
+    """The first setting in which a measurement differs from the preset; empty for none."""
+    pairs = [
+        (
+            row.get("settings") or {"epochs": row["epochs"], "hidden": row["dim"]},
+            preset.sizes[cell.size].model_dump(),
+        )
+    ]
+    if cell.transform != "none":
+        embedding = getattr(preset.kd_embedding, cell.transform)
+        pairs.append((row["embedding"], embedding.model_dump()))
+    for found, wanted in pairs:
+        for name, value in found.items():
+            if value != wanted[name]:
+                return f"{name} {value}, not {wanted[name]}"
+    return ""
 
 
 if __name__ == "__main__":

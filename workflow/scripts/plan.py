@@ -12,14 +12,12 @@ from typing import Annotated
 import _script
 import torch
 import typer
-import yaml
 from torch import nn
 
-from kdcore.errors import KDError
 from kdcore.language_model import LanguageModel
 from kdcore.settings.language_model import LanguageModelSettings
 from kdcore.training import clipped_sgd_step, resolve_device
-from workflow.preset import Cell, Preset, all_cells, load_preset
+from workflow.preset import Cell, Preset, all_cells, read_preset
 
 # Words and training tokens of the Penn Treebank; a text of one's own is taken to be as long.
 WORDS, TOKENS = 10_000, 929_589
@@ -32,10 +30,7 @@ def main(
     cores: Annotated[int, typer.Option(help="jobs side by side; 0 for all cores")] = 0,
 ) -> None:
     _script.start_log(None)
-    try:
-        preset = load_preset(yaml.safe_load(config.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise KDError(f"{config}: {error}") from None
+    preset = read_preset(config)
     cells = all_cells(preset)
     done = {cell for cell in cells if measurement(preset, cell).exists()}
     missing = Counter(cell.size for cell in cells if cell not in done)

@@ -10,11 +10,9 @@ from typing import Annotated
 
 import _script
 import typer
-import yaml
 
-from kdcore.errors import KDError
 from kdcore.files import atomic_path
-from workflow.preset import all_cells, load_preset
+from workflow.preset import all_cells, read_preset
 
 FILES = ("measurement.json", "curve.csv")
 
@@ -23,20 +21,20 @@ def main(
     config: Annotated[Path, typer.Option(help="preset file")] = Path("config/paper.yaml"),
 ) -> None:
     _script.start_log(None)
-    try:
-        preset = load_preset(yaml.safe_load(config.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise KDError(f"{config}: {error}") from None
+    preset = read_preset(config)
     count = 0
-    for cell in all_cells(preset):
-        run = Path("runs", preset.preset, cell.folder)
+    folders = [cell.folder for cell in all_cells(preset)]
+    if preset.ablations:
+        folders += [f"ablations/{variant.name}" for variant in preset.ablations.variants]
+    for folder in folders:
+        run = Path("runs", preset.preset, folder)
         if all((run / name).is_file() for name in FILES):
             count += 1
             for name in FILES:
-                target = Path("results", preset.preset, "measured", cell.folder, name)
+                target = Path("results", preset.preset, "measured", folder, name)
                 with atomic_path(target) as temporary:
                     shutil.copyfile(run / name, temporary)
-    _script.log.info("%d of %d cells published", count, len(all_cells(preset)))
+    _script.log.info("%d of %d models published", count, len(folders))
 
 
 if __name__ == "__main__":

@@ -22,19 +22,21 @@ DASHES = {"none": "-", "linear": "-", "lstm": "--"}
 
 
 def main(
-    curves: Annotated[list[Path], typer.Argument(help="learning curves of all models")],
     settings: Annotated[Path, typer.Option(help="the preset, a JSON file")],
     results: Annotated[Path, typer.Option(help="folder of tables and figures")],
     template: Annotated[Path, typer.Option(help="the page's template")],
     report: Annotated[Path, typer.Option(help="output: the page")],
     png: Annotated[Path, typer.Option(help="output: learning curves for the screen")],
     pdf: Annotated[Path, typer.Option(help="output: learning curves for print")],
+    curves: Annotated[
+        list[Path] | None, typer.Argument(help="learning curves of all models")
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
     preset = load_preset(read_json(settings))
     floor = floor_perplexity() if preset.corpus.kind == "generated" else None
-    _draw_curves(preset, curves, floor, png, pdf)
+    _draw_curves(preset, curves or [], floor, png, pdf)
     measured = pd.read_csv(results / "measurements.csv")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template.read_text(encoding="utf-8")).render(

@@ -38,7 +38,7 @@ def main(
     whole = {name: "Int64" for name in ("n_seeds", "embedding_params", "paper_embedding_params")}
     write_text(table, rows.astype(whole).to_csv(index=False))
     write_text(markdown, as_markdown(rows, preset))
-    write_text(latex, as_latex(rows))
+    write_text(latex, as_latex(rows, preset))
 
 
 def build(preset: Preset, sizes: list[str], measured: pd.DataFrame, printed: dict) -> pd.DataFrame:
@@ -102,6 +102,7 @@ def _cell(row: pd.Series) -> dict[str, str]:
     }
 
 
+PAPER = ("paper", "paper_params", "paper_rate")
 HEADINGS = {
     "row": "", "ppl": "Test PPL", "paper": "paper", "seeds": "seeds", "params": "E. size",
     "paper_params": "paper", "rate": "C. rate", "paper_rate": "paper",
@@ -109,34 +110,40 @@ HEADINGS = {
 }  # fmt: skip
 
 
+def _columns(preset: Preset) -> dict[str, str]:
+    return {k: v for k, v in HEADINGS.items() if preset.beside_paper or k not in PAPER}
+
+
 def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
     """One table per size."""
+    headings = _columns(preset)
     cell = preset.kd_embedding.lstm.cell
     lines = ["Table 1. Test perplexity (mean ± standard deviation over seeds), trained numbers of",
              "the input embedding, and compression rate: the paper's count, and with the codes'",
              "own bits. LSTM transform: the cell "
              + ("whose size is the paper's." if cell == "counted" else "as printed.")]  # fmt: skip
     for size, part in rows.groupby("size", sort=False):
-        lines += ["", f"**{size}**", "", "| " + " | ".join(HEADINGS.values()) + " |"]
-        lines.append("| --- |" + " ---: |" * (len(HEADINGS) - 1))
+        lines += ["", f"**{size}**", "", "| " + " | ".join(headings.values()) + " |"]
+        lines.append("| --- |" + " ---: |" * (len(headings) - 1))
         for _, row in part.iterrows():
             cells = _cell(row)
-            lines.append("| " + " | ".join(cells[name] for name in HEADINGS) + " |")
+            lines.append("| " + " | ".join(cells[name] for name in headings) + " |")
     return "\n".join(lines) + "\n"
 
 
-def as_latex(rows: pd.DataFrame) -> str:
+def as_latex(rows: pd.DataFrame, preset: Preset) -> str:
     """A booktabs table."""
+    headings = _columns(preset)
     lines = [
         r"% needs \usepackage{booktabs}",
-        r"\begin{tabular}{l" + "r" * (len(HEADINGS) - 1) + "}",
+        r"\begin{tabular}{l" + "r" * (len(headings) - 1) + "}",
     ]
     for size, part in rows.groupby("size", sort=False):
         lines += [r"\toprule", rf"{size.capitalize()} model & " + " & ".join(
-            list(HEADINGS.values())[1:]) + r" \\", r"\midrule"]  # fmt: skip
+            list(headings.values())[1:]) + r" \\", r"\midrule"]  # fmt: skip
         for _, row in part.iterrows():
             cells = _cell(row)
-            text = " & ".join(cells[name] for name in HEADINGS)
+            text = " & ".join(cells[name] for name in headings)
             lines.append(text.replace("±", r"$\pm$") + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
