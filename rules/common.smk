@@ -27,9 +27,14 @@ if PRESET.data_mirror:
 DATA = f"data/{PRESET.corpus.place}"
 RUNS = f"runs/{PRESET.preset}"
 RESULTS = f"results/{PRESET.preset}"
-# Every rule that writes results takes this as an input. It lies in runs/, so that results which
-# came with a clone, or were left by another configuration, are made again.
 SETTINGS = f"{RUNS}/settings.json"
+# Results that came with a clone look finished to Snakemake. This mark, an input of the rules that
+# begin them, is made with the first run and newer than they are: they are made again.
+MADE_HERE = f"{RUNS}/made_here"
+if not os.path.exists(MADE_HERE):
+    os.makedirs(RUNS, exist_ok=True)
+    open(MADE_HERE, "a").close()
+
 LEARNERS = ("linear", "lstm")
 GPU = int(PRESET.compute.device == "cuda")
 # Part of the commands, not a parameter of the rules: where a model is trained must not make it

@@ -25,6 +25,7 @@ rule settings:
 rule measurements:
     input:
         measurements=[f"{folder}/measurement.json" for folder in CELLS],
+        here=MADE_HERE,
         settings=SETTINGS,
     output:
         f"{RESULTS}/measurements.csv",
@@ -66,6 +67,7 @@ rule measurements_of_size:
             f"{folder}/measurement.json"
             for folder in available(table1_cells(PRESET, [wildcards.size]))
         ],
+        here=MADE_HERE,
         settings=SETTINGS,
     output:
         f"{RUNS}/table1/{{size}}.csv",
@@ -103,7 +105,7 @@ rule table1_of_size:
 
 rule figure2:
     input:
-        settings=SETTINGS,
+        MADE_HERE,
     output:
         png=f"{RESULTS}/figure2.png",
         pdf=f"{RESULTS}/figure2.pdf",
@@ -197,7 +199,7 @@ if PRESET.ablations:
     rule ablations:
         input:
             measurements=[f"{folder}/measurement.json" for folder in present(ABLATED)],
-            settings=SETTINGS,
+            here=MADE_HERE,
         output:
             table=f"{RESULTS}/ablations.csv",
             markdown=f"{RESULTS}/ablations.md",

@@ -28,7 +28,7 @@ rule figure3_clustering:
             f"{RUNS}/clustering/seed{seed}.csv"
             for seed in range(1, PRESET.figure3.clustering.seeds + 1)
         ],
-        settings=SETTINGS,
+        here=MADE_HERE,
     output:
         f"{RESULTS}/figure3_clustering.csv",
     log:

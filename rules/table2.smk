@@ -65,7 +65,7 @@ rule table2:
     input:
         vectors=TABLE2_VECTORS,
         codes=f"{RUNS}/table2/codes.safetensors",
-        settings=SETTINGS,
+        here=MADE_HERE,
     output:
         table=f"{RESULTS}/table2.csv",
         listing=f"{RESULTS}/table2.md",
