@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -62,6 +63,28 @@ def planned(project: Path, target: str = "all") -> dict[str, int]:
     text = succeed(project, "-n", target)
     table = text.partition("Job stats:")[2].partition("total")[0]
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+
+
+def start(project: Path) -> subprocess.Popen:
+    """Begin to train the baseline, in a process group of its own."""
+    return subprocess.Popen(
+        command(BASELINE), cwd=project, env=environment(), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def unlock(project: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "workflow.unlock"], cwd=project, env=environment(),
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def eventually(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -249,13 +272,8 @@ def test_killed_in_training_and_continued_by_the_same_command(finished, tmp_path
     succeed(whole, BASELINE)
 
     scratch = project / "runs/tiny/scratch"
-    process = subprocess.Popen(
-        command(BASELINE), cwd=project, env=environment(), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not any(scratch.glob("[!.]*.safetensors")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    process = start(project)
+    eventually(lambda: any(scratch.glob("[!.]*.safetensors")))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert any(scratch.glob("[!.]*.safetensors"))
@@ -263,9 +281,7 @@ def test_killed_in_training_and_continued_by_the_same_command(finished, tmp_path
 
     refused = snakemake(project, BASELINE)
     assert refused.returncode != 0 and "lock" in refused.stdout + refused.stderr
-    subprocess.run(
-        [sys.executable, "-m", "workflow.unlock"], cwd=project, env=environment(), check=True
-    )
+    assert unlock(project).returncode == 0
     assert "continuing from a checkpoint" in succeed(project, BASELINE)
     folder = Path(BASELINE).parent
     for name in ("model.safetensors", "curve.csv"):
@@ -276,21 +292,13 @@ def test_killed_in_training_and_continued_by_the_same_command(finished, tmp_path
 def test_two_runs_at_once_are_kept_apart(tmp_path):
     project = copy_project(tmp_path / "project")
     edit(project / "config/tiny.yaml", "epochs: 2", "epochs: 2000")
-    first = subprocess.Popen(
-        command(BASELINE), cwd=project, env=environment(), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    first = start(project)
     try:
         locks = project / ".snakemake" / "locks"
-        deadline = time.monotonic() + 60
-        while not (locks.is_dir() and any(locks.iterdir())) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        eventually(lambda: locks.is_dir() and any(locks.iterdir()))
         assert snakemake(project, BASELINE).returncode != 0
-        unlock = subprocess.run(
-            [sys.executable, "-m", "workflow.unlock"], cwd=project, env=environment(),
-            capture_output=True, text=True,
-        )  # fmt: skip
-        assert unlock.returncode != 0 and "already going on" in unlock.stderr
+        refused = unlock(project)
+        assert refused.returncode != 0 and "already going on" in refused.stderr
         assert any(locks.iterdir())
     finally:
         os.killpg(first.pid, signal.SIGKILL)
@@ -338,22 +346,14 @@ def test_a_configuration_of_ones_own_is_not_mixed_with_the_papers(tmp_path):
 def test_a_job_that_outlived_its_run_keeps_the_lock(tmp_path):
     project = copy_project(tmp_path / "project")
     edit(project / "config/tiny.yaml", "epochs: 2", "epochs: 2000")
-    process = subprocess.Popen(
-        command(BASELINE), cwd=project, env=environment(), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    process = start(project)
     try:
-        deadline = time.monotonic() + 60
-        while not jobs_in(project) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        eventually(lambda: jobs_in(project))
         process.kill()
         process.wait()
         assert jobs_in(project)
-        unlock = subprocess.run(
-            [sys.executable, "-m", "workflow.unlock"], cwd=project, env=environment(),
-            capture_output=True, text=True,
-        )  # fmt: skip
-        assert unlock.returncode != 0 and "already going on" in unlock.stderr
+        refused = unlock(project)
+        assert refused.returncode != 0 and "already going on" in refused.stderr
     finally:
         os.killpg(process.pid, signal.SIGKILL)
 
