@@ -56,6 +56,26 @@ class TextFolder(Section):
         return {split: f"{self.folder}/{split}.txt" for split in ("train", "valid", "test")}
 
 
+class TextFiles(Section):
+    """Three text files of your own, one sentence a line."""
+
+    kind: Literal["files"] = Field(description="this kind of corpus")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="what the text is called")
+    train: str = Field(description="file to train on, relative to the project")
+    valid: str = Field(description="file to choose settings on")
+    test: str = Field(description="file to report on")
+
+    @property
+    def place(self) -> str:
+        """Folder below data/."""
+        return f"files/{self.name}"
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The text by split."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
+
 class Generated(Section):
     """The embedded demo corpus: drawn from a small seeded grammar, no network."""
 
@@ -230,7 +250,9 @@ class Preset(Section):
     beside_paper: bool = Field(
         False, description="print the paper's numbers beside the measured ones"
     )
-    corpus: PTB | TextFolder | Generated = Field(discriminator="kind", description="the text")
+    corpus: PTB | TextFolder | TextFiles | Generated = Field(
+        discriminator="kind", description="the text"
+    )
     sizes: dict[SizeName, LanguageModelSettings] = Field(
         min_length=1, description="language models by name"
     )
