@@ -123,16 +123,18 @@ def _draw_curves(
                     ls=DASHES[row.transform],
                     label=label(row.codes, row.transform),
                 )
+        panel.set_title(f"{size} model", loc="left")
+        if not panel.lines:
+            panel.set_axis_off()
+            panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", color=GREY)
+            continue
         if floor is not None:
             panel.axhline(floor, color=ORANGE, lw=1, ls=":", label="entropy of the text")
-        drawn = bool(panel.lines)
         panel.set(xlabel="epoch", ylabel="validation perplexity", yscale="log")
-        panel.set_title(f"{size} model" + ("" if drawn else ": not run"), loc="left")
-        if drawn:
-            panel.legend(fontsize=6.5)
-            panel.yaxis.set_major_formatter("{x:.0f}")
-            panel.yaxis.set_minor_formatter("{x:.0f}")
-            panel.tick_params(axis="y", which="minor", labelsize=7)
+        panel.legend(fontsize=6.5)
+        panel.yaxis.set_major_formatter("{x:.0f}")
+        panel.yaxis.set_minor_formatter("{x:.0f}")
+        panel.tick_params(axis="y", which="minor", labelsize=7)
     save(figure, png, pdf)
 
 
