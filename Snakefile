@@ -40,6 +40,7 @@ rule all:
         f"{RESULTS}/figure2.pdf",
         f"{RESULTS}/figure3.pdf",
         f"{RESULTS}/claims.csv",
+        f"{RESULTS}/settings.json",
 
 
 rule data:
