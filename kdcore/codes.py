@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from kdcore.errors import KDError
-from kdcore.files import load_tensors, save_tensors
+from kdcore.tensors import load_tensors, save_tensors
 
 
 def check_shape(K: int, D: int) -> None:

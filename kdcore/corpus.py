@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from kdcore.errors import KDError
-from kdcore.files import load_tensors, save_tensors
+from kdcore.tensors import load_tensors, save_tensors
 
 EOS = "<eos>"
 UNK = "<unk>"

@@ -1,16 +1,12 @@
-"""Files that are either whole or absent, and tensors stored without pickle."""
+"""Files that are either whole or absent, and hashes of what they hold."""
 
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from kdcore.errors import KDError
 
@@ -74,39 +70,6 @@ def read_json(path: str | Path) -> dict:
         raise KDError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise KDError(f"{path}: not valid JSON ({error})") from None
-
-
-def save_tensors(
-    path: str | Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, object]
-) -> None:
-    """Store named tensors and a JSON header in one safetensors file."""
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    with atomic_path(path) as temporary:
-        # One metadata entry: safetensors does not keep the order of several.
-        metadata = {"header": json.dumps(header, ensure_ascii=False)}
-        try:
-            save_file(plain, str(temporary), metadata=metadata)
-        except SafetensorError as error:
-            raise KDError(f"cannot write {path}: {error}") from None
-
-
-def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], dict]:
-    """Read what `save_tensors` wrote and check that its header names this `kind`.
-
-    Raises:
-        KDError: the file is missing, damaged, or holds something else.
-    """
-    if not Path(path).is_file():
-        raise KDError(f"{path}: no such file")
-    try:
-        with safe_open(str(path), framework="pt") as stored:
-            header = json.loads((stored.metadata() or {}).get("header", "{}"))
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise KDError(f"{path}: damaged or not a safetensors file ({error})") from None
-    if header.get("kind") != kind:
-        raise KDError(f"{path}: holds {header.get('kind', 'no kdcore data')!r}, not {kind!r}")
-    return tensors, header
 
 
 def sha256(path: str | Path) -> str:

@@ -217,6 +217,65 @@ def _learn(vectors, model, settings, report) -> LearnedCodes:
     return LearnedCodes(codes, model, tuple(history))
 
 
+def fit_transform(
+    transform: Transform,
+    codes: Codes,
+    vectors: torch.Tensor | np.ndarray,
+    *,
+    epochs: int = 30,
+    batch: int = 200,
+    learning_rate: float = 0.005,
+) -> float:
+    """Make a transform compose the given vectors from fixed codes, as well as it can.
+
+    Least squares by Adam, line 6 of Algorithm 1 without the codes. The transform changes in
+    place; random choices come from PyTorch's global generator. A transform with `normalise`
+    composes vectors of mean zero: their mean stays as error.
+
+    Args:
+        transform: for the K and D of the codes and vectors of size d.
+        codes: one code per vector, N of them.
+        vectors: shape (N, d).
+        epochs, batch, learning_rate: see `FitSettings`.
+
+    Returns:
+        The relative squared error that is left.
+
+    Raises:
+        KDError: codes, vectors and transform that do not belong together.
+    """
+    vectors = check_vectors(vectors)
+    wanted = (len(codes), transform.dim), (transform.K, transform.D)
+    if wanted != (tuple(vectors.shape), (codes.K, codes.D)):
+        raise KDError(
+            f"{len(codes)} codes with K = {codes.K}, D = {codes.D} and vectors of shape "
+            f"{tuple(vectors.shape)} do not fit a transform with K = {transform.K}, "
+            f"D = {transform.D} to size {transform.dim}"
+        )
+    scale = float(vectors.square().mean().sqrt())
+    targets, symbols = vectors / scale, codes.tensor()
+    optimizer = torch.optim.Adam(transform.parameters())
+    steps, step = math.ceil(len(vectors) / batch) * epochs, 0
+    transform.train()
+    for _ in range(epochs):
+        for rows in torch.randperm(len(vectors)).split(batch):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * max(0.05, 1 - step / steps)
+            loss = (transform(symbols[rows]) - targets[rows]).square().sum(1).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+    optimizer.zero_grad()
+    with torch.no_grad():
+        error = relative_error(targets, transform.eval()(symbols))
+    transform.train()
+    transform.rescale(scale)
+    if not math.isfinite(error):
+        raise KDError("fitting the transform diverged; lower the learning rate")
+    return error
+
+
 class _RowAdam:
     """Adam for a table of which each step sees some rows; moments move for those alone."""
 

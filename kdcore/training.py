@@ -16,9 +16,9 @@ import torch
 
 from kdcore.corpus import EOS, Corpus, batches
 from kdcore.errors import KDError
-from kdcore.files import load_tensors, save_tensors
 from kdcore.language_model import LanguageModel, exp, perplexity
 from kdcore.settings.language_model import LanguageModelSettings
+from kdcore.tensors import load_tensors, save_tensors
 
 Precision = Literal["float32", "bfloat16"]
 

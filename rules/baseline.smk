@@ -1,17 +1,19 @@
 # Language models with a conventional embedding.
 
+BASELINE = f"{RUNS}/baseline/{{size}}/seed{{seed}}"
+
 
 rule baseline:
     input:
         corpus=f"{DATA}/corpus.safetensors",
     output:
-        model=f"{RUNS}/baseline/{{size}}/seed{{seed}}/model.safetensors",
-        curve=f"{RUNS}/baseline/{{size}}/seed{{seed}}/curve.csv",
-        measurement=f"{RUNS}/baseline/{{size}}/seed{{seed}}/measurement.json",
+        model=f"{BASELINE}/model.safetensors",
+        curve=f"{BASELINE}/curve.csv",
+        measurement=f"{BASELINE}/measurement.json",
     log:
-        f"{RUNS}/logs/baseline_{{size}}_seed{{seed}}.log",
+        f"{BASELINE}/log.txt",
     benchmark:
-        f"{RUNS}/benchmarks/baseline_{{size}}_seed{{seed}}.tsv"
+        f"{BASELINE}/benchmark.tsv"
     threads: PRESET.compute.threads
     resources:
         mem_mb=2000,

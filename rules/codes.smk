@@ -10,7 +10,7 @@ rule random_codes:
     output:
         f"{CODE}/random/{SHAPE}/codes.safetensors",
     log:
-        f"{RUNS}/logs/codes_{{size}}_random_K{{K}}_D{{D}}_seed{{seed}}.log",
+        f"{CODE}/random/{SHAPE}/log.txt",
     resources:
         mem_mb=1000,
         runtime=10,
@@ -31,9 +31,9 @@ rule learned_codes:
         decoder=f"{CODE}/{{transform}}/{SHAPE}/decoder.safetensors",
         history=f"{CODE}/{{transform}}/{SHAPE}/history.csv",
     log:
-        f"{RUNS}/logs/codes_{{size}}_{{transform}}_K{{K}}_D{{D}}_seed{{seed}}.log",
+        f"{CODE}/{{transform}}/{SHAPE}/log.txt",
     benchmark:
-        f"{RUNS}/benchmarks/codes_{{size}}_{{transform}}_K{{K}}_D{{D}}_seed{{seed}}.tsv"
+        f"{CODE}/{{transform}}/{SHAPE}/benchmark.tsv"
     threads: PRESET.compute.threads
     resources:
         mem_mb=2000,

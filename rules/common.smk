@@ -4,6 +4,7 @@ import json
 import os
 
 from kdcore.errors import KDError
+from workflow import records
 from workflow.preset import Cell, all_cells, load_preset, table1_cells
 from workflow.provenance import code_hash
 
@@ -27,13 +28,29 @@ if PRESET.data_mirror:
 DATA = f"data/{PRESET.corpus.place}"
 RUNS = f"runs/{PRESET.preset}"
 RESULTS = f"results/{PRESET.preset}"
-SETTINGS = f"{RUNS}/settings.json"
+SETTINGS = f"{RUNS}/report/settings.json"
 # Results that came with a clone look finished to Snakemake. This mark, an input of the rules that
 # begin them, is made with the first run and newer than they are: they are made again.
-MADE_HERE = f"{RUNS}/made_here"
+MADE_HERE = f"{RUNS}/report/made_here"
 if not os.path.exists(MADE_HERE):
-    os.makedirs(RUNS, exist_ok=True)
+    os.makedirs(f"{RUNS}/report", exist_ok=True)
     open(MADE_HERE, "a").close()
+
+if workflow.is_main_process:
+    records.restore(PRESET.preset)
+
+
+onstart:
+    records.begin(PRESET.preset)
+
+
+onsuccess:
+    records.keep(PRESET.preset)
+
+
+onerror:
+    records.keep(PRESET.preset)
+
 
 LEARNERS = ("linear", "lstm")
 GPU = int(PRESET.compute.device == "cuda")
@@ -83,6 +100,16 @@ def codes_of(cell):
     """A cell's codes."""
     shape = f"K{cell.K}_D{cell.D}/seed{cell.seed}"
     return f"{RUNS}/codes/{cell.size}/{cell.codes}/{shape}/codes.safetensors"
+
+
+def fitted_to(embedding, cell):
+    """The vectors that a KD embedding is fitted to before its model is retrained, if any."""
+    return learned_from(cell) if embedding.fit else []
+
+
+def fit_option(wildcards, input):
+    """How they are named on the command line."""
+    return f"--vectors {input.vectors}" if input.vectors else ""
 
 
 def variant(name):

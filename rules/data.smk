@@ -8,7 +8,7 @@ if PRESET.corpus.kind == "ptb":
         output:
             **PRESET.corpus.files,
         log:
-            f"{RUNS}/logs/fetch.log",
+            f"{DATA}/fetch.log",
         resources:
             mem_mb=1000,
             runtime=30,
@@ -26,7 +26,7 @@ if PRESET.corpus.kind == "generated":
         output:
             f"{DATA}/corpus.safetensors",
         log:
-            f"{RUNS}/logs/corpus.log",
+            f"{DATA}/corpus.log",
         resources:
             mem_mb=1000,
             runtime=10,
@@ -47,7 +47,7 @@ else:
         output:
             f"{DATA}/corpus.safetensors",
         log:
-            f"{RUNS}/logs/corpus.log",
+            f"{DATA}/corpus.log",
         resources:
             mem_mb=1000,
             runtime=10,

@@ -8,7 +8,7 @@ rule embedding:
     output:
         f"{RUNS}/embedding/{{size}}/seed{{seed}}/vectors.safetensors",
     log:
-        f"{RUNS}/logs/embedding_{{size}}_seed{{seed}}.log",
+        f"{RUNS}/embedding/{{size}}/seed{{seed}}/log.txt",
     resources:
         mem_mb=1000,
         runtime=10,

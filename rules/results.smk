@@ -30,7 +30,7 @@ rule measurements:
     output:
         f"{RESULTS}/measurements.csv",
     log:
-        f"{RUNS}/logs/measurements.log",
+        f"{RUNS}/report/measurements.log",
     params:
         code=code("measurements"),
     message:
@@ -50,7 +50,7 @@ rule table1:
         markdown=f"{RESULTS}/table1.md",
         latex=f"{RESULTS}/table1.tex",
     log:
-        f"{RUNS}/logs/table1.log",
+        f"{RUNS}/report/table1.log",
     params:
         code=code("table1"),
     message:
@@ -70,9 +70,9 @@ rule measurements_of_size:
         here=MADE_HERE,
         settings=SETTINGS,
     output:
-        f"{RUNS}/table1/{{size}}.csv",
+        f"{RUNS}/report/{{size}}.csv",
     log:
-        f"{RUNS}/logs/measurements_{{size}}.log",
+        f"{RUNS}/report/measurements_{{size}}.log",
     params:
         code=code("measurements"),
     message:
@@ -84,7 +84,7 @@ rule measurements_of_size:
 
 rule table1_of_size:
     input:
-        measurements=f"{RUNS}/table1/{{size}}.csv",
+        measurements=f"{RUNS}/report/{{size}}.csv",
         paper="config/paper_numbers.yaml",
         settings=SETTINGS,
     output:
@@ -92,7 +92,7 @@ rule table1_of_size:
         markdown=f"{RESULTS}/table1_{{size}}.md",
         latex=f"{RESULTS}/table1_{{size}}.tex",
     log:
-        f"{RUNS}/logs/table1_{{size}}.log",
+        f"{RUNS}/report/table1_{{size}}.log",
     params:
         code=code("table1"),
     message:
@@ -111,7 +111,7 @@ rule figure2:
         pdf=f"{RESULTS}/figure2.pdf",
         table=f"{RESULTS}/figure2.csv",
     log:
-        f"{RUNS}/logs/figure2.log",
+        f"{RUNS}/report/figure2.log",
     params:
         code=code("figure2"),
     message:
@@ -130,7 +130,7 @@ rule figure3:
         pdf=f"{RESULTS}/figure3.pdf",
         sweep=f"{RESULTS}/figure3_sweep.csv",
     log:
-        f"{RUNS}/logs/figure3.log",
+        f"{RUNS}/report/figure3.log",
     params:
         code=code("figure3"),
     message:
@@ -153,7 +153,7 @@ rule claims:
         table=f"{RESULTS}/claims.csv",
         markdown=f"{RESULTS}/claims.md",
     log:
-        f"{RUNS}/logs/claims.log",
+        f"{RUNS}/report/claims.log",
     params:
         code=code("claims"),
     message:
@@ -182,7 +182,7 @@ rule report:
         curves_png=f"{RESULTS}/curves.png",
         curves_pdf=f"{RESULTS}/curves.pdf",
     log:
-        f"{RUNS}/logs/report.log",
+        f"{RUNS}/report/report.log",
     params:
         code=code("report"),
     message:
@@ -204,7 +204,7 @@ if PRESET.ablations:
             table=f"{RESULTS}/ablations.csv",
             markdown=f"{RESULTS}/ablations.md",
         log:
-            f"{RUNS}/logs/ablations.log",
+            f"{RUNS}/report/ablations.log",
         params:
             code=code("ablations"),
         message:

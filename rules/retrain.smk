@@ -3,21 +3,23 @@
 RETRAINED = (
     f"{RUNS}/retrained/{{size}}/{{codes}}+{{transform}}/K{{K}}_D{{D}}/seed{{seed}}"
 )
-NAME = "retrained_{size}_{codes}+{transform}_K{K}_D{D}_seed{seed}"
 
 
 rule retrain:
     input:
         corpus=f"{DATA}/corpus.safetensors",
         codes=f"{RUNS}/codes/{{size}}/{{codes}}/K{{K}}_D{{D}}/seed{{seed}}/codes.safetensors",
+        vectors=lambda wildcards: fitted_to(
+            getattr(PRESET.kd_embedding, wildcards.transform), wildcards
+        ),
     output:
         model=f"{RETRAINED}/model.safetensors",
         curve=f"{RETRAINED}/curve.csv",
         measurement=f"{RETRAINED}/measurement.json",
     log:
-        f"{RUNS}/logs/{NAME}.log",
+        f"{RETRAINED}/log.txt",
     benchmark:
-        f"{RUNS}/benchmarks/{NAME}.tsv"
+        f"{RETRAINED}/benchmark.tsv"
     threads: PRESET.compute.threads
     resources:
         mem_mb=2000,
@@ -28,6 +30,7 @@ rule retrain:
         embedding=lambda wildcards: as_json(
             getattr(PRESET.kd_embedding, wildcards.transform)
         ),
+        fit=fit_option,
         code=code("retrain"),
     message:
         "Language model: {wildcards.size}, {wildcards.codes} codes, {wildcards.transform}"
@@ -36,7 +39,7 @@ rule retrain:
         "python workflow/scripts/retrain.py --corpus {input.corpus:q} --codes {input.codes:q}"
         " --size {wildcards.size} --learner {wildcards.codes} --transform {wildcards.transform}"
         " --seed {wildcards.seed} --settings {params.settings:q}"
-        f" --embedding {{params.embedding:q}} --scratch {RUNS}/scratch"
+        f" --embedding {{params.embedding:q}} {{params.fit}} --scratch {RUNS}/scratch"
         " --model {output.model:q} --curve {output.curve:q} --measurement {output.measurement:q}"
         f" {COMPUTE} --threads {{threads}} --log {{log:q}}"
 
@@ -56,14 +59,17 @@ if PRESET.ablations:
         input:
             corpus=f"{DATA}/corpus.safetensors",
             codes=codes_of(ABLATION_CELL),
+            vectors=lambda wildcards: fitted_to(
+                variant(wildcards.name).embedding, ABLATION_CELL
+            ),
         output:
             model=temp(f"{RUNS}/ablations/{{name}}/model.safetensors"),
             curve=f"{RUNS}/ablations/{{name}}/curve.csv",
             measurement=f"{RUNS}/ablations/{{name}}/measurement.json",
         log:
-            f"{RUNS}/logs/ablation_{{name}}.log",
+            f"{RUNS}/ablations/{{name}}/log.txt",
         benchmark:
-            f"{RUNS}/benchmarks/ablation_{{name}}.tsv"
+            f"{RUNS}/ablations/{{name}}/benchmark.tsv"
         threads: PRESET.compute.threads
         resources:
             mem_mb=2000,
@@ -73,6 +79,7 @@ if PRESET.ablations:
             settings=as_json(PRESET.sizes[ABLATIONS.size]),
             embedding=lambda wildcards: as_json(variant(wildcards.name).embedding),
             transform=lambda wildcards: variant(wildcards.name).transform,
+            fit=fit_option,
             code=code("retrain"),
         message:
             "Ablation: {wildcards.name}"
@@ -80,7 +87,7 @@ if PRESET.ablations:
             "python workflow/scripts/retrain.py --corpus {input.corpus:q} --codes {input.codes:q}"
             f" --size {ABLATIONS.size} --learner {ABLATIONS.codes}"
             " --transform {params.transform} --seed 1 --settings {params.settings:q}"
-            f" --embedding {{params.embedding:q}} --scratch {RUNS}/scratch"
+            f" --embedding {{params.embedding:q}} {{params.fit}} --scratch {RUNS}/scratch"
             " --model {output.model:q} --curve {output.curve:q}"
             f" --measurement {{output.measurement:q}} {COMPUTE} --threads {{threads}}"
             " --log {log:q}"

@@ -5,9 +5,9 @@ rule cluster:
     output:
         f"{RUNS}/clustering/seed{{seed}}.csv",
     log:
-        f"{RUNS}/logs/clustering_seed{{seed}}.log",
+        f"{RUNS}/clustering/seed{{seed}}.log",
     benchmark:
-        f"{RUNS}/benchmarks/clustering_seed{{seed}}.tsv"
+        f"{RUNS}/clustering/seed{{seed}}.tsv"
     threads: PRESET.compute.threads
     resources:
         mem_mb=1000,
@@ -32,7 +32,7 @@ rule figure3_clustering:
     output:
         f"{RESULTS}/figure3_clustering.csv",
     log:
-        f"{RUNS}/logs/figure3_clustering.log",
+        f"{RUNS}/report/figure3_clustering.log",
     params:
         code=code("figure3_clustering"),
     message:

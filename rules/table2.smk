@@ -5,14 +5,8 @@ TABLE2 = PRESET.table2
 
 if TABLE2.vectors.kind == "baseline":
     TABLE2_VECTORS = f"{RUNS}/embedding/{TABLE2.vectors.size}/seed1/vectors.safetensors"
-    TABLE2_SOURCE = f"embedding of the {TABLE2.vectors.size} baseline"
 else:
-    TABLE2_VECTORS = f"{RUNS}/table2/vectors.safetensors"
-    TABLE2_SOURCE = (
-        f"GloVe 6B, {TABLE2.vectors.dim} dimensions"
-        if TABLE2.vectors.kind == "glove"
-        else TABLE2.vectors.path
-    )
+    TABLE2_VECTORS = f"data/{TABLE2.vectors.place}/vectors.safetensors"
 
     rule vectors:
         input:
@@ -20,7 +14,7 @@ else:
         output:
             TABLE2_VECTORS,
         log:
-            f"{RUNS}/logs/vectors.log",
+            f"data/{TABLE2.vectors.place}/log.txt",
         resources:
             mem_mb=2000,
             runtime=60,
@@ -28,7 +22,7 @@ else:
             settings=as_json(TABLE2.vectors),
             code=code("get_vectors"),
         message:
-            "Word vectors: {TABLE2_SOURCE}"
+            "Word vectors: {TABLE2.vectors.title}"
         shell:
             "python workflow/scripts/get_vectors.py --settings {params.settings:q}"
             " --vectors {output:q} --log {log:q}"
@@ -42,9 +36,9 @@ rule table2_codes:
         decoder=f"{RUNS}/table2/decoder.safetensors",
         history=f"{RUNS}/table2/history.csv",
     log:
-        f"{RUNS}/logs/table2_codes.log",
+        f"{RUNS}/table2/log.txt",
     benchmark:
-        f"{RUNS}/benchmarks/table2_codes.tsv"
+        f"{RUNS}/table2/benchmark.tsv"
     threads: PRESET.compute.threads
     resources:
         mem_mb=2000,
@@ -71,9 +65,9 @@ rule table2:
         listing=f"{RESULTS}/table2.md",
         similarity=f"{RESULTS}/table2_similarity.csv",
     log:
-        f"{RUNS}/logs/table2.log",
+        f"{RUNS}/report/table2.log",
     params:
-        source=TABLE2_SOURCE,
+        source=TABLE2.vectors.title,
         code=code("table2"),
     message:
         "Table 2"

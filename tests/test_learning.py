@@ -8,10 +8,12 @@ from pydantic import ValidationError
 from sklearn.cluster import KMeans
 
 from kdcore import KDError, learn_codes
-from kdcore.learning import relative_error, straight_through
+from kdcore.codes import Codes
+from kdcore.learning import fit_transform, relative_error, straight_through
 from kdcore.measures import nmi
 from kdcore.settings.codes import TemperatureSchedule
 from kdcore.synthetic import ARMS, make_clusters, run_arm, run_kmeans
+from kdcore.transforms import TRANSFORMS
 
 
 def test_straight_through_is_one_hot_forward():
@@ -172,3 +174,33 @@ def test_pointless_codes_are_warned_of():
         learn_codes(vectors, 16, 2, epochs=1)
     with pytest.warns(UserWarning, match="do not save anything"):
         learn_codes(vectors, 8, 2, epochs=1)
+
+
+def test_a_linear_fit_reaches_least_squares(vectors):
+    codes = Codes.random(len(vectors), 8, 4, seed=1)
+    torch.manual_seed(0)
+    transform = TRANSFORMS["linear"](8, 4, 12)
+    error = fit_transform(transform, codes, vectors, epochs=100, learning_rate=0.02)
+    onehot = F.one_hot(codes.tensor(), 8).flatten(1).float()
+    best = onehot @ torch.linalg.lstsq(onehot, vectors, driver="gelsd").solution
+    assert error == pytest.approx(relative_error(vectors, best), rel=0.02)
+    with torch.no_grad():
+        assert relative_error(vectors, transform(codes.tensor())) == pytest.approx(error, rel=1e-4)
+
+
+@pytest.mark.parametrize("cell", ["counted", "printed"])
+def test_an_lstm_is_fitted_to_codes_that_mean_something(vectors, cell):
+    # What is standardised before H has mean zero after it.
+    vectors = vectors - vectors.mean(0)
+    learned = learn_codes(vectors, 8, 4, epochs=60)
+    torch.manual_seed(0)
+    transform = TRANSFORMS["lstm"](8, 4, 12, code_dim=24, cell=cell, init_scale=1.0, normalise=True)
+    start = relative_error(vectors, transform.eval()(learned.codes.tensor()).detach())
+    error = fit_transform(transform, learned.codes, vectors, epochs=60)
+    assert error < 0.5 < start
+
+
+def test_a_fit_refuses_what_does_not_belong_together(vectors):
+    transform = TRANSFORMS["linear"](8, 4, 12)
+    with pytest.raises(KDError, match="do not fit a transform with K = 8, D = 4 to size 12"):
+        fit_transform(transform, Codes.random(len(vectors), 8, 3, seed=1), vectors)

@@ -7,7 +7,7 @@ from torch import nn
 
 from kdcore import Codes, KDEmbedding, KDError, LanguageModel, train
 from kdcore.corpus import batches
-from kdcore.files import load_tensors
+from kdcore.tensors import load_tensors
 from kdcore.training import clipped_sgd_step, resolve_device
 
 

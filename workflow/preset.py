@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdcore.errors import KDError
+from kdcore.files import fingerprint
 from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
 from kdcore.settings.language_model import LanguageModelSettings
 
@@ -96,6 +97,16 @@ class GloVe(Section):
     dim: Literal[50, 100, 200, 300] = Field(description="vector size")
     words: int = Field(gt=0, le=400_000, description="lines read, the most frequent words")
 
+    @property
+    def place(self) -> str:
+        """Folder below data/."""
+        return f"glove/6B.{self.dim}d.{self.words}"
+
+    @property
+    def title(self) -> str:
+        """What Table 2 calls them."""
+        return f"GloVe 6B, {self.dim} dimensions"
+
 
 class VectorFile(Section):
     """A text file of your own, a word and its numbers per line."""
@@ -104,12 +115,27 @@ class VectorFile(Section):
     path: str = Field(description="the file, relative to the project")
     words: int | None = Field(None, gt=0, description="lines read; null reads all")
 
+    @property
+    def place(self) -> str:
+        """Folder below data/."""
+        return f"vectors/{Path(self.path).stem}"
+
+    @property
+    def title(self) -> str:
+        """What Table 2 calls them."""
+        return self.path
+
 
 class CorpusVectors(Section):
     """The input embedding of the preset's own baseline language model, seed 1."""
 
     kind: Literal["baseline"] = Field(description="this kind of vectors")
     size: str = Field(description="model size whose embedding is taken")
+
+    @property
+    def title(self) -> str:
+        """What Table 2 calls them."""
+        return f"embedding of the {self.size} baseline"
 
 
 class Row(Section):
@@ -346,9 +372,6 @@ def read_preset(path: Path) -> Preset:
 
 def config_hash(preset: Preset, cell: Cell) -> str:
     """Hash of all settings that a cell's result depends on."""
-    # Here and not above: it brings PyTorch, which reading a preset does without.
-    from kdcore.files import fingerprint
-
     parts = [preset.corpus.model_dump(), preset.sizes[cell.size].model_dump(), asdict(cell)]
     if cell.codes != "none":
         parts.append(getattr(preset.kd_embedding, cell.transform).model_dump())

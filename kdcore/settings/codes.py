@@ -57,6 +57,18 @@ class CodeLearningSettings(BaseModel):
     )
 
 
+class FitSettings(BaseModel):
+    """How a transform is fitted to pretrained vectors while the codes stay."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    epochs: int = Field(30, gt=0, description="passes over the symbols")
+    batch: int = Field(200, gt=0, description="symbols in a minibatch")
+    learning_rate: float = Field(
+        0.005, gt=0, description="Adam's step size, falling linearly to 5 %"
+    )
+
+
 class KDEmbeddingSettings(BaseModel):
     """The KD embedding with which a language model is retrained."""
 
@@ -68,10 +80,15 @@ class KDEmbeddingSettings(BaseModel):
         False, description="standardise what enters H over the symbols of a batch; no H, no effect"
     )
     cell: Cell = Field("counted", description="cell of the LSTM transform")
+    fit: FitSettings | None = Field(
+        None,
+        description="start from a least-squares fit to the pretrained vectors from which codes "
+        "are learned; null starts at random",
+    )
 
     def arguments(self, transform: str) -> dict:
         """Keyword arguments of `KDEmbedding` for the named transform."""
-        values = self.model_dump()
+        values = self.model_dump(exclude={"fit"})
         if transform != "lstm":
             values.pop("cell")
         return values

@@ -13,9 +13,10 @@ from torch import nn
 
 from kdcore.corpus import EOS, Corpus
 from kdcore.errors import KDError
-from kdcore.files import fingerprint, save_tensors, write_json, write_text
+from kdcore.files import fingerprint, write_json, write_text
 from kdcore.language_model import LanguageModel, perplexity
 from kdcore.settings.language_model import LanguageModelSettings
+from kdcore.tensors import save_tensors
 from kdcore.training import EpochRecord, Progress, resolve_device, train
 from workflow.provenance import environment
 

@@ -7,7 +7,7 @@ import _script
 import typer
 
 from kdcore.corpus import Corpus
-from kdcore.files import load_tensors
+from kdcore.tensors import load_tensors
 from kdcore.vectors import WordVectors
 
 

@@ -11,9 +11,10 @@ import _script
 import torch
 import typer
 
-from kdcore.files import save_tensors, write_text
+from kdcore.files import write_text
 from kdcore.learning import LearningRecord, learn_codes
 from kdcore.settings.codes import CodeLearningSettings
+from kdcore.tensors import save_tensors
 from kdcore.vectors import WordVectors
 
 

@@ -9,6 +9,7 @@ import typer
 
 from kdcore.errors import KDError
 from kdcore.files import read_json, write_text
+from kdcore.settings.codes import KDEmbeddingSettings
 from workflow.preset import Cell, Preset, config_hash, load_preset
 
 COLUMNS = [
@@ -54,7 +55,9 @@ def other_settings(row: dict, preset: Preset, cell: Cell) -> str:
     ]
     if cell.transform != "none":
         embedding = getattr(preset.kd_embedding, cell.transform)
-        pairs.append((row["embedding"], embedding.model_dump()))
+        # A measurement says nothing of a setting that came later and that it left at its default.
+        found = KDEmbeddingSettings.model_validate(row["embedding"])
+        pairs.append((found.model_dump(), embedding.model_dump()))
     for found, wanted in pairs:
         for name, value in found.items():
             if value != wanted[name]:

@@ -12,9 +12,11 @@ from kdcore.corpus import Corpus
 from kdcore.embedding import KDEmbedding
 from kdcore.errors import KDError
 from kdcore.files import sha256
+from kdcore.learning import fit_transform
 from kdcore.measures import compression_rate, compression_rate_with_codes
 from kdcore.settings.codes import KDEmbeddingSettings
 from kdcore.settings.language_model import LanguageModelSettings
+from kdcore.vectors import WordVectors
 from workflow.provenance import code_hash
 
 
@@ -31,6 +33,9 @@ def main(
     model: Annotated[Path, typer.Option(help="output: weights")],
     curve: Annotated[Path, typer.Option(help="output: perplexity by epoch")],
     measurement: Annotated[Path, typer.Option(help="output: what was measured")],
+    vectors: Annotated[
+        Path | None, typer.Option(help="pretrained vectors to fit the transform to first")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
     threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
@@ -45,14 +50,23 @@ def main(
     chosen = _script.parse(LanguageModelSettings, settings)
     kd = _script.parse(KDEmbeddingSettings, embedding)
 
-    def make() -> KDEmbedding:
-        return KDEmbedding(code, chosen.hidden, transform, **kd.arguments(transform))
+    if kd.fit and vectors is None:
+        raise KDError("--embedding has a fit: --vectors is needed")
+    name = f"{size} {learner}+{transform} K={code.K} D={code.D}, seed {seed}"
 
-    parameters = make().transform.parameter_count()
+    def make(fit: bool = True) -> KDEmbedding:
+        made = KDEmbedding(code, chosen.hidden, transform, **kd.arguments(transform))
+        if kd.fit and fit:
+            table = WordVectors.load(vectors).vectors
+            error = fit_transform(made.transform, code, table, **kd.fit.model_dump())
+            _script.log.info("%s: transform fitted, relative error %.3f", name, error)
+        return made
+
+    parameters = make(fit=False).transform.parameter_count()
     shape = (len(code), chosen.hidden)
     health = code.statistics()
     _language_model.fit(
-        name=f"{size} {learner}+{transform} K={code.K} D={code.D}, seed {seed}",
+        name=name,
         make_embedding=make,
         corpus=text,
         settings=chosen,
@@ -74,6 +88,7 @@ def main(
             "code_entropy": sum(health.entropy) / code.D,
             "embedding": kd.model_dump(),
             "codes_hash": sha256(codes)[:16],
+            "vectors_hash": sha256(vectors)[:16] if kd.fit else None,
             "code_hash": code_hash(__file__),
         },
     )  # fmt: skip

@@ -1,0 +1,103 @@
+"""Snakemake's records of what made each file, kept beside the files.
+
+Snakemake notes in .snakemake/metadata with which parameters and inputs each file was made. A tool
+that exchanges files (DVC, rsync, an archive) leaves those notes behind, and Snakemake then takes
+one file for another. So every folder of a run carries the records of its own files: they travel
+together, and `restore` puts them back when the folder has been exchanged.
+
+A run that begins marks its folders, so that a killed one, whose records are only in
+.snakemake/metadata, can be told from an exchanged folder.
+"""
+
+import json
+import uuid
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+from kdcore.files import read_json, sha256, write_json
+
+METADATA = Path(".snakemake/metadata")
+# Of every folder's records: the SHA-256 that .snakemake/metadata agrees with.
+AGREED = Path(".snakemake/records.json")
+NAME = "records.json"
+# A file name cannot be longer; longer ones are folders of pieces that begin with @.
+PIECE = 254
+
+
+def restore(preset: str) -> None:
+    """Take over the records of folders that were exchanged since the last run."""
+    agreed = _agreed()
+    for file in _files(preset):
+        if agreed.get(str(file)) == sha256(file):
+            continue
+        new = read_json(file)["records"]
+        for output in _gather().get(file, {}):
+            if output not in new:
+                _place(output).unlink()
+        for output, record in new.items():
+            _place(output).parent.mkdir(parents=True, exist_ok=True)
+            _place(output).write_text(json.dumps(record), encoding="utf-8")
+        agreed[str(file)] = sha256(file)
+        write_json(AGREED, agreed)
+
+
+def begin(preset: str) -> None:
+    """Mark the folders of a run that begins."""
+    agreed = _agreed()
+    for file in _files(preset):
+        write_json(file, {**read_json(file), "running": uuid.uuid4().hex})
+        agreed[str(file)] = sha256(file)
+    write_json(AGREED, agreed)
+
+
+def keep(preset: str) -> None:
+    """Write the records of every folder of a run that has ended."""
+    agreed = _agreed()
+    found = _gather()
+    for file in {*_files(preset), *(f for f in found if _belongs(f, preset))}:
+        write_json(file, {"records": dict(sorted(found.get(file, {}).items()))})
+        agreed[str(file)] = sha256(file)
+    write_json(AGREED, agreed)
+
+
+def _agreed() -> dict[str, str]:
+    return read_json(AGREED) if AGREED.exists() else {}
+
+
+def _belongs(file: Path, preset: str) -> bool:
+    return file.parts[0] == "data" or file.parts[1] == preset
+
+
+def _files(preset: str) -> list[Path]:
+    return sorted([*Path("data").glob(f"*/{NAME}"), *Path("runs", preset).glob(f"*/{NAME}")])
+
+
+def _home(output: str) -> Path | None:
+    """The file that holds an output's record."""
+    parts = PurePosixPath(output).parts
+    if parts[0] == "results":
+        return Path("runs", parts[1], "report", NAME)
+    if parts[0] == "runs":
+        return Path(*parts[:3], NAME)
+    return Path(*parts[:2], NAME) if parts[0] == "data" else None
+
+
+def _place(output: str) -> Path:
+    code = urlsafe_b64encode(output.encode()).decode()
+    pieces = [code[i : i + PIECE] for i in range(0, len(code), PIECE)]
+    return METADATA.joinpath(*("@" + piece for piece in pieces[:-1]), pieces[-1])
+
+
+def _gather() -> dict[Path, dict[str, dict]]:
+    """Records of files that exist, by the file that is to hold them."""
+    found: dict[Path, dict[str, dict]] = defaultdict(dict)
+    for path in METADATA.rglob("*"):
+        if path.is_dir():
+            continue
+        code = "".join(part.removeprefix("@") for part in path.relative_to(METADATA).parts)
+        output = urlsafe_b64decode(code).decode()
+        home = None if Path(output).is_absolute() else _home(output)
+        if home and Path(output).exists():
+            found[home][output] = json.loads(path.read_text(encoding="utf-8"))
+    return found
