@@ -69,6 +69,7 @@ rule codes:
     input:
         sorted({codes_of(cell) for cell in all_cells(PRESET) if cell.codes != "none"}),
         f"{RUNS}/table2/codes.safetensors",
+        CLUSTERINGS,
 
 
 rule retrained:

@@ -49,6 +49,7 @@ rule table1:
         table=f"{RESULTS}/table1.csv",
         markdown=f"{RESULTS}/table1.md",
         latex=f"{RESULTS}/table1.tex",
+        metrics=f"{RESULTS}/metrics.json",
     log:
         f"{RUNS}/report/table1.log",
     params:
@@ -58,7 +59,8 @@ rule table1:
     shell:
         "python workflow/scripts/table1.py --measurements {input.measurements:q}"
         " --paper {input.paper:q} --settings {input.settings:q} --table {output.table:q}"
-        " --markdown {output.markdown:q} --latex {output.latex:q} --log {log:q}"
+        " --markdown {output.markdown:q} --latex {output.latex:q}"
+        " --metrics {output.metrics:q} --log {log:q}"
 
 
 rule measurements_of_size:
@@ -91,6 +93,7 @@ rule table1_of_size:
         table=f"{RESULTS}/table1_{{size}}.csv",
         markdown=f"{RESULTS}/table1_{{size}}.md",
         latex=f"{RESULTS}/table1_{{size}}.tex",
+        metrics=f"{RESULTS}/metrics_{{size}}.json",
     log:
         f"{RUNS}/report/table1_{{size}}.log",
     params:
@@ -100,7 +103,43 @@ rule table1_of_size:
     shell:
         "python workflow/scripts/table1.py --measurements {input.measurements:q}"
         " --paper {input.paper:q} --settings {input.settings:q} --size {wildcards.size} --table {output.table:q}"
-        " --markdown {output.markdown:q} --latex {output.latex:q} --log {log:q}"
+        " --markdown {output.markdown:q} --latex {output.latex:q}"
+        " --metrics {output.metrics:q} --log {log:q}"
+
+
+rule table1_figure:
+    input:
+        table=f"{RESULTS}/table1.csv",
+    output:
+        png=f"{RESULTS}/table1.png",
+        pdf=f"{RESULTS}/table1.pdf",
+    log:
+        f"{RUNS}/report/table1_figure.log",
+    params:
+        code=code("table1_figure"),
+    message:
+        "Table 1 as a picture"
+    shell:
+        "python workflow/scripts/table1_figure.py --table {input.table:q}"
+        " --png {output.png:q} --pdf {output.pdf:q} --log {log:q}"
+
+
+rule curves:
+    input:
+        curves=[f"{folder}/curve.csv" for folder in CELLS],
+        settings=SETTINGS,
+    output:
+        png=f"{RESULTS}/curves.png",
+        pdf=f"{RESULTS}/curves.pdf",
+    log:
+        f"{RUNS}/report/curves.log",
+    params:
+        code=code("curves"),
+    message:
+        "Learning curves"
+    shell:
+        "python workflow/scripts/curves.py {input.curves:q} --settings {input.settings:q}"
+        " --png {output.png:q} --pdf {output.pdf:q} --log {log:q}"
 
 
 rule figure2:
@@ -167,9 +206,10 @@ rule claims:
 
 rule report:
     input:
-        curves=[f"{folder}/curve.csv" for folder in CELLS],
         measurements=f"{RESULTS}/measurements.csv",
         table1=f"{RESULTS}/table1.csv",
+        table1_figure=f"{RESULTS}/table1.png",
+        curves=f"{RESULTS}/curves.png",
         figure2=f"{RESULTS}/figure2.png",
         figure3=f"{RESULTS}/figure3.png",
         table2=f"{RESULTS}/table2.md",
@@ -178,9 +218,7 @@ rule report:
         settings=SETTINGS,
         template="workflow/templates/report.html",
     output:
-        report=f"{RESULTS}/report.html",
-        curves_png=f"{RESULTS}/curves.png",
-        curves_pdf=f"{RESULTS}/curves.pdf",
+        f"{RESULTS}/report.html",
     log:
         f"{RUNS}/report/report.log",
     params:
@@ -188,9 +226,8 @@ rule report:
     message:
         "Report: {RESULTS}/report.html"
     shell:
-        "python workflow/scripts/report.py {input.curves:q} --settings {input.settings:q}"
-        f" --results {RESULTS} --template {{input.template:q}} --report {{output.report:q}}"
-        " --png {output.curves_png:q} --pdf {output.curves_pdf:q} --log {log:q}"
+        f"python workflow/scripts/report.py --settings {{input.settings:q}} --results {RESULTS}"
+        " --template {input.template:q} --report {output:q} --log {log:q}"
 
 
 if PRESET.ablations:

@@ -1,5 +1,10 @@
 # The synthetic clustering experiment, Figure 3 (a, b).
 
+CLUSTERINGS = [
+    f"{RUNS}/clustering/seed{seed}.csv"
+    for seed in range(1, PRESET.figure3.clustering.seeds + 1)
+]
+
 
 rule cluster:
     output:
@@ -24,10 +29,7 @@ rule cluster:
 
 rule figure3_clustering:
     input:
-        points=[
-            f"{RUNS}/clustering/seed{seed}.csv"
-            for seed in range(1, PRESET.figure3.clustering.seeds + 1)
-        ],
+        points=CLUSTERINGS,
         here=MADE_HERE,
     output:
         f"{RESULTS}/figure3_clustering.csv",

@@ -7,6 +7,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from kdcore.files import atomic_path
@@ -16,6 +18,9 @@ logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 # Okabe and Ito's palette.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
+# How codes were made, and how they are composed, in every figure.
+CODES = {"none": GREY, "random": RED, "linear": BLUE, "lstm": GREEN}
+TRANSFORM_DASHES = {"none": "-", "linear": "-", "lstm": "--"}
 
 plt.rcParams.update(
     {
@@ -32,6 +37,20 @@ plt.rcParams.update(
         "pdf.fonttype": 42,
     }
 )
+
+
+def not_run(panel: Axes) -> None:
+    """An empty panel that says so."""
+    panel.set_axis_off()
+    panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", color=GREY)
+
+
+def perplexity_axis(axis: Axis) -> None:
+    """A logarithmic axis with plain numbers."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_formatter("{x:.0f}")
+    axis.set_minor_formatter("{x:.0f}")
+    axis.set_tick_params(which="minor", labelsize=7)
 
 
 def save(figure: Figure, png: Path, pdf: Path) -> None:

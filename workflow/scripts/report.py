@@ -7,18 +7,13 @@ from typing import Annotated
 
 import _script
 import jinja2
-import matplotlib.pyplot as plt
 import pandas as pd
 import typer
-from _figure import BLUE, GREEN, GREY, ORANGE, RED, save
 from table1 import label
 
 from kdcore.files import read_json, write_text
 from kdcore.grammar import floor_perplexity
-from workflow.preset import Preset, load_preset
-
-COLOURS = {"none": GREY, "random": RED, "linear": BLUE, "lstm": GREEN}
-DASHES = {"none": "-", "linear": "-", "lstm": "--"}
+from workflow.preset import load_preset
 
 
 def main(
@@ -26,17 +21,11 @@ def main(
     results: Annotated[Path, typer.Option(help="folder of tables and figures")],
     template: Annotated[Path, typer.Option(help="the page's template")],
     report: Annotated[Path, typer.Option(help="output: the page")],
-    png: Annotated[Path, typer.Option(help="output: learning curves for the screen")],
-    pdf: Annotated[Path, typer.Option(help="output: learning curves for print")],
-    curves: Annotated[
-        list[Path] | None, typer.Argument(help="learning curves of all models")
-    ] = None,
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
     preset = load_preset(read_json(settings))
     floor = floor_perplexity() if preset.corpus.kind == "generated" else None
-    _draw_curves(preset, curves or [], floor, png, pdf)
     measured = pd.read_csv(results / "measurements.csv")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
@@ -44,12 +33,8 @@ def main(
         settings=settings.read_text(encoding="utf-8"),
         table1=_table1(pd.read_csv(results / "table1.csv")),
         figures={
-            name: _embedded(path)
-            for name, path in {
-                "figure2": results / "figure2.png",
-                "figure3": results / "figure3.png",
-                "curves": png,
-            }.items()
+            name: _embedded(results / f"{name}.png")
+            for name in ("table1", "curves", "figure2", "figure3")
         },
         table2=_table2(results / "table2.md"),
         similarity=_records(pd.read_csv(results / "table2_similarity.csv"), 3),
@@ -97,45 +82,6 @@ def _table2(path: Path) -> dict:
 
 def _embedded(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-
-
-def _draw_curves(
-    preset: Preset, curves: list[Path], floor: float | None, png: Path, pdf: Path
-) -> None:
-    """Validation perplexity by epoch of Table 1's models, seed 1; one panel per size."""
-    sizes = preset.table1.sizes
-    figure, axes = plt.subplots(1, len(sizes), figsize=(3.6 * len(sizes), 3.0), squeeze=False)
-    for panel, size in zip(axes[0], sizes, strict=True):
-        for row in preset.table1.rows:
-            where = (
-                f"baseline/{size}/seed1"
-                if row.codes == "none"
-                else f"retrained/{size}/{row.codes}+{row.transform}/"
-                f"K{preset.table1.K}_D{preset.table1.D}/seed1"
-            )
-            path = next((p for p in curves if where in p.as_posix()), None)
-            if path is not None:
-                curve = pd.read_csv(path)
-                panel.plot(
-                    curve["epoch"],
-                    curve["valid_ppl"],
-                    color=COLOURS[row.codes],
-                    ls=DASHES[row.transform],
-                    label=label(row.codes, row.transform),
-                )
-        panel.set_title(f"{size} model", loc="left")
-        if not panel.lines:
-            panel.set_axis_off()
-            panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", color=GREY)
-            continue
-        if floor is not None:
-            panel.axhline(floor, color=ORANGE, lw=1, ls=":", label="entropy of the text")
-        panel.set(xlabel="epoch", ylabel="validation perplexity", yscale="log")
-        panel.legend(fontsize=6.5)
-        panel.yaxis.set_major_formatter("{x:.0f}")
-        panel.yaxis.set_minor_formatter("{x:.0f}")
-        panel.tick_params(axis="y", which="minor", labelsize=7)
-    save(figure, png, pdf)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pandas as pd
 import typer
 import yaml
 
-from kdcore.files import read_json, write_text
+from kdcore.files import read_json, write_json, write_text
 from workflow.preset import Preset, load_preset
 
 COLUMNS = [
@@ -26,6 +26,7 @@ def main(
     table: Annotated[Path, typer.Option(help="output: csv")],
     markdown: Annotated[Path, typer.Option(help="output: Markdown")],
     latex: Annotated[Path, typer.Option(help="output: LaTeX")],
+    metrics: Annotated[Path, typer.Option(help="output: JSON, by size and row")],
     size: Annotated[list[str] | None, typer.Option(help="only these model sizes")] = None,
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
@@ -39,6 +40,7 @@ def main(
     write_text(table, rows.astype(whole).to_csv(index=False))
     write_text(markdown, as_markdown(rows, preset))
     write_text(latex, as_latex(rows, preset))
+    write_json(metrics, as_metrics(rows))
 
 
 def build(preset: Preset, sizes: list[str], measured: pd.DataFrame, printed: dict) -> pd.DataFrame:
@@ -112,6 +114,24 @@ HEADINGS = {
 
 def _columns(preset: Preset) -> dict[str, str]:
     return {k: v for k, v in HEADINGS.items() if preset.beside_paper or k not in PAPER}
+
+
+METRICS = {
+    "test_ppl": "test_ppl_mean",
+    "valid_ppl": "valid_ppl_mean",
+    "size": "embedding_params",
+    "rate": "rate_with_codes",
+}
+
+
+def as_metrics(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """What `dvc metrics` and `dvc exp show` compare; a row that was not run is absent."""
+    metrics = {}
+    for _, row in rows[rows["n_seeds"] > 0].iterrows():
+        name = label(row["codes"], row["transform"]).replace(" ", "").lower()
+        values = {key: row[column] for key, column in METRICS.items() if pd.notna(row[column])}
+        metrics.setdefault(row["size"], {})[name] = {k: float(v) for k, v in values.items()}
+    return metrics
 
 
 def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:

@@ -1,0 +1,60 @@
+"""Learning curves of Table 1's models: validation perplexity by epoch, one panel per size."""
+
+from pathlib import Path
+from typing import Annotated
+
+import _script
+import matplotlib.pyplot as plt
+import pandas as pd
+import typer
+from _figure import CODES, ORANGE, TRANSFORM_DASHES, not_run, perplexity_axis, save
+from table1 import label
+
+from kdcore.files import read_json
+from kdcore.grammar import floor_perplexity
+from workflow.preset import Cell, load_preset
+
+
+def main(
+    settings: Annotated[Path, typer.Option(help="the preset, a JSON file")],
+    png: Annotated[Path, typer.Option(help="output: for the screen")],
+    pdf: Annotated[Path, typer.Option(help="output: for print")],
+    curves: Annotated[
+        list[Path] | None, typer.Argument(help="learning curves of all models")
+    ] = None,
+    log: Annotated[Path | None, typer.Option(help="log file")] = None,
+) -> None:
+    _script.start_log(log)
+    preset = load_preset(read_json(settings))
+    sizes, table = preset.table1.sizes, preset.table1
+    figure, axes = plt.subplots(1, len(sizes), figsize=(3.6 * len(sizes), 3.0), squeeze=False)
+    for panel, size in zip(axes[0], sizes, strict=True):
+        for row in table.rows:
+            cell = Cell(size, row.codes, row.transform, table.K, table.D, seed=1)
+            path = next(
+                (p for p in curves or [] if p.parent.as_posix().endswith(cell.folder)), None
+            )
+            if path is not None:
+                curve = pd.read_csv(path)
+                panel.plot(
+                    curve["epoch"],
+                    curve["valid_ppl"],
+                    color=CODES[row.codes],
+                    ls=TRANSFORM_DASHES[row.transform],
+                    label=label(row.codes, row.transform),
+                )
+        panel.set_title(f"{size} model", loc="left")
+        if not panel.lines:
+            not_run(panel)
+            continue
+        if preset.corpus.kind == "generated":
+            floor = floor_perplexity()
+            panel.axhline(floor, color=ORANGE, lw=1, ls=":", label="entropy of the text")
+        panel.set(xlabel="epoch", ylabel="validation perplexity")
+        perplexity_axis(panel.yaxis)
+        panel.legend(fontsize=6.5)
+    save(figure, png, pdf)
+
+
+if __name__ == "__main__":
+    _script.run(main)
