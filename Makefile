@@ -48,7 +48,7 @@ bench: $(VENV)/.ready
 	$(RUN) PYTHONPATH=. python benchmarks/language_model.py && PYTHONPATH=. python benchmarks/code_learning.py
 
 clean:
-	rm -rf runs/demo results/demo data/generated .pytest_cache .hypothesis .ruff_cache
+	rm -rf data/demo runs/demo results/demo .pytest_cache .hypothesis .ruff_cache
 
 distclean: clean
-	rm -rf runs data/ptb .snakemake $(VENV)
+	rm -rf data/*/ runs .snakemake $(VENV)

@@ -35,12 +35,34 @@ include: "rules/results.smk"
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/report.html",
-        f"{RESULTS}/table1.tex",
-        f"{RESULTS}/figure2.pdf",
-        f"{RESULTS}/figure3.pdf",
-        f"{RESULTS}/claims.csv",
-        f"{RESULTS}/settings.json",
+        [
+            f"{RESULTS}/{name}"
+            for name in [
+                "report.html",
+                "settings.json",
+                "measurements.csv",
+                "metrics.json",
+                "table1.csv",
+                "table1.md",
+                "table1.tex",
+                "table1.png",
+                "table1.pdf",
+                "table2.csv",
+                "table2.md",
+                "table2_similarity.csv",
+                "figure2.csv",
+                "figure2.png",
+                "figure2.pdf",
+                "figure3_clustering.csv",
+                "figure3_sweep.csv",
+                "figure3.png",
+                "figure3.pdf",
+                "curves.png",
+                "curves.pdf",
+                "claims.csv",
+                "claims.md",
+            ]
+        ],
 
 
 rule data:

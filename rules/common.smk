@@ -25,7 +25,7 @@ if PRESET.data_mirror:
     # For the jobs' environment: where data comes from must not make a rule run again.
     os.environ["KDCORE_DATA_MIRROR"] = PRESET.data_mirror
 
-DATA = f"data/{PRESET.corpus.place}"
+DATA = f"data/{PRESET.preset}"
 RUNS = f"runs/{PRESET.preset}"
 RESULTS = f"results/{PRESET.preset}"
 SETTINGS = f"{RUNS}/report/settings.json"

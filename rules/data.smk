@@ -6,7 +6,7 @@ if PRESET.corpus.kind == "ptb":
     # cannot change a result.
     rule fetch:
         output:
-            **PRESET.corpus.files,
+            **PRESET.corpus.files(DATA),
         log:
             f"{DATA}/fetch.log",
         resources:
@@ -43,7 +43,7 @@ else:
 
     rule corpus:
         input:
-            **PRESET.corpus.files,
+            **PRESET.corpus.files(DATA),
         output:
             f"{DATA}/corpus.safetensors",
         log:

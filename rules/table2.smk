@@ -6,7 +6,7 @@ TABLE2 = PRESET.table2
 if TABLE2.vectors.kind == "baseline":
     TABLE2_VECTORS = f"{RUNS}/embedding/{TABLE2.vectors.size}/seed1/vectors.safetensors"
 else:
-    TABLE2_VECTORS = f"data/{TABLE2.vectors.place}/vectors.safetensors"
+    TABLE2_VECTORS = f"{DATA}/vectors.safetensors"
 
     rule vectors:
         input:
@@ -14,7 +14,7 @@ else:
         output:
             TABLE2_VECTORS,
         log:
-            f"data/{TABLE2.vectors.place}/log.txt",
+            f"{DATA}/vectors.log",
         resources:
             mem_mb=2000,
             runtime=60,

@@ -29,15 +29,9 @@ class PTB(Section):
 
     kind: Literal["ptb"] = Field(description="this kind of corpus")
 
-    @property
-    def place(self) -> str:
-        """Folder below data/."""
-        return "ptb"
-
-    @property
-    def files(self) -> dict[str, str]:
-        """The text by split."""
-        return {split: f"data/ptb/ptb.{split}.txt" for split in ("train", "valid", "test")}
+    def files(self, data: str) -> dict[str, str]:
+        """The text by split; `data` is the preset's folder of inputs."""
+        return {split: f"{data}/ptb.{split}.txt" for split in ("train", "valid", "test")}
 
 
 class TextFolder(Section):
@@ -46,13 +40,7 @@ class TextFolder(Section):
     kind: Literal["text"] = Field(description="this kind of corpus")
     folder: str = Field(description="the folder, relative to the project")
 
-    @property
-    def place(self) -> str:
-        """Folder below data/."""
-        return f"text/{Path(self.folder).name}"
-
-    @property
-    def files(self) -> dict[str, str]:
+    def files(self, data: str) -> dict[str, str]:
         """The text by split."""
         return {split: f"{self.folder}/{split}.txt" for split in ("train", "valid", "test")}
 
@@ -66,13 +54,7 @@ class TextFiles(Section):
     valid: str = Field(description="file to choose settings on")
     test: str = Field(description="file to report on")
 
-    @property
-    def place(self) -> str:
-        """Folder below data/."""
-        return f"files/{self.name}"
-
-    @property
-    def files(self) -> dict[str, str]:
+    def files(self, data: str) -> dict[str, str]:
         """The text by split."""
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
@@ -84,11 +66,6 @@ class Generated(Section):
     tokens: int = Field(ge=1000, description="training tokens, about; a tenth each for valid, test")
     seed: int = Field(description="random seed of the text")
 
-    @property
-    def place(self) -> str:
-        """Folder below data/."""
-        return f"generated/{self.tokens}_{self.seed}"
-
 
 class GloVe(Section):
     """The first lines of a GloVe table, downloaded by HTTP ranges."""
@@ -96,11 +73,6 @@ class GloVe(Section):
     kind: Literal["glove"] = Field(description="this kind of vectors")
     dim: Literal[50, 100, 200, 300] = Field(description="vector size")
     words: int = Field(gt=0, le=400_000, description="lines read, the most frequent words")
-
-    @property
-    def place(self) -> str:
-        """Folder below data/."""
-        return f"glove/6B.{self.dim}d.{self.words}"
 
     @property
     def title(self) -> str:
@@ -114,11 +86,6 @@ class VectorFile(Section):
     kind: Literal["file"] = Field(description="this kind of vectors")
     path: str = Field(description="the file, relative to the project")
     words: int | None = Field(None, gt=0, description="lines read; null reads all")
-
-    @property
-    def place(self) -> str:
-        """Folder below data/."""
-        return f"vectors/{Path(self.path).stem}"
 
     @property
     def title(self) -> str:

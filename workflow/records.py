@@ -66,11 +66,12 @@ def _agreed() -> dict[str, str]:
 
 
 def _belongs(file: Path, preset: str) -> bool:
-    return file.parts[0] == "data" or file.parts[1] == preset
+    return file.parts[1] == preset
 
 
 def _files(preset: str) -> list[Path]:
-    return sorted([*Path("data").glob(f"*/{NAME}"), *Path("runs", preset).glob(f"*/{NAME}")])
+    data = Path("data", preset, NAME)
+    return [*([data] if data.exists() else []), *sorted(Path("runs", preset).glob(f"*/{NAME}"))]
 
 
 def _home(output: str) -> Path | None:
