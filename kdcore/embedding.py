@@ -20,6 +20,9 @@ class KDEmbedding(nn.Module):
         embedding_dim: size d of a vector; not given with a ready `Transform`.
         transform: a name in `TRANSFORMS`, or a ready `Transform` of the same K and D.
         padding_idx: this id gives zeros and no gradient.
+        gradient_scale: multiplies the gradient that reaches the transform. A step of an LSTM
+            moves the vectors of all symbols at once: under SGD at rate 1 it needs smaller ones
+            than the model around it.
         settings: further arguments of the named transform, such as `code_dim`
             or `normalise`.
 
@@ -29,7 +32,7 @@ class KDEmbedding(nn.Module):
 
     def __init__(
         self, codes: Codes, embedding_dim: int | None = None, transform: str | Transform = "linear",
-        *, padding_idx: int | None = None, **settings,
+        *, padding_idx: int | None = None, gradient_scale: float = 1.0, **settings,
     ):  # fmt: skip
         super().__init__()
         if isinstance(transform, str):
@@ -55,6 +58,7 @@ class KDEmbedding(nn.Module):
                 raise KDError(f"padding_idx {padding_idx} is outside the {len(codes)} symbols")
             padding_idx %= len(codes)
         self.padding_idx = padding_idx
+        self.gradient_scale = gradient_scale
         self.register_buffer("packed", codes.packed.clone())
 
     @property
@@ -76,7 +80,11 @@ class KDEmbedding(nn.Module):
         distinct, inverse = torch.unique(flat, return_inverse=True)
         if len(distinct) and not 0 <= int(distinct[0]) <= int(distinct[-1]) < self.num_embeddings:
             raise IndexError(f"id out of range for {self.num_embeddings} symbols")
-        vectors = self._compose(distinct)[inverse]
+        vectors = self._compose(distinct)
+        if self.gradient_scale != 1 and vectors.requires_grad:
+            # All that the transform's parameters get passes here.
+            vectors.register_hook(lambda gradient: gradient * self.gradient_scale)
+        vectors = vectors[inverse]
         if self.padding_idx is not None:
             vectors = vectors.masked_fill((flat == self.padding_idx)[:, None], 0.0)
         return vectors.view(*ids.shape, self.embedding_dim)

@@ -36,6 +36,20 @@ def test_gradients_are_those_of_a_table_of_composed_vectors(codes, transform):
         torch.testing.assert_close(a, p.grad)
 
 
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+def test_gradient_scale_changes_gradients_and_nothing_else(codes, transform):
+    plain = KDEmbedding(codes, 5, transform, code_dim=7, normalise=True)
+    scaled = KDEmbedding(codes, 5, transform, code_dim=7, normalise=True, gradient_scale=0.25)
+    scaled.load_state_dict(plain.state_dict())
+    ids = torch.tensor([[1, 4, 4], [9, 1, 0]])
+    weights = torch.randn(2, 3, 5)
+    torch.testing.assert_close(plain(ids), scaled(ids))
+    for embedding in (plain, scaled):
+        (embedding(ids) * weights).sum().backward()
+    for p, q in zip(plain.parameters(), scaled.parameters(), strict=True):
+        torch.testing.assert_close(q.grad, p.grad * 0.25)
+
+
 def test_equal_symbols_are_composed_once(codes):
     embedding = KDEmbedding(codes, 5)
     composed = []

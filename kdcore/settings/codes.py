@@ -80,6 +80,11 @@ class KDEmbeddingSettings(BaseModel):
         False, description="standardise what enters H over the symbols of a batch; no H, no effect"
     )
     cell: Cell = Field("counted", description="cell of the LSTM transform")
+    gradient_scale: float = Field(
+        1.0,
+        gt=0,
+        description="the transform's gradient is multiplied by this before gradients are clipped",
+    )
     fit: FitSettings | None = Field(
         None,
         description="start from a least-squares fit to the pretrained vectors from which codes "
