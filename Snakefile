@@ -32,6 +32,17 @@ include: "rules/table2.smk"
 include: "rules/results.smk"
 
 
+localrules:
+    all,
+    data,
+    baselines,
+    embeddings,
+    codes,
+    retrained,
+    table1_small,
+    table1_large,
+
+
 rule all:
     default_target: True
     input:

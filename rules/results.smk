@@ -7,11 +7,27 @@ EXPERIMENT = {
 }
 
 
+# Seconds each: not worth a place in a cluster's queue.
+localrules:
+    settings,
+    measurements,
+    table1,
+    measurements_of_size,
+    table1_of_size,
+    table1_figure,
+    curves,
+    figure2,
+    figure3_clustering,
+    figure3,
+    table2,
+    claims,
+    report,
+
+
 rule settings:
     output:
         here=SETTINGS,
         published=f"{RESULTS}/settings.json",
-    localrule: True
     params:
         text=PRESET.model_dump_json(
             exclude={"data_mirror", "partial", "compute"}, indent=2

@@ -228,7 +228,7 @@ def test_metrics_and_plots_between_two_commits(project):
     edit(project / CONFIG, "decay: 0.5\n    epochs: 2", "decay: 0.5\n    epochs: 1")
     run(project, "dvc", "repro")
     change = json.loads(run(project, "dvc", "metrics", "diff", "--json", "B"))
-    ppl = change["diff"]["results/tiny/metrics.json"]["small.conventional.test_ppl"]
+    ppl = change["results/tiny/metrics.json"]["small.conventional.test_ppl"]
     assert ppl["diff"] != 0
     run(project, "dvc", "plots", "diff", "B", "-o", "shown")
     page = (project / "shown/index.html").read_text(encoding="utf-8")

@@ -1,9 +1,12 @@
 """Training and measuring one language model, whatever its input embedding."""
 
 import csv
+import fcntl
 import io
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from torch import nn
 
 from kdcore.corpus import EOS, Corpus
 from kdcore.errors import KDError
-from kdcore.files import fingerprint, write_json, write_text
+from kdcore.files import fingerprint, read_json, write_json, write_text
 from kdcore.language_model import LanguageModel, perplexity
 from kdcore.settings.language_model import LanguageModelSettings
 from kdcore.tensors import save_tensors
@@ -39,6 +42,9 @@ def fit(
 ) -> None:
     """Train to the end, score on all splits, write model, curve and measurement.
 
+    Where two processes are given the same run, as by a cluster that lost sight of the first, the
+    second waits for the first and keeps what it made.
+
     Args:
         name: what the run is called in messages.
         make_embedding: called after seeding; makes the input embedding.
@@ -58,48 +64,68 @@ def fit(
         + [compute[name] for name in ("device", "precision", "threads")]
     )
     checkpoint = scratch / f"{identity}.safetensors"
-    if checkpoint.exists():
-        log.info("%s: continuing from a checkpoint", name)
-    records = train(
-        network,
-        corpus,
-        settings,
-        checkpoint=checkpoint,
-        identity=identity,
-        precision=compute["precision"],
-        checkpoint_seconds=compute["checkpoint_seconds"],
-        report=_Reporter(name),
-        stop=_terminated(),
-    )
-    if records is None:
-        raise KDError(f"{name}: stopped; the same command continues from the checkpoint")
-    _write_curve(curve, records)
-    save_tensors(model, network.state_dict(), {"kind": "language model", "identity": identity})
-    seconds = records[-1].seconds
-    tokens = settings.epochs * len(corpus.train)
-    result = {
-        **about,
-        "test_ppl": perplexity(network, corpus.test, corpus.words.index(EOS)),
-        "valid_ppl": records[-1].valid_ppl,
-        "train_ppl": records[-1].train_ppl,
-        "epochs": settings.epochs,
-        "embedding_params": sum(p.numel() for p in embedding.parameters()),
-        "model_params": sum(p.numel() for p in network.parameters() if p.requires_grad),
-        "words": len(corpus.words),
-        "dim": settings.hidden,
-        "wall_seconds": round(seconds, 1),
-        "tokens_per_second": round(tokens / seconds),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": compute["threads"],
-        "precision": compute["precision"],
-        "data_hash": corpus.digest[:16],
-        "settings": settings.model_dump(),
-        "identity": identity,
-        **environment(),
-    }
-    write_json(measurement, result)
-    checkpoint.unlink(missing_ok=True)
-    log.info("%s: valid %.2f, test %.2f", name, result["valid_ppl"], result["test_ppl"])
+    with _alone(scratch / f".{identity}.lock", name) as waited:
+        if waited and measurement.exists() and read_json(measurement)["identity"] == identity:
+            log.info("%s: the other process has finished it", name)
+            return
+        if checkpoint.exists():
+            log.info("%s: continuing from a checkpoint", name)
+        records = train(
+            network,
+            corpus,
+            settings,
+            checkpoint=checkpoint,
+            identity=identity,
+            precision=compute["precision"],
+            checkpoint_seconds=compute["checkpoint_seconds"],
+            report=_Reporter(name),
+            stop=_terminated(),
+        )
+        if records is None:
+            raise KDError(f"{name}: stopped; the same command continues from the checkpoint")
+        _write_curve(curve, records)
+        save_tensors(model, network.state_dict(), {"kind": "language model", "identity": identity})
+        seconds = records[-1].seconds
+        tokens = settings.epochs * len(corpus.train)
+        result = {
+            **about,
+            "test_ppl": perplexity(network, corpus.test, corpus.words.index(EOS)),
+            "valid_ppl": records[-1].valid_ppl,
+            "train_ppl": records[-1].train_ppl,
+            "epochs": settings.epochs,
+            "embedding_params": sum(p.numel() for p in embedding.parameters()),
+            "model_params": sum(p.numel() for p in network.parameters() if p.requires_grad),
+            "words": len(corpus.words),
+            "dim": settings.hidden,
+            "wall_seconds": round(seconds, 1),
+            "tokens_per_second": round(tokens / seconds),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "threads": compute["threads"],
+            "precision": compute["precision"],
+            "data_hash": corpus.digest[:16],
+            "settings": settings.model_dump(),
+            "identity": identity,
+            **environment(),
+        }
+        write_json(measurement, result)
+        checkpoint.unlink(missing_ok=True)
+        log.info("%s: valid %.2f, test %.2f", name, result["valid_ppl"], result["test_ppl"])
+
+
+@contextmanager
+def _alone(lock: Path, name: str) -> Iterator[bool]:
+    """Hold a lock that ends with the process; yields whether another process held it first."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w") as stream:
+        waited = False
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waited = True
+            log.info("%s: another process is at it; waiting for its end", name)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        # The file stays: to remove it would give the next process a lock of its own.
+        yield waited
 
 
 def _write_curve(path: Path, records: list[EpochRecord]) -> None:

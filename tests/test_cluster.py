@@ -1,0 +1,239 @@
+"""Real SLURM, two nodes on this machine: `make test-cluster`.
+
+Needs root and Debian's slurmctld, slurmd, slurm-client and munge. The executor strips SLURM's
+variables from the environment, so the configuration has to be /etc/slurm/slurm.conf.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from test_workflow import (
+    BASELINE,
+    command,
+    copy_project,
+    edit,
+    environment,
+    eventually,
+    succeed,
+)
+
+pytestmark = pytest.mark.cluster
+
+CONFIGURATION = Path("/etc/slurm/slurm.conf")
+MARK = "# of a test, may be removed"
+PACKAGES = "slurmctld slurmd slurm-client munge"
+MODEL = Path(BASELINE).parent / "model.safetensors"
+# The profile's patience is for a cluster that others use too.
+SLURM = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "2",
+         "--latency-wait", "10")  # fmt: skip
+GENERIC = ("--profile", "profiles/cluster", "--latency-wait", "10")
+
+
+def slurm_conf(state: Path) -> str:
+    host, nodes = socket.gethostname(), []
+    for i in (0, 1):
+        nodes.append(
+            f"NodeName=n{i} NodeHostname={host} NodeAddr=127.0.0.1 Port={17001 + i} CPUs=2 "
+            f"RealMemory=8000 State=UNKNOWN" + (" Gres=gpu:1" if i else "")
+        )
+    return "\n".join(
+        [
+            MARK,
+            "ClusterName=test", f"SlurmctldHost={host}(127.0.0.1)", "SlurmctldPort=17000",
+            "SlurmUser=root", "AuthType=auth/munge", "ProctrackType=proctrack/linuxproc",
+            "TaskPlugin=task/none", "JobAcctGatherType=jobacct_gather/linux",
+            "AccountingStorageType=accounting_storage/none", "SelectType=select/cons_tres",
+            "SelectTypeParameters=CR_Core_Memory", "ReturnToService=2", "SlurmdTimeout=10",
+            "MinJobAge=300", "KillWait=5", "GresTypes=gpu", "MpiDefault=none",
+            f"StateSaveLocation={state}/ctld", f"SlurmdSpoolDir={state}/%n",
+            f"SlurmctldPidFile={state}/ctld.pid", f"SlurmdPidFile={state}/%n.pid",
+            f"SlurmctldLogFile={state}/ctld.log", f"SlurmdLogFile={state}/%n.log",
+            *nodes,
+            "PartitionName=cpu Nodes=n0,n1 Default=YES MaxTime=INFINITE State=UP",
+            "PartitionName=gpu Nodes=n1 MaxTime=INFINITE State=UP",
+            "",
+        ]
+    )  # fmt: skip
+
+
+def start_node(state: Path, i: int) -> None:
+    subprocess.run(["slurmd", "-N", f"n{i}"], check=True)
+
+
+def node_states() -> list[str]:
+    told = subprocess.run(["sinfo", "-hN", "-p", "cpu", "-o", "%T"], capture_output=True, text=True)
+    return told.stdout.split()
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    """The folder of a running SLURM's state."""
+    missing = [name for name in ("slurmctld", "slurmd", "sbatch", "munged") if not
+               shutil.which(name)]  # fmt: skip
+    assert not missing, f"apt-get install --no-install-recommends {PACKAGES}"
+    assert os.geteuid() == 0, "SLURM's daemons start as root only"
+    if CONFIGURATION.exists():
+        ours = CONFIGURATION.read_text().startswith(MARK)
+        assert ours, f"{CONFIGURATION} belongs to a cluster: not touched"
+    state = tmp_path_factory.mktemp("slurm")
+    (state / "ctld").mkdir()
+    CONFIGURATION.parent.mkdir(exist_ok=True)
+    CONFIGURATION.write_text(slurm_conf(state))
+    (CONFIGURATION.parent / "gres.conf").write_text("NodeName=n1 Name=gpu File=/dev/null\n")
+    Path("/run/munge").mkdir(exist_ok=True)
+    shutil.chown("/run/munge", "munge", "munge")
+    if subprocess.run(["munge", "-n"], capture_output=True).returncode:
+        subprocess.run(["runuser", "-u", "munge", "--", "munged"], check=True)
+    subprocess.run(["slurmctld"], check=True)
+    for i in (0, 1):
+        (state / f"n{i}").mkdir()
+        start_node(state, i)
+    try:
+        eventually(lambda: node_states() == ["idle", "idle"])
+        yield state
+    finally:
+        subprocess.run(["scancel", "--user", "root"])
+        for name in ("slurmd", "slurmctld"):
+            subprocess.run(["pkill", "-9", "-x", name])
+        CONFIGURATION.unlink()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory) -> Path:
+    """The same work without a cluster: what is to come out."""
+    project = copy_project(tmp_path_factory.mktemp("local") / "project")
+    succeed(project, "all")
+    return project
+
+
+@pytest.fixture
+def project(slurm, local, tmp_path) -> Path:
+    """A project to run on the cluster; its training lasts."""
+    target = copy_project(tmp_path / "project")
+    shutil.copytree(local / "data", target / "data")
+    return target
+
+
+def slow(project: Path, epochs: int = 400) -> None:
+    edit(
+        project / "config/tiny.yaml",
+        "decay: 0.5\n    epochs: 2",
+        f"decay: 0.5\n    epochs: {epochs}",
+    )
+    with (project / "config/tiny.yaml").open("a", encoding="utf-8") as stream:
+        stream.write("compute: {checkpoint_seconds: 0.5}\n")
+
+
+def same_as_undisturbed(project: Path, tmp_path: Path) -> None:
+    alone = copy_project(tmp_path / "alone")
+    shutil.copy2(project / "config/tiny.yaml", alone / "config/tiny.yaml")
+    succeed(alone, BASELINE)
+    assert (project / MODEL).read_bytes() == (alone / MODEL).read_bytes()
+
+
+def begin(project: Path, *arguments: str) -> subprocess.Popen:
+    with (project / "snakemake.log").open("a") as output:
+        return subprocess.Popen(
+            command(*arguments, BASELINE), cwd=project, env=environment(), start_new_session=True,
+            stdout=output, stderr=output,
+        )  # fmt: skip
+
+
+def trains(project: Path) -> bool:
+    return any((project / "runs/tiny/scratch").glob("[!.]*.safetensors"))
+
+
+def queue() -> list[list[str]]:
+    told = subprocess.run(["squeue", "-h", "-o", "%i %T %N"], capture_output=True, text=True)
+    return [line.split() for line in told.stdout.splitlines()]
+
+
+def finish(process: subprocess.Popen, project: Path) -> None:
+    assert process.wait(timeout=600) == 0, (project / "snakemake.log").read_text()
+
+
+def log_of_training(project: Path) -> str:
+    return (project / Path(BASELINE).parent / "log.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("profile", [SLURM, GENERIC], ids=["slurm", "cluster"])
+def test_everything_is_the_same_as_without_a_cluster(project, local, profile):
+    succeed(project, *profile, "all")
+    for name in ("table1.csv", "table2.csv", "figure3_sweep.csv", "figure3.png"):
+        here, there = (p / "results/tiny" / name for p in (project, local))
+        assert here.read_bytes() == there.read_bytes()
+    assert (project / MODEL).read_bytes() == (local / MODEL).read_bytes()
+    assert "Nothing to be done" in succeed(project, *profile, "all")
+
+
+def test_a_cancelled_job_is_submitted_again_and_continues(project, tmp_path):
+    slow(project)
+    process = begin(project, *SLURM)
+    eventually(lambda: trains(project))
+    subprocess.run(["scancel", queue()[0][0]], check=True)
+    finish(process, project)
+    assert "continuing from a checkpoint" in log_of_training(project)
+    same_as_undisturbed(project, tmp_path)
+
+
+def test_a_job_killed_at_its_time_limit_continues(project, tmp_path):
+    slow(project, 1500)
+    process = begin(project, *SLURM, "--set-resources", "baseline:runtime=1")
+    finish(process, project)
+    assert "continuing from a checkpoint" in log_of_training(project)
+
+
+def test_a_lost_node_does_not_make_two_write_one_file(project, slurm, tmp_path):
+    """The job outlives its node's daemon; another is submitted elsewhere and waits for it."""
+    slow(project, 1500)
+    process = begin(project, *SLURM)
+    eventually(lambda: trains(project) and queue()[0][1] == "RUNNING")
+    node = int(queue()[0][2].removeprefix("n"))
+    pid = int((slurm / f"n{node}.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    try:
+        finish(process, project)
+    finally:
+        start_node(slurm, node)
+        eventually(lambda: node_states() == ["idle", "idle"])
+    same_as_undisturbed(project, tmp_path)
+
+
+def test_snakemake_killed_and_started_again(project, tmp_path):
+    slow(project, 1500)
+    process = begin(project, *SLURM)
+    eventually(lambda: trains(project))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    subprocess.run(["snakemake", "--unlock", "--configfile", "config/tiny.yaml"], cwd=project,
+                   env=environment(), check=True)  # fmt: skip
+    assert queue(), "the job goes on without Snakemake"
+    finish(begin(project, *SLURM), project)
+    same_as_undisturbed(project, tmp_path)
+
+
+def test_gpu_jobs_go_to_the_gpu_partition_and_others_do_not(project):
+    edit(project / "config/tiny.yaml", "preset: tiny", "preset: tiny\ncompute: {device: cuda}")
+    process = begin(project, *SLURM)
+    seen: set[tuple[str, str]] = set()
+
+    def submitted() -> bool:
+        told = subprocess.run(
+            ["squeue", "-h", "--states=all", "-o", "%P %b %j"], capture_output=True, text=True
+        )
+        seen.update(tuple(line.split()[:2]) for line in told.stdout.splitlines())
+        return any("gpu" in gres for _, gres in seen)
+
+    try:
+        eventually(submitted)
+        assert ("gpu", "gres/gpu:1") in seen or ("gpu", "gres:gpu:1") in seen, seen
+        assert all(partition == "gpu" for partition, gres in seen if "gpu" in gres)
+        assert all(partition == "cpu" for partition, gres in seen if "gpu" not in gres)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait()
