@@ -26,7 +26,7 @@ demo: $(VENV)/.ready
 	@echo "Figures: results/demo/figure2.png figure3.png curves.png"
 	@echo "Report:  results/demo/report.html"
 
-test: $(VENV)/.ready
+test: lint
 	$(RUN) pytest
 
 test-cluster: $(VENV)/.ready
@@ -46,6 +46,7 @@ collect: $(VENV)/.ready
 
 lint: $(VENV)/.ready
 	$(RUN) ruff check . && ruff format --check . && snakefmt --check Snakefile rules
+	$(RUN) snakemake --lint
 
 bench: $(VENV)/.ready
 	$(RUN) PYTHONPATH=. python benchmarks/language_model.py && PYTHONPATH=. python benchmarks/code_learning.py

@@ -16,6 +16,11 @@ MIRROR_VARIABLE = "KDCORE_DATA_MIRROR"
 ATTEMPTS = 3
 
 
+def name_mirror(folder: str) -> None:
+    """Make `folder` the local mirror for this process and those it starts."""
+    os.environ[MIRROR_VARIABLE] = folder
+
+
 def mirror_folder() -> Path | None:
     """The local mirror that the environment variable KDCORE_DATA_MIRROR names, if it does.
 

@@ -14,6 +14,8 @@ rule baseline:
         f"{BASELINE}/log.txt",
     benchmark:
         f"{BASELINE}/benchmark.tsv"
+    conda:
+        ENVIRONMENT
     threads: PRESET.compute.threads
     resources:
         mem_mb=2000,

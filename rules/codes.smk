@@ -11,6 +11,8 @@ rule random_codes:
         f"{CODE}/random/{SHAPE}/codes.safetensors",
     log:
         f"{CODE}/random/{SHAPE}/log.txt",
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=1000,
         runtime=10,
@@ -34,6 +36,8 @@ rule learned_codes:
         f"{CODE}/{{transform}}/{SHAPE}/log.txt",
     benchmark:
         f"{CODE}/{{transform}}/{SHAPE}/benchmark.tsv"
+    conda:
+        ENVIRONMENT
     threads: PRESET.compute.threads
     resources:
         mem_mb=2000,

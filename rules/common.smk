@@ -3,6 +3,7 @@
 import json
 import os
 
+from kdcore.download import name_mirror
 from kdcore.errors import KDError
 from workflow import records
 from workflow.preset import Cell, all_cells, load_preset, table1_cells
@@ -23,7 +24,7 @@ if PRESET.compute.device == "cuda" and workflow.local_exec:
 
 if PRESET.data_mirror:
     # For the jobs' environment: where data comes from must not make a rule run again.
-    os.environ["KDCORE_DATA_MIRROR"] = PRESET.data_mirror
+    name_mirror(PRESET.data_mirror)
 
 DATA = f"data/{PRESET.preset}"
 RUNS = f"runs/{PRESET.preset}"
@@ -52,6 +53,8 @@ onerror:
     records.keep(PRESET.preset)
 
 
+# Inert unless asked for: snakemake --software-deployment-method conda
+ENVIRONMENT = f"{workflow.basedir}/workflow/environment.yaml"
 LEARNERS = ("linear", "lstm")
 GPU = int(PRESET.compute.device == "cuda")
 # Part of the commands, not a parameter of the rules: where a model is trained must not make it

@@ -9,11 +9,13 @@ if PRESET.corpus.kind == "ptb":
             **PRESET.corpus.files(DATA),
         log:
             f"{DATA}/fetch.log",
+        conda:
+            ENVIRONMENT
         resources:
             mem_mb=1000,
             runtime=30,
         params:
-            folder=DATA,
+            folder=lambda wildcards, output: os.path.dirname(output.train),
         message:
             "Text: the Penn Treebank"
         shell:
@@ -27,6 +29,8 @@ if PRESET.corpus.kind == "generated":
             f"{DATA}/corpus.safetensors",
         log:
             f"{DATA}/corpus.log",
+        conda:
+            ENVIRONMENT
         resources:
             mem_mb=1000,
             runtime=10,
@@ -48,6 +52,8 @@ else:
             f"{DATA}/corpus.safetensors",
         log:
             f"{DATA}/corpus.log",
+        conda:
+            ENVIRONMENT
         resources:
             mem_mb=1000,
             runtime=10,

@@ -9,6 +9,8 @@ rule embedding:
         f"{RUNS}/embedding/{{size}}/seed{{seed}}/vectors.safetensors",
     log:
         f"{RUNS}/embedding/{{size}}/seed{{seed}}/log.txt",
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=1000,
         runtime=10,

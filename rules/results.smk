@@ -28,6 +28,10 @@ rule settings:
     output:
         here=SETTINGS,
         published=f"{RESULTS}/settings.json",
+    log:
+        f"{RUNS}/report/settings.log",
+    conda:
+        ENVIRONMENT
     params:
         text=PRESET.model_dump_json(
             exclude={"data_mirror", "partial", "compute"}, indent=2
@@ -36,6 +40,7 @@ rule settings:
         "Settings of the preset {PRESET.preset}"
     shell:
         "printf '%s\\n' {params.text:q} | tee {output.here:q} > {output.published:q}"
+        " 2> {log:q}"
 
 
 rule measurements:
@@ -47,6 +52,8 @@ rule measurements:
         f"{RESULTS}/measurements.csv",
     log:
         f"{RUNS}/report/measurements.log",
+    conda:
+        ENVIRONMENT
     params:
         code=code("measurements"),
     message:
@@ -68,6 +75,8 @@ rule table1:
         metrics=f"{RESULTS}/metrics.json",
     log:
         f"{RUNS}/report/table1.log",
+    conda:
+        ENVIRONMENT
     params:
         code=code("table1"),
     message:
@@ -91,6 +100,8 @@ rule measurements_of_size:
         f"{RUNS}/report/{{size}}.csv",
     log:
         f"{RUNS}/report/measurements_{{size}}.log",
+    conda:
+        ENVIRONMENT
     params:
         code=code("measurements"),
     message:
@@ -112,6 +123,8 @@ rule table1_of_size:
         metrics=f"{RESULTS}/metrics_{{size}}.json",
     log:
         f"{RUNS}/report/table1_{{size}}.log",
+    conda:
+        ENVIRONMENT
     params:
         code=code("table1"),
     message:
@@ -131,6 +144,8 @@ rule table1_figure:
         pdf=f"{RESULTS}/table1.pdf",
     log:
         f"{RUNS}/report/table1_figure.log",
+    conda:
+        ENVIRONMENT
     params:
         code=code("table1_figure"),
     message:
@@ -149,6 +164,8 @@ rule curves:
         pdf=f"{RESULTS}/curves.pdf",
     log:
         f"{RUNS}/report/curves.log",
+    conda:
+        ENVIRONMENT
     params:
         code=code("curves"),
     message:
@@ -167,6 +184,8 @@ rule figure2:
         table=f"{RESULTS}/figure2.csv",
     log:
         f"{RUNS}/report/figure2.log",
+    conda:
+        ENVIRONMENT
     params:
         code=code("figure2"),
     message:
@@ -186,6 +205,8 @@ rule figure3:
         sweep=f"{RESULTS}/figure3_sweep.csv",
     log:
         f"{RUNS}/report/figure3.log",
+    conda:
+        ENVIRONMENT
     params:
         code=code("figure3"),
     message:
@@ -209,6 +230,8 @@ rule claims:
         markdown=f"{RESULTS}/claims.md",
     log:
         f"{RUNS}/report/claims.log",
+    conda:
+        ENVIRONMENT
     params:
         code=code("claims"),
     message:
@@ -237,6 +260,8 @@ rule report:
         f"{RESULTS}/report.html",
     log:
         f"{RUNS}/report/report.log",
+    conda:
+        ENVIRONMENT
     params:
         code=code("report"),
     message:
@@ -258,6 +283,8 @@ if PRESET.ablations:
             markdown=f"{RESULTS}/ablations.md",
         log:
             f"{RUNS}/report/ablations.log",
+        conda:
+            ENVIRONMENT
         params:
             code=code("ablations"),
         message:

@@ -20,6 +20,8 @@ rule retrain:
         f"{RETRAINED}/log.txt",
     benchmark:
         f"{RETRAINED}/benchmark.tsv"
+    conda:
+        ENVIRONMENT
     threads: PRESET.compute.threads
     resources:
         mem_mb=2000,
@@ -70,6 +72,8 @@ if PRESET.ablations:
             f"{RUNS}/ablations/{{name}}/log.txt",
         benchmark:
             f"{RUNS}/ablations/{{name}}/benchmark.tsv"
+        conda:
+            ENVIRONMENT
         threads: PRESET.compute.threads
         resources:
             mem_mb=2000,

@@ -13,6 +13,8 @@ rule cluster:
         f"{RUNS}/clustering/seed{{seed}}.log",
     benchmark:
         f"{RUNS}/clustering/seed{{seed}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: PRESET.compute.threads
     resources:
         mem_mb=1000,
@@ -35,6 +37,8 @@ rule figure3_clustering:
         f"{RESULTS}/figure3_clustering.csv",
     log:
         f"{RUNS}/report/figure3_clustering.log",
+    conda:
+        ENVIRONMENT
     params:
         code=code("figure3_clustering"),
     message:

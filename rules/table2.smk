@@ -15,6 +15,8 @@ else:
             TABLE2_VECTORS,
         log:
             f"{DATA}/vectors.log",
+        conda:
+            ENVIRONMENT
         resources:
             mem_mb=2000,
             runtime=60,
@@ -39,6 +41,8 @@ rule table2_codes:
         f"{RUNS}/table2/log.txt",
     benchmark:
         f"{RUNS}/table2/benchmark.tsv"
+    conda:
+        ENVIRONMENT
     threads: PRESET.compute.threads
     resources:
         mem_mb=2000,
@@ -66,6 +70,8 @@ rule table2:
         similarity=f"{RESULTS}/table2_similarity.csv",
     log:
         f"{RUNS}/report/table2.log",
+    conda:
+        ENVIRONMENT
     params:
         source=TABLE2.vectors.title,
         code=code("table2"),

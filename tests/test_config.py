@@ -123,6 +123,8 @@ def test_a_cells_hash_follows_the_settings_it_depends_on(paper):
 def test_documentation_is_that_of_the_schema():
     assert (ROOT / "config/README.md").read_text(encoding="utf-8") == document.readme()
     assert (ROOT / "config/schema.json").read_text(encoding="utf-8") == document.schema()
+    found = (ROOT / "workflow/environment.yaml").read_text(encoding="utf-8")
+    assert found == document.environment()
 
 
 def test_the_readme_shows_the_table_that_was_measured():

@@ -1,4 +1,7 @@
-"""Write config/README.md and config/schema.json from the typed schema, and the README's Table 1.
+"""Write what is derived from elsewhere in the project.
+
+config/README.md and config/schema.json from the typed schema, the README's Table 1 from the
+results, workflow/environment.yaml from the pinned requirements.
 
 Run it after a change to a setting or a new result: `python -m workflow.document`.
 """
@@ -116,9 +119,27 @@ def with_table1(text: str, table: str) -> str:
     return f"{before}<!-- table1 -->\n{table}<!-- end of table1 -->{after}"
 
 
+def environment() -> str:
+    """A conda environment with what the jobs need, for Snakemake's --software-deployment-method."""
+    jobs, _, _ = (ROOT / "requirements.in").read_text("utf-8").partition("# Around them:")
+    pins = dict(
+        line.split("==") for line in (ROOT / "requirements.lock").read_text("utf-8").lower().split()
+        if "==" in line
+    )  # fmt: skip
+    names = [line.partition("==")[0] for line in jobs.splitlines() if not line.startswith("#")]
+    lines = [f"      - {name}=={pins[name.partition('[')[0]]}" for name in names]
+    head = "# Derived from requirements.in and requirements.lock: python -m workflow.document\n"
+    return (
+        head
+        + "channels: [conda-forge]\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n"
+        + ("\n".join(lines) + "\n")
+    )
+
+
 def main() -> None:
     """Write the pages."""
     folder = ROOT / "config"
+    write_text(ROOT / "workflow" / "environment.yaml", environment())
     write_text(folder / "README.md", readme())
     write_text(folder / "schema.json", schema())
     page, table = ROOT / "README.md", ROOT / "results" / "paper" / "table1.md"
