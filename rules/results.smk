@@ -20,7 +20,9 @@ localrules:
     figure3_clustering,
     figure3,
     table2,
+    code_space,
     claims,
+    run_times,
     report,
 
 
@@ -243,6 +245,39 @@ rule claims:
         " --settings {input.settings:q} --table {output.table:q} --markdown {output.markdown:q} --log {log:q}"
 
 
+rule run_times:
+    input:
+        measurements=f"{RESULTS}/measurements.csv",
+        settings=SETTINGS,
+        benchmarks=(
+            []
+            if PRESET.partial
+            else sorted(
+                {
+                    codes_of(cell).replace("codes.safetensors", "benchmark.tsv")
+                    for cell in table1_cells(PRESET)
+                    if cell.codes in LEARNERS
+                }
+            )
+        ),
+    output:
+        table=f"{RESULTS}/run_times.csv",
+        png=f"{RESULTS}/run_times.png",
+        pdf=f"{RESULTS}/run_times.pdf",
+    log:
+        f"{RUNS}/report/run_times.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("run_times"),
+    message:
+        "Run times and the critical path"
+    shell:
+        "python workflow/scripts/run_times.py {input.benchmarks:q}"
+        " --measurements {input.measurements:q} --settings {input.settings:q}"
+        " --table {output.table:q} --png {output.png:q} --pdf {output.pdf:q} --log {log:q}"
+
+
 rule report:
     input:
         measurements=f"{RESULTS}/measurements.csv",
@@ -253,6 +288,9 @@ rule report:
         figure3=f"{RESULTS}/figure3.png",
         table2=f"{RESULTS}/table2.md",
         similarity=f"{RESULTS}/table2_similarity.csv",
+        code_space=f"{RESULTS}/code_space.png",
+        neighbours=f"{RESULTS}/neighbours.csv",
+        run_times=f"{RESULTS}/run_times.png",
         claims=f"{RESULTS}/claims.csv",
         settings=SETTINGS,
         template="workflow/templates/report.html",

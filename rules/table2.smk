@@ -81,3 +81,26 @@ rule table2:
         "python workflow/scripts/table2.py --vectors {input.vectors:q} --codes {input.codes:q}"
         " --source {params.source:q} --table {output.table:q} --listing {output.listing:q}"
         " --similarity {output.similarity:q} --log {log:q}"
+
+
+rule code_space:
+    input:
+        vectors=TABLE2_VECTORS,
+        codes=f"{RUNS}/table2/codes.safetensors",
+        here=MADE_HERE,
+    output:
+        png=f"{RESULTS}/code_space.png",
+        pdf=f"{RESULTS}/code_space.pdf",
+        neighbours=f"{RESULTS}/neighbours.csv",
+    log:
+        f"{RUNS}/report/code_space.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("code_space"),
+    message:
+        "The space of Table 2's codes"
+    shell:
+        "python workflow/scripts/code_space.py --vectors {input.vectors:q}"
+        " --codes {input.codes:q} --png {output.png:q} --pdf {output.pdf:q}"
+        " --neighbours {output.neighbours:q} --log {log:q}"

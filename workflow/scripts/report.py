@@ -34,10 +34,11 @@ def main(
         table1=_table1(pd.read_csv(results / "table1.csv")),
         figures={
             name: _embedded(results / f"{name}.png")
-            for name in ("table1", "curves", "figure2", "figure3")
+            for name in ("table1", "curves", "figure2", "figure3", "code_space", "run_times")
         },
         table2=_table2(results / "table2.md"),
         similarity=_records(pd.read_csv(results / "table2_similarity.csv"), 3),
+        neighbours=_records(pd.read_csv(results / "neighbours.csv", keep_default_na=False), 0),
         claims=_records(pd.read_csv(results / "claims.csv", dtype={"holds": "object"}), 3),
         measurements=_records(measured, 2),
         columns=list(measured.columns),

@@ -31,9 +31,7 @@ def main(
     _script.start_log(log)
     words = WordVectors.load(vectors)
     learned = Codes.load(codes)
-    groups = defaultdict(list)
-    for i in range(len(learned)):
-        groups[learned.format(i)].append(i)
+    groups = by_code(learned)
     rows = pd.DataFrame(
         [(code, " ".join(words.words[i] for i in groups[code])) for code in sorted(groups)],
         columns=["code", "words"],
@@ -45,6 +43,29 @@ def main(
     write_text(similarity, measured.to_csv(index=False))
     write_text(listing, _listing(words, groups, learned, source))
     _script.log.info("%d words in %d of %d codes", len(learned), len(groups), learned.K**learned.D)
+
+
+def by_code(codes: Codes) -> dict[str, list[int]]:
+    """The words of every code in use, in order of the words."""
+    groups = defaultdict(list)
+    for i in range(len(codes)):
+        groups[codes.format(i)].append(i)
+    return groups
+
+
+def tightest(words: WordVectors, groups: dict[str, list[int]]) -> list[str]:
+    """The codes of 5 to 40 words whose words are most alike; ties in order of the code."""
+    unit = torch.nn.functional.normalize(words.vectors - words.vectors.mean(0), dim=1)
+
+    def tightness(members: list[int]) -> float:
+        own = unit[members]
+        n = len(members)
+        return float((own @ own.t()).sum() - n) / (n * (n - 1))
+
+    return sorted(
+        (code for code, members in groups.items() if 5 <= len(members) <= 40),
+        key=lambda code: (-tightness(groups[code]), code),
+    )[:SHOWN_CODES]
 
 
 def _similarity(words: WordVectors, kinds: dict[str, Codes]) -> pd.DataFrame:
@@ -69,18 +90,7 @@ def _similarity(words: WordVectors, kinds: dict[str, Codes]) -> pd.DataFrame:
 
 
 def _listing(words: WordVectors, groups: dict, codes: Codes, source: str) -> str:
-    """The tightest codes of at least five words; ties in order of the code."""
-    unit = torch.nn.functional.normalize(words.vectors - words.vectors.mean(0), dim=1)
-
-    def tightness(members: list[int]) -> float:
-        own = unit[members]
-        n = len(members)
-        return float((own @ own.t()).sum() - n) / (n * (n - 1))
-
-    tight = sorted(
-        (code for code, members in groups.items() if 5 <= len(members) <= 40),
-        key=lambda code: (-tightness(groups[code]), code),
-    )[:SHOWN_CODES]
+    tight = tightest(words, groups)
     lines = [
         f"Table 2. Words that share a code: K = {codes.K}, D = {codes.D}, {len(words.words)} "
         f"words, {source}. The {len(tight)} tightest codes of 5 to 40 words, up to "

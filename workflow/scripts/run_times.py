@@ -1,0 +1,112 @@
+"""What Table 1 costs: the jobs of one seed in time, the critical path, the sum for ten seeds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import _script
+import matplotlib.pyplot as plt
+import pandas as pd
+import typer
+from _figure import BLUE, GREY, ORANGE, not_run, save
+from table1 import label
+
+from kdcore.files import read_json, write_text
+from workflow.preset import Preset, load_preset
+
+SEEDS = 10
+
+
+def main(
+    measurements: Annotated[Path, typer.Option(help="table of all trained models")],
+    settings: Annotated[Path, typer.Option(help="the preset, a JSON file")],
+    table: Annotated[Path, typer.Option(help="output: jobs, seconds, begin and end")],
+    png: Annotated[Path, typer.Option(help="output: for the screen")],
+    pdf: Annotated[Path, typer.Option(help="output: for print")],
+    benchmarks: Annotated[
+        list[Path] | None, typer.Argument(help="Snakemake's benchmarks of code learning")
+    ] = None,
+    log: Annotated[Path | None, typer.Option(help="log file")] = None,
+) -> None:
+    _script.start_log(log)
+    preset = load_preset(read_json(settings))
+    measured = pd.read_csv(measurements)
+    learning = {
+        (size, learner): _learning_seconds(benchmarks or [], size, learner)
+        for size in preset.table1.sizes
+        for learner in ("linear", "lstm")
+    }
+    frames = {size: jobs(preset, measured, learning, size) for size in preset.table1.sizes}
+    write_text(table, pd.concat(frames.values()).to_csv(index=False))
+    figure, axes = plt.subplots(
+        1, len(frames), figsize=(3.9 * len(frames), 2.7), squeeze=False, sharey=False
+    )
+    for panel, (size, frame) in zip(axes[0], frames.items(), strict=True):
+        _draw(panel, size, frame, measured)
+    save(figure, png, pdf)
+
+
+def _learning_seconds(benchmarks: list[Path], size: str, learner: str) -> float:
+    times = [pd.read_csv(p, sep="\t")["s"].mean() for p in benchmarks if f"{size}/{learner}/" in
+             p.as_posix()]  # fmt: skip
+    return float(pd.Series(times, dtype=float).mean()) if times else 0.0
+
+
+def jobs(preset: Preset, measured: pd.DataFrame, learning: dict, size: str) -> pd.DataFrame:
+    """The jobs of one seed with mean times, each begun as soon as what it needs is there."""
+    here = measured[measured["size"] == size]
+    of_table1 = (here["K"] == preset.table1.K) & (here["D"] == preset.table1.D)
+    here = here[here["K"].isna() | of_table1]
+    seconds = here.groupby(["codes", "transform"], dropna=False)["wall_seconds"].mean()
+    rows, ends = [], {}
+
+    def add(name: str, after: str | None, time: float) -> None:
+        begin = ends.get(after, 0.0)
+        ends[name] = begin + time
+        rows.append((size, name, after or "", round(time, 1), begin, ends[name]))
+
+    base = label("none", "none")
+    if ("none", "none") in seconds:
+        add(base, None, seconds["none", "none"])
+        for learner in ("linear", "lstm"):
+            if time := learning[size, learner]:
+                add(f"{learner} codes", base, time)
+    for row in preset.table1.rows:
+        if row.codes != "none" and (row.codes, row.transform) in seconds:
+            fitted = getattr(preset.kd_embedding, row.transform).fit is not None
+            learned = f"{row.codes} codes"
+            after = base if fitted or row.codes != "random" else None
+            after = learned if learned in ends else after
+            add(label(row.codes, row.transform), after, seconds[row.codes, row.transform])
+    return pd.DataFrame(rows, columns=["size", "job", "after", "seconds", "begin", "end"])
+
+
+def _draw(panel, size: str, frame: pd.DataFrame, measured: pd.DataFrame) -> None:
+    panel.set_title(f"{size} model", loc="left")
+    if not len(frame):
+        not_run(panel)
+        return
+    path, name = set(), frame.loc[frame["end"].idxmax(), "job"]
+    while name:
+        path.add(name)
+        name = frame.loc[frame["job"] == name, "after"].item()
+    unit, text = (3600, "hours") if frame["end"].max() > 7200 else (60, "minutes")
+    for place, row in frame.reset_index().iterrows():
+        critical = row["job"] in path
+        panel.barh(
+            place, row["seconds"] / unit, left=row["begin"] / unit, height=0.7,
+            color=ORANGE if critical else BLUE,
+        )  # fmt: skip
+    panel.set_yticks(range(len(frame)), frame["job"])
+    panel.invert_yaxis()
+    panel.grid(axis="y", visible=False)
+    devices = ", ".join(sorted(measured.loc[measured["size"] == size, "device"].unique()))
+    total = SEEDS * frame["seconds"].sum() / 3600
+    panel.set_xlabel(
+        f"{text}, one machine a job; critical path: {frame['end'].max() / unit:.1f} {text}\n"
+        f"(orange); {SEEDS} seeds: {total:.1f} hours of {devices}",
+        color=GREY,
+    )
+
+
+if __name__ == "__main__":
+    _script.run(main)
