@@ -6,7 +6,7 @@ import os
 from kdcore.download import name_mirror
 from kdcore.errors import KDError
 from workflow import records
-from workflow.preset import Cell, all_cells, load_preset, table1_cells
+from workflow.preset import all_cells, load_preset, table1_cells
 from workflow.provenance import code_hash
 
 try:

@@ -9,7 +9,6 @@ EXPERIMENT = {
 
 # Seconds each: not worth a place in a cluster's queue.
 localrules:
-    settings,
     measurements,
     table1,
     measurements_of_size,
@@ -24,25 +23,6 @@ localrules:
     claims,
     run_times,
     report,
-
-
-rule settings:
-    output:
-        here=SETTINGS,
-        published=f"{RESULTS}/settings.json",
-    log:
-        f"{RUNS}/report/settings.log",
-    conda:
-        ENVIRONMENT
-    params:
-        text=PRESET.model_dump_json(
-            exclude={"data_mirror", "partial", "compute"}, indent=2
-        ),
-    message:
-        "Settings of the preset {PRESET.preset}"
-    shell:
-        "printf '%s\\n' {params.text:q} | tee {output.here:q} > {output.published:q}"
-        " 2> {log:q}"
 
 
 rule measurements:
@@ -307,26 +287,3 @@ rule report:
     shell:
         f"python workflow/scripts/report.py --settings {{input.settings:q}} --results {RESULTS}"
         " --template {input.template:q} --report {output:q} --log {log:q}"
-
-
-if PRESET.ablations:
-    ABLATED = [measured(f"ablations/{v.name}") for v in PRESET.ablations.variants]
-
-    rule ablations:
-        input:
-            measurements=[f"{folder}/measurement.json" for folder in present(ABLATED)],
-            here=MADE_HERE,
-        output:
-            table=f"{RESULTS}/ablations.csv",
-            markdown=f"{RESULTS}/ablations.md",
-        log:
-            f"{RUNS}/report/ablations.log",
-        conda:
-            ENVIRONMENT
-        params:
-            code=code("ablations"),
-        message:
-            "Ablations of the KD embedding"
-        shell:
-            "python workflow/scripts/ablations.py {input.measurements:q} --table {output.table:q}"
-            " --markdown {output.markdown:q} --log {log:q}"

@@ -183,7 +183,7 @@ def test_a_cancelled_job_is_submitted_again_and_continues(project, tmp_path):
 
 def test_a_job_killed_at_its_time_limit_continues(project, tmp_path):
     slow(project, 1500)
-    process = begin(project, *SLURM, "--set-resources", "baseline:runtime=1")
+    process = begin(project, *SLURM, "--set-resources=baseline:runtime=1")
     finish(process, project)
     assert "continuing from a checkpoint" in log_of_training(project)
 

@@ -165,11 +165,27 @@ def test_one_size_of_table_1_by_itself(project):
     assert (project / "results/tiny/table1_small.csv").read_bytes() == whole
 
 
-def test_ablations_are_judged_on_validation_perplexity(project):
-    succeed(project, "ablations")
+def test_ablations_alone_are_judged_on_validation_perplexity(tmp_path):
+    project = copy_project(tmp_path / "project")
+    shutil.copy2(ROOT / "tests" / "tiny_ablations.yaml", project / "config" / "tiny.yaml")
+    succeed(project, "all")
     table = pd.read_csv(project / "results/tiny/ablations.csv")
     assert table["variant"].tolist() == ["plain", "lstm"]
     assert table["valid_ppl"].notna().all() and "test_ppl" not in table
+    assert planned(project) == {}
+    # Another way to learn codes is another row, and nothing else is trained again.
+    edit(project / "config/tiny.yaml", "unit: step", "unit: epoch")
+    assert {k: planned(project).get(k) for k in ("ablated_codes", "ablation", "baseline")} == {
+        "ablated_codes": 1, "ablation": 1, "baseline": None,
+    }  # fmt: skip
+
+
+def test_half_of_the_papers_tables_is_no_preset(tmp_path):
+    project = copy_project(tmp_path / "project")
+    text = (project / "config/tiny.yaml").read_text(encoding="utf-8")
+    (project / "config/tiny.yaml").write_text(text.partition("table2:")[0])
+    failed = snakemake(project, "-n", "all")
+    assert failed.returncode != 0 and "table2 is missing" in failed.stdout + failed.stderr
 
 
 def test_a_second_run_does_nothing(project):

@@ -176,19 +176,25 @@ class Table2(Section):
 
 
 class Variant(Section):
-    """One way to retrain with a KD embedding."""
+    """One way to learn codes and to retrain with them."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="what the table calls it")
     transform: Literal["linear", "lstm"] = Field(description="how vectors are composed")
     embedding: KDEmbeddingSettings = Field(description="the KD embedding")
+    learning: CodeLearningSettings | None = Field(
+        None, description="how its codes are learned; null: as `learning` of all variants"
+    )
 
 
 class Ablations(Section):
-    """What the choices of `kd_embedding` rest on: variants compared on validation perplexity."""
+    """What the choices of the paper's preset rest on: variants judged on validation perplexity."""
 
     size: str = Field(description="model size, as a rule one with a short schedule")
-    codes: Literal["random", "linear", "lstm"] = Field(description="how codes are made")
-    codes_size: str = Field(description="model size whose embedding the codes are learned from")
+    baseline: str = Field(description="model size whose embedding the codes are learned from")
+    K: int = Field(ge=2, description="values of a symbol")
+    D: int = Field(ge=1, description="symbols in a code")
+    codes: Literal["linear", "lstm"] = Field(description="transform by which codes are learned")
+    learning: CodeLearningSettings = Field(description="how codes are learned")
     variants: list[Variant] = Field(min_length=1, description="variants, in order")
 
 
@@ -249,29 +255,45 @@ class Preset(Section):
     sizes: dict[SizeName, LanguageModelSettings] = Field(
         min_length=1, description="language models by name"
     )
-    code_learning: PerTransform = Field(description="how codes are learned for Table 1")
-    kd_embedding: PerTransformEmbedding = Field(description="how models are retrained on codes")
-    table1: Table1 = Field(description="Table 1")
-    figure3: Figure3 = Field(description="Figure 3")
-    table2: Table2 = Field(description="Table 2")
-    ablations: Ablations | None = Field(None, description="variants of the KD embedding")
+    code_learning: PerTransform | None = Field(
+        None, description="how codes are learned for Table 1"
+    )
+    kd_embedding: PerTransformEmbedding | None = Field(
+        None, description="how models are retrained on codes for Table 1"
+    )
+    table1: Table1 | None = Field(None, description="Table 1")
+    figure3: Figure3 | None = Field(None, description="Figure 3")
+    table2: Table2 | None = Field(None, description="Table 2")
+    ablations: Ablations | None = Field(
+        None, description="variants compared, by themselves or beside the paper's tables"
+    )
     compute: Compute = Field(
         default_factory=Compute, description="where and how models are trained"
     )
 
     @model_validator(mode="after")
+    def _tables_together(self):
+        parts = ("code_learning", "kd_embedding", "table1", "figure3", "table2")
+        absent = [name for name in parts if getattr(self, name) is None]
+        if absent and (len(absent) < len(parts) or self.ablations is None):
+            raise ValueError(f"{absent[0]} is missing: the paper's tables need {', '.join(parts)}")
+        return self
+
+    @model_validator(mode="after")
     def _names_exist(self):
-        named = [*self.table1.sizes, self.figure3.sweep.size]
-        if isinstance(self.table2.vectors, CorpusVectors):
-            named.append(self.table2.vectors.size)
+        named = []
+        if self.table1:
+            named += [*self.table1.sizes, self.figure3.sweep.size]
+            if isinstance(self.table2.vectors, CorpusVectors):
+                named.append(self.table2.vectors.size)
+            for name, value in (("K", self.table1.K), ("D", self.table1.D)):
+                values = getattr(self.figure3.sweep, name)
+                if value not in values or value == min(values):
+                    raise ValueError(
+                        f"figure3.sweep.{name} needs table1.{name} = {value} and something smaller"
+                    )
         if self.ablations:
-            named += [self.ablations.size, self.ablations.codes_size]
-        for name, value in (("K", self.table1.K), ("D", self.table1.D)):
-            values = getattr(self.figure3.sweep, name)
-            if value not in values or value == min(values):
-                raise ValueError(
-                    f"figure3.sweep.{name} needs table1.{name} = {value} and something smaller"
-                )
+            named += [self.ablations.size, self.ablations.baseline]
         variants = [v.name for v in self.ablations.variants] if self.ablations else []
         if len(set(variants)) < len(variants):
             raise ValueError("two ablations have the same name")
@@ -374,5 +396,7 @@ def sweep_cells(preset: Preset) -> list[Cell]:
 
 
 def all_cells(preset: Preset) -> list[Cell]:
-    """Every model of the preset, once."""
+    """Every model of the paper's tables, once."""
+    if preset.table1 is None:
+        return []
     return list(dict.fromkeys(table1_cells(preset) + sweep_cells(preset)))

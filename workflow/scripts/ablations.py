@@ -1,4 +1,4 @@
-"""Compare variants of the KD embedding, on validation perplexity alone."""
+"""Compare variants of code learning and of the KD embedding, on validation perplexity alone."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,39 +8,55 @@ import pandas as pd
 import typer
 
 from kdcore.files import read_json, write_text
+from kdcore.settings.codes import KDEmbeddingSettings
+from workflow.preset import load_preset
 
 COLUMNS = [
-    "variant", "transform", "code_dim", "init_scale", "normalise", "cell", "embedding_params",
-    "epochs", "train_ppl", "valid_ppl", "seed", "data_hash", "code_hash", "identity",
+    "variant", "transform", "code_dim", "init_scale", "normalise", "cell", "gradient_scale",
+    "fitted", "embedding_params", "code_entropy", "unique_codes", "epochs", "train_ppl",
+    "valid_ppl", "seed", "data_hash", "code_hash", "identity",
 ]  # fmt: skip
 
 
 def main(
+    settings: Annotated[Path, typer.Option(help="the preset, a JSON file")],
     table: Annotated[Path, typer.Option(help="output: csv")],
     markdown: Annotated[Path, typer.Option(help="output: Markdown")],
     measurements: Annotated[list[Path] | None, typer.Argument(help="measurement files")] = None,
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
+    preset = load_preset(read_json(settings))
+    wanted = {variant.name: variant for variant in preset.ablations.variants}
     rows = []
     for path in measurements or []:
-        row = read_json(path)
-        rows.append({"variant": path.parent.name, **row, **row["embedding"]})
+        row, name = read_json(path), path.parent.name
+        found = KDEmbeddingSettings.model_validate(row["embedding"])
+        if (found, row["transform"]) != (wanted[name].embedding, wanted[name].transform):
+            _script.log.warning("left out, measured with other settings: %s", path)
+            continue
+        rows.append({"variant": name, **row, **found.model_dump(), "fitted": bool(found.fit)})
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.loc[frame["transform"] != "lstm", "cell"] = None
     write_text(table, frame.to_csv(index=False))
-    epochs = frame["epochs"].iloc[0]
+    epochs = preset.sizes[preset.ablations.size].epochs
     lines = [
-        f"Variants of the KD embedding on a short schedule of {epochs} epochs, one seed each.",
+        f"Variants of code learning and of the KD embedding, {epochs} epochs of the language "
+        "model, one seed each.",
         "",
         "| Variant | E. size | Train PPL | Valid PPL |",
         "| --- | ---: | ---: | ---: |",
     ]
-    for _, row in frame.iterrows():
-        lines.append(
-            f"| {row['variant']} | {row['embedding_params']:,} | {row['train_ppl']:.1f} | "
-            f"{row['valid_ppl']:.1f} |"
-        )
+    measured = frame.set_index("variant")
+    for name in wanted:
+        if name in measured.index:
+            row = measured.loc[name]
+            lines.append(
+                f"| {name} | {row['embedding_params']:,} | {row['train_ppl']:.1f} | "
+                f"{row['valid_ppl']:.1f} |"
+            )
+        else:
+            lines.append(f"| {name} | | | not run |")
     write_text(markdown, "\n".join(lines) + "\n")
 
 

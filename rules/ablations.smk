@@ -1,0 +1,102 @@
+# Variants of code learning and of the KD embedding, on a short schedule.
+
+ABLATIONS = PRESET.ablations
+ABLATION = f"{RUNS}/ablations/{{name}}"
+ABLATED_VECTORS = f"{RUNS}/embedding/{ABLATIONS.baseline}/seed1/vectors.safetensors"
+ABLATED = [measured(f"ablations/{variant.name}") for variant in ABLATIONS.variants]
+
+
+localrules:
+    ablations,
+
+
+if not PRESET.partial:
+
+    rule ablated_codes:
+        input:
+            vectors=ABLATED_VECTORS,
+        output:
+            codes=f"{ABLATION}/codes.safetensors",
+            decoder=f"{ABLATION}/decoder.safetensors",
+            history=f"{ABLATION}/history.csv",
+        log:
+            f"{ABLATION}/codes.log",
+        conda:
+            ENVIRONMENT
+        threads: PRESET.compute.threads
+        resources:
+            mem_mb=2000,
+            runtime=60,
+        params:
+            settings=lambda wildcards: as_json(
+                variant(wildcards.name).learning or ABLATIONS.learning
+            ),
+            code=code("learn_codes"),
+        message:
+            "Ablation: codes of {wildcards.name}"
+        shell:
+            "python workflow/scripts/learn_codes.py --vectors {input.vectors:q}"
+            f" --K {ABLATIONS.K} --D {ABLATIONS.D} --transform {ABLATIONS.codes} --seed 1"
+            " --settings {params.settings:q} --codes {output.codes:q}"
+            " --decoder {output.decoder:q} --history {output.history:q}"
+            " --threads {threads} --log {log:q}"
+
+    rule ablation:
+        input:
+            corpus=f"{DATA}/corpus.safetensors",
+            codes=f"{ABLATION}/codes.safetensors",
+            vectors=lambda wildcards: (
+                ABLATED_VECTORS if variant(wildcards.name).embedding.fit else []
+            ),
+        output:
+            model=temp(f"{ABLATION}/model.safetensors"),
+            curve=f"{ABLATION}/curve.csv",
+            measurement=f"{ABLATION}/measurement.json",
+        log:
+            f"{ABLATION}/log.txt",
+        benchmark:
+            f"{ABLATION}/benchmark.tsv"
+        conda:
+            ENVIRONMENT
+        threads: PRESET.compute.threads
+        resources:
+            mem_mb=2000,
+            runtime=minutes(ABLATIONS.size),
+            gpu=GPU,
+        params:
+            settings=as_json(PRESET.sizes[ABLATIONS.size]),
+            embedding=lambda wildcards: as_json(variant(wildcards.name).embedding),
+            transform=lambda wildcards: variant(wildcards.name).transform,
+            fit=fit_option,
+            code=code("retrain"),
+        message:
+            "Ablation: {wildcards.name}"
+        shell:
+            "python workflow/scripts/retrain.py --corpus {input.corpus:q} --codes {input.codes:q}"
+            f" --size {ABLATIONS.size} --learner {ABLATIONS.codes}"
+            " --transform {params.transform} --seed 1 --settings {params.settings:q}"
+            f" --embedding {{params.embedding:q}} {{params.fit}} --scratch {RUNS}/scratch"
+            " --model {output.model:q} --curve {output.curve:q}"
+            f" --measurement {{output.measurement:q}} {COMPUTE} --threads {{threads}}"
+            " --log {log:q}"
+
+
+rule ablations:
+    input:
+        measurements=[f"{folder}/measurement.json" for folder in present(ABLATED)],
+        here=MADE_HERE,
+        settings=SETTINGS,
+    output:
+        table=f"{RESULTS}/ablations.csv",
+        markdown=f"{RESULTS}/ablations.md",
+    log:
+        f"{RUNS}/report/ablations.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("ablations"),
+    message:
+        "Ablations"
+    shell:
+        "python workflow/scripts/ablations.py {input.measurements:q} --settings {input.settings:q}"
+        " --table {output.table:q} --markdown {output.markdown:q} --log {log:q}"
