@@ -1,5 +1,6 @@
 # make demo    everything on the embedded text, no network, a few minutes
-# make test    the tests; `make test-cluster` those that start a SLURM of two nodes here
+# make test    the tests; `make test-cluster` those that start a SLURM of two nodes here,
+#              `make test-reliability` those that kill runs twenty times
 # make paper   the paper's tables and figures from PTB and GloVe: hours
 # make plan    what `make paper` would compute, what is there already, and how long it takes
 # make collect tables and figures from what `make paper` has measured so far
@@ -11,7 +12,7 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 DEMO := --configfile config/demo.yaml
 
-.PHONY: demo test test-cluster paper plan collect lint bench clean distclean
+.PHONY: demo test test-cluster test-reliability paper plan collect lint bench clean distclean
 
 $(VENV)/.ready: requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else 0'
@@ -31,6 +32,9 @@ test: lint
 
 test-cluster: $(VENV)/.ready
 	$(RUN) pytest -m cluster tests/test_cluster.py
+
+test-reliability: $(VENV)/.ready
+	$(RUN) pytest -m reliability tests/test_reliability.py
 
 paper: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock

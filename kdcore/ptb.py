@@ -1,9 +1,12 @@
 """The Penn Treebank in Mikolov's preparation [15]: where it is and how it is recognised."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from kdcore.corpus import SPLITS
 from kdcore.download import fetch
+from kdcore.errors import KDError
+from kdcore.files import sha256
 
 SHA256 = {
     "train": "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
@@ -16,6 +19,17 @@ SOURCES = (
     "https://raw.githubusercontent.com/townie/PTB-dataset-from-Tomas-Mikolov-s-webpage/"
     "06529ac968955ffc29a4668d68b93dadcfe55f2e/data/ptb.{split}.txt",
 )
+
+
+def check_ptb(files: Mapping[str, Path]) -> None:
+    """Make sure that these are the three files, by split.
+
+    Raises:
+        KDError: one is not.
+    """
+    for split, path in files.items():
+        if sha256(path) != SHA256[split]:
+            raise KDError(f"{path}: altered since it was downloaded; delete it and run again")
 
 
 def fetch_ptb(folder: Path, mirror: Path | None) -> None:

@@ -63,4 +63,5 @@ else:
             "Corpus: words and their numbers"
         shell:
             "python workflow/scripts/index_corpus.py --train {input.train:q}"
-            " --valid {input.valid:q} --test {input.test:q} --corpus {output:q} --log {log:q}"
+            " --valid {input.valid:q} --test {input.test:q} --corpus {output:q}"
+            f" --kind {PRESET.corpus.kind} --log {{log:q}}"

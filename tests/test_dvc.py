@@ -48,15 +48,21 @@ def table2_rows(project: Path) -> int:
     return len((project / "results/tiny/table2.csv").read_text().splitlines())
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory) -> Path:
-    """A project with two settings of Table 2 run and committed: the tags A and, checked out, B."""
-    project = copy_project(tmp_path_factory.mktemp("dvc") / "project")
+def prepare(project: Path) -> Path:
+    """The project with DVC, for the smallest preset."""
+    copy_project(project)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy2(ROOT / name, project / name)
     edit(project / "params.yaml", "preset: paper", "preset: tiny")
     shutil.copytree(ROOT / ".dvc", project / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
     run(project, "git", "init", "-q")
+    return project
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory) -> Path:
+    """A project with two settings of Table 2 run and committed: the tags A and, checked out, B."""
+    project = prepare(tmp_path_factory.mktemp("dvc") / "project")
     run(project, "dvc", "repro")
     commit(project, "A")
     edit(project / CONFIG, TABLE2, OTHER_TABLE2)

@@ -13,6 +13,7 @@ from kdcore import KDError, glove
 from kdcore.download import MIRROR_VARIABLE, fetch, mirror_folder
 from kdcore.files import atomic_path
 from kdcore.glove import parse_vectors, read_glove
+from kdcore.ptb import check_ptb
 from kdcore.vectors import WordVectors
 
 
@@ -100,6 +101,13 @@ def test_no_source_names_the_file_the_urls_and_the_setting(site, tmp_path):
     ):
         assert part in message
     assert "\n" not in message
+
+
+def test_a_treebank_altered_after_the_download_is_refused(tmp_path):
+    path = tmp_path / "ptb.valid.txt"
+    path.write_text("no it was n't black monday\n")
+    with pytest.raises(KDError, match="altered since it was downloaded"):
+        check_ptb({"valid": path})
 
 
 def test_a_broken_connection_is_tried_again(tmp_path, monkeypatch):

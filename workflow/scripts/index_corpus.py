@@ -8,6 +8,7 @@ import _script
 import typer
 
 from kdcore.corpus import Corpus
+from kdcore.ptb import check_ptb
 
 
 def main(
@@ -15,10 +16,15 @@ def main(
     valid: Annotated[Path, typer.Option(help="text to choose settings on")],
     test: Annotated[Path, typer.Option(help="text to report on")],
     corpus: Annotated[Path, typer.Option(help="output: corpus file")],
+    kind: Annotated[str, typer.Option(help="ptb: the files are checked by SHA-256")] = "text",
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
-    _corpus.write(Corpus.from_files({"train": train, "valid": valid, "test": test}), corpus)
+    files = {"train": train, "valid": valid, "test": test}
+    text = Corpus.from_files(files)
+    if kind == "ptb":
+        check_ptb(files)
+    _corpus.write(text, corpus)
 
 
 if __name__ == "__main__":
