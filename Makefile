@@ -2,6 +2,7 @@
 # make test    the tests; `make test-cluster` those that start a SLURM of two nodes here,
 #              `make test-reliability` those that kill runs twenty times
 # make paper   the paper's tables and figures from PTB and GloVe: hours
+# make slice   as much of it as fits: make slice MINUTES=10 TARGET=table1_large
 # make plan    what `make paper` would compute, what is there already, and how long it takes
 # make collect tables and figures from what `make paper` has measured so far
 # make clean   removes what the demo made; `make distclean` all runs and the environment too
@@ -12,7 +13,7 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 DEMO := --configfile config/demo.yaml
 
-.PHONY: demo test test-cluster test-reliability paper plan collect lint bench clean distclean
+.PHONY: slice demo test test-cluster test-reliability paper plan collect lint bench clean distclean
 
 $(VENV)/.ready: requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else 0'
@@ -40,6 +41,13 @@ paper: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
 	$(RUN) python workflow/scripts/plan.py
 	$(RUN) snakemake --cores $(CORES) -- all
+
+MINUTES ?= 60
+TARGET ?= all
+slice: $(VENV)/.ready
+	$(RUN) python -m workflow.unlock
+	-$(RUN) timeout $(MINUTES)m snakemake --cores $(CORES) -- $(TARGET)
+	$(RUN) python workflow/scripts/plan.py
 
 plan: $(VENV)/.ready
 	$(RUN) python workflow/scripts/plan.py
