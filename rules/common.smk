@@ -14,14 +14,6 @@ try:
 except KDError as error:
     raise WorkflowError(str(error)) from None
 
-if PRESET.compute.device == "cuda" and workflow.local_exec:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise WorkflowError(
-            "compute.device is cuda, but PyTorch sees no CUDA device; set cpu"
-        )
-
 if PRESET.data_mirror:
     # For the jobs' environment: where data comes from must not make a rule run again.
     name_mirror(PRESET.data_mirror)
@@ -42,6 +34,14 @@ if workflow.is_main_process:
 
 
 onstart:
+    # A submit host needs no GPU; whether jobs run here is known only now.
+    if GPU and workflow.local_exec:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise WorkflowError(
+                "compute.device is cuda, but PyTorch sees no CUDA device; set cpu"
+            )
     records.begin(PRESET.preset)
 
 

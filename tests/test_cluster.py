@@ -182,15 +182,16 @@ def test_a_cancelled_job_is_submitted_again_and_continues(project, tmp_path):
 
 
 def test_a_job_killed_at_its_time_limit_continues(project, tmp_path):
-    slow(project, 1500)
-    process = begin(project, *SLURM, "--set-resources=baseline:runtime=1")
+    slow(project, 500)
+    minute = ("--set-resources=baseline:runtime=1", "--retries", "8")
+    process = begin(project, *SLURM, *minute)
     finish(process, project)
     assert "continuing from a checkpoint" in log_of_training(project)
 
 
 def test_a_lost_node_does_not_make_two_write_one_file(project, slurm, tmp_path):
     """The job outlives its node's daemon; another is submitted elsewhere and waits for it."""
-    slow(project, 1500)
+    slow(project, 700)
     process = begin(project, *SLURM)
     eventually(lambda: trains(project) and queue()[0][1] == "RUNNING")
     node = int(queue()[0][2].removeprefix("n"))
@@ -205,7 +206,7 @@ def test_a_lost_node_does_not_make_two_write_one_file(project, slurm, tmp_path):
 
 
 def test_snakemake_killed_and_started_again(project, tmp_path):
-    slow(project, 1500)
+    slow(project, 700)
     process = begin(project, *SLURM)
     eventually(lambda: trains(project))
     os.killpg(process.pid, signal.SIGKILL)

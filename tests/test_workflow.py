@@ -343,9 +343,10 @@ def test_a_wrong_configuration_stops_before_any_work(tmp_path, old, new, message
 def test_cuda_that_is_absent_stops_before_any_work(tmp_path):
     project = copy_project(tmp_path / "project")
     edit(project / "config/tiny.yaml", "preset: tiny", "preset: tiny\ncompute: {device: cuda}")
-    failed = snakemake(project, "-n", "all")
+    failed = snakemake(project, "all")
     assert failed.returncode != 0
     assert "PyTorch sees no CUDA device; set cpu" in failed.stdout + failed.stderr
+    assert not (project / "data").exists()
 
 
 def test_a_configuration_of_ones_own_is_not_mixed_with_the_papers(tmp_path):
