@@ -261,6 +261,8 @@ def test_killed_and_continued_through_dvc(project):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     run(project, "dvc", "repro", "baselines")
+    status = json.loads(run(project, "dvc", "status", "--json", "data", "baselines"))
+    assert status == {}
     log = project / "runs/tiny/baseline/small/seed1/log.txt"
     assert "continuing from a checkpoint" in log.read_text(encoding="utf-8")
     killed = (project / "runs/tiny/baseline/small/seed1/model.safetensors").read_bytes()

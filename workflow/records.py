@@ -61,6 +61,18 @@ def keep(preset: str) -> None:
     write_json(AGREED, agreed)
 
 
+def settle() -> None:
+    """Write the records of runs that were killed; only when no run is going on."""
+    agreed = _agreed()
+    killed = {
+        file.parts[1]
+        for file in [*Path("data").glob(f"*/{NAME}"), *Path("runs").glob(f"*/*/{NAME}")]
+        if "running" in read_json(file) and agreed.get(str(file)) == sha256(file)
+    }
+    for preset in sorted(killed):
+        keep(preset)
+
+
 def _agreed() -> dict[str, str]:
     return read_json(AGREED) if AGREED.exists() else {}
 

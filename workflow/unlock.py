@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from workflow import records
+
 
 def alive(folder: Path) -> list[int]:
     """Process ids of Snakemake runs, and of jobs that outlived theirs, in `folder`."""
@@ -26,14 +28,14 @@ def alive(folder: Path) -> list[int]:
 
 
 def main() -> None:
-    """Unlock, or end with one line when a run is alive."""
+    """Unlock and settle the records, or end with one line when a run is alive."""
     folder = Path.cwd()
     locks = folder / ".snakemake" / "locks"
-    if not locks.is_dir() or not any(locks.iterdir()):
-        return
-    if running := alive(folder):
-        sys.exit(f"error: a run is already going on in {folder} (process {running[0]})")
-    subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet"], check=True)
+    if locks.is_dir() and any(locks.iterdir()):
+        if running := alive(folder):
+            sys.exit(f"error: a run is already going on in {folder} (process {running[0]})")
+        subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet"], check=True)
+    records.settle()
 
 
 if __name__ == "__main__":
