@@ -88,12 +88,14 @@ def _files(preset: str) -> list[Path]:
 
 def _home(output: str) -> Path | None:
     """The file that holds an output's record."""
-    parts = PurePosixPath(output).parts
-    if parts[0] == "results":
-        return Path("runs", parts[1], "report", NAME)
-    if parts[0] == "runs":
-        return Path(*parts[:3], NAME)
-    return Path(*parts[:2], NAME) if parts[0] == "data" else None
+    match PurePosixPath(output).parts:
+        case ("results", preset, _, *_):
+            return Path("runs", preset, "report", NAME)
+        case ("runs", preset, folder, _, *_):
+            return Path("runs", preset, folder, NAME)
+        case ("data", preset, _, *_):
+            return Path("data", preset, NAME)
+    return None
 
 
 def _place(output: str) -> Path:
