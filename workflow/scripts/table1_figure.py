@@ -41,7 +41,7 @@ def main(
         panel.set_yticks(range(len(part)), [label(*p) for p in part[["codes", "transform"]].values])
         panel.grid(axis="y", visible=False)
         panel.set(xlabel="test perplexity", ylim=(len(part) - 0.5, -0.5))
-        panel.legend(fontsize=7)
+        panel.legend(fontsize=7, loc="lower right")
     save(figure, png, pdf)
 
 
