@@ -220,21 +220,26 @@ def test_snakemake_killed_and_started_again(project, tmp_path):
 
 def test_gpu_jobs_go_to_the_gpu_partition_and_others_do_not(project):
     edit(project / "config/tiny.yaml", "preset: tiny", "preset: tiny\ncompute: {device: cuda}")
-    process = begin(project, *SLURM)
-    seen: set[tuple[str, str]] = set()
+    before = jobs_seen()
+    process = begin(project, *SLURM, "runs/tiny/clustering/seed1.csv")
 
-    def submitted() -> bool:
-        told = subprocess.run(
-            ["squeue", "-h", "--states=all", "-o", "%P %b %j"], capture_output=True, text=True
-        )
-        seen.update(tuple(line.split()[:2]) for line in told.stdout.splitlines())
-        return any("gpu" in gres for _, gres in seen)
+    def seen() -> set[tuple[str, bool]]:
+        return {job for number, job in jobs_seen().items() if number not in before}
 
     try:
-        eventually(submitted)
-        assert ("gpu", "gres/gpu:1") in seen or ("gpu", "gres:gpu:1") in seen, seen
-        assert all(partition == "gpu" for partition, gres in seen if "gpu" in gres)
-        assert all(partition == "cpu" for partition, gres in seen if "gpu" not in gres)
+        eventually(lambda: len(seen()) == 2)
+        assert seen() == {("gpu", True), ("cpu", False)}
     finally:
         os.killpg(process.pid, signal.SIGINT)
         process.wait()
+
+
+def jobs_seen() -> dict[str, tuple[str, bool]]:
+    """Partition, and whether one GPU was asked for, of every job that SLURM remembers."""
+    told = subprocess.run(["scontrol", "show", "jobs", "-o"], capture_output=True, text=True)
+    found = {}
+    for line in told.stdout.splitlines():
+        fields = dict(field.split("=", 1) for field in line.split() if "=" in field)
+        if "JobId" in fields:
+            found[fields["JobId"]] = fields["Partition"], "gpu:1" in fields.get("TresPerJob", "")
+    return found
