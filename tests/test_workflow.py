@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -280,6 +281,16 @@ def test_partial_shows_what_is_there_and_leaves_the_rest_empty(tmp_path):
     assert "left out, measured with other settings" in told and "clip 5.0, not 4.0" in told
     table = pd.read_csv(other / table1)
     assert table["test_ppl_mean"].isna().all() and table["n_seeds"].eq(0).all()
+
+
+def test_a_record_cut_off_by_a_kill_stops_nothing(project):
+    # Snakemake's name of the record: the output's path in base 64.
+    output = "runs/tiny/clustering/seed1.csv"
+    record = project / ".snakemake/metadata" / urlsafe_b64encode(output.encode()).decode()
+    record.write_text(record.read_text(encoding="utf-8")[:40], encoding="utf-8")
+    log = succeed(project, "--force", "results/tiny/figure2.csv")
+    assert "figure2" in log
+    assert planned(project) == {}
 
 
 def test_killed_in_training_and_continued_by_the_same_command(finished, tmp_path):

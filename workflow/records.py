@@ -13,9 +13,10 @@ import json
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from kdcore.files import read_json, sha256, write_json
+from kdcore.files import read_json, sha256, write_json, write_text
 
 METADATA = Path(".snakemake/metadata")
 # Of every folder's records: the SHA-256 that .snakemake/metadata agrees with.
@@ -28,16 +29,14 @@ PIECE = 254
 def restore(preset: str) -> None:
     """Take over the records of folders that were exchanged since the last run."""
     agreed = _agreed()
-    for file in _files(preset):
-        if agreed.get(str(file)) == sha256(file):
-            continue
-        new = read_json(file)["records"]
-        for output in _gather().get(file, {}):
-            if output not in new:
-                _place(output).unlink()
-        for output, record in new.items():
-            _place(output).parent.mkdir(parents=True, exist_ok=True)
-            _place(output).write_text(json.dumps(record), encoding="utf-8")
+    exchanged = [file for file in _files(preset) if agreed.get(str(file)) != sha256(file)]
+    here = _gather() if exchanged else {}
+    for file in exchanged:
+        records = read_json(file)["records"]
+        for output in here.get(file, {}).keys() - records.keys():
+            _place(output).unlink()
+        for output, record in records.items():
+            write_text(_place(output), json.dumps(record))
         agreed[str(file)] = sha256(file)
         write_json(AGREED, agreed)
 
@@ -55,7 +54,7 @@ def keep(preset: str) -> None:
     """Write the records of every folder of a run that has ended."""
     agreed = _agreed()
     found = _gather()
-    for file in {*_files(preset), *(f for f in found if _belongs(f, preset))}:
+    for file in {*_files(preset), *(file for file in found if file.parts[1] == preset)}:
         write_json(file, {"records": dict(sorted(found.get(file, {}).items()))})
         agreed[str(file)] = sha256(file)
     write_json(AGREED, agreed)
@@ -66,7 +65,7 @@ def settle() -> None:
     agreed = _agreed()
     killed = {
         file.parts[1]
-        for file in [*Path("data").glob(f"*/{NAME}"), *Path("runs").glob(f"*/*/{NAME}")]
+        for file in _files("*")
         if "running" in read_json(file) and agreed.get(str(file)) == sha256(file)
     }
     for preset in sorted(killed):
@@ -77,13 +76,10 @@ def _agreed() -> dict[str, str]:
     return read_json(AGREED) if AGREED.exists() else {}
 
 
-def _belongs(file: Path, preset: str) -> bool:
-    return file.parts[1] == preset
-
-
 def _files(preset: str) -> list[Path]:
-    data = Path("data", preset, NAME)
-    return [*([data] if data.exists() else []), *sorted(Path("runs", preset).glob(f"*/{NAME}"))]
+    return sorted(
+        [*Path("data").glob(f"{preset}/{NAME}"), *Path("runs").glob(f"{preset}/*/{NAME}")]
+    )
 
 
 def _home(output: str) -> Path | None:
@@ -114,5 +110,7 @@ def _gather() -> dict[Path, dict[str, dict]]:
         output = urlsafe_b64decode(code).decode()
         home = None if Path(output).is_absolute() else _home(output)
         if home and Path(output).exists():
-            found[home][output] = json.loads(path.read_text(encoding="utf-8"))
+            # One that a kill cut off counts as absent, as for Snakemake.
+            with suppress(json.JSONDecodeError):
+                found[home][output] = json.loads(path.read_text(encoding="utf-8"))
     return found
