@@ -177,9 +177,7 @@ def _learn(vectors, model, settings, report) -> LearnedCodes:
         total = 0.0
         for rows in torch.randperm(N).split(batch):
             T = settings.temperature.at(step, epoch)
-            for group in optimizer.param_groups:
-                left = 1 - step / (steps * settings.epochs)
-                group["lr"] = settings.learning_rate * max(0.05, left)
+            _set_rate(optimizer, settings.learning_rate, step / (steps * settings.epochs))
             chosen = logits[rows].requires_grad_()
             if settings.estimator == "straight_through":
                 weights = straight_through(chosen, T)
@@ -259,8 +257,7 @@ def fit_transform(
     transform.train()
     for _ in range(epochs):
         for rows in torch.randperm(len(vectors)).split(batch):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * max(0.05, 1 - step / steps)
+            _set_rate(optimizer, learning_rate, step / steps)
             loss = (transform(symbols[rows]) - targets[rows]).square().sum(1).mean()
             optimizer.zero_grad()
             loss.backward()
@@ -274,6 +271,12 @@ def fit_transform(
     if not math.isfinite(error):
         raise KDError("fitting the transform diverged; lower the learning rate")
     return error
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float, done: float) -> None:
+    """The step size after a share of all steps: falling linearly, 5 % from there on."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * max(0.05, 1 - done)
 
 
 class _RowAdam:

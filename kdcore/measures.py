@@ -23,6 +23,16 @@ def nmi(labels: torch.Tensor, symbols: torch.Tensor) -> float:
     return float(normalized_mutual_info_score(labels.numpy(), symbols.numpy()))
 
 
+def directions(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors (N, d), centred and then scaled to length 1: their products are cosines."""
+    return torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)
+
+
+def mean_cosine(total: torch.Tensor, n: int) -> float:
+    """Mean cosine similarity of the pairs among n ≥ 2 vectors of length 1 with this sum."""
+    return (float(total.double().square().sum()) - n) / (n * (n - 1))
+
+
 def cosine_by_shared_positions(vectors: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
     """Mean cosine similarity of two words by the number of positions their codes share.
 
@@ -33,7 +43,7 @@ def cosine_by_shared_positions(vectors: torch.Tensor, symbols: torch.Tensor) -> 
     Returns:
         Shape (D + 1,); entry s for pairs sharing s positions, NaN where there is no such pair.
     """
-    unit = torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)
+    unit = directions(vectors)
     N, D = symbols.shape
     total = torch.zeros(D + 1, dtype=torch.float64)
     pairs = torch.zeros(D + 1, dtype=torch.float64)

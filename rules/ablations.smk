@@ -28,9 +28,7 @@ if not PRESET.partial:
             mem_mb=2000,
             runtime=60,
         params:
-            settings=lambda wildcards: as_json(
-                variant(wildcards.name).learning or ABLATIONS.learning
-            ),
+            settings=lambda wildcards: as_json(variant_learning(wildcards)),
             code=code("learn_codes"),
         message:
             "Ablation: codes of {wildcards.name}"
@@ -68,6 +66,7 @@ if not PRESET.partial:
             embedding=lambda wildcards: as_json(variant(wildcards.name).embedding),
             transform=lambda wildcards: variant(wildcards.name).transform,
             fit=fit_option,
+            learning=lambda wildcards: learning_option(variant_learning(wildcards)),
             code=code("retrain"),
         message:
             "Ablation: {wildcards.name}"
@@ -75,7 +74,7 @@ if not PRESET.partial:
             "python workflow/scripts/retrain.py --corpus {input.corpus:q} --codes {input.codes:q}"
             f" --size {ABLATIONS.size} --learner {ABLATIONS.codes}"
             " --transform {params.transform} --seed 1 --settings {params.settings:q}"
-            f" --embedding {{params.embedding:q}} {{params.fit}} --scratch {RUNS}/scratch"
+            f" --embedding {{params.embedding:q}} {{params.fit}} {{params.learning}} --scratch {RUNS}/scratch"
             " --model {output.model:q} --curve {output.curve:q}"
             f" --measurement {{output.measurement:q}} {COMPUTE} --threads {{threads}}"
             " --log {log:q}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+from shlex import quote
 
 from kdcore.download import name_mirror
 from kdcore.errors import KDError
@@ -115,9 +116,19 @@ def fit_option(wildcards, input):
     return f"--vectors {input.vectors}" if input.vectors else ""
 
 
+def learning_option(learning):
+    """How the codes were learned, on the command line of what is trained on them."""
+    return f"--learning {quote(as_json(learning))}" if learning else ""
+
+
 def variant(name):
     """The ablation of that name."""
     return next(v for v in PRESET.ablations.variants if v.name == name)
+
+
+def variant_learning(wildcards):
+    """How an ablation's codes are learned."""
+    return variant(wildcards.name).learning or PRESET.ablations.learning
 
 
 def minutes(size):

@@ -33,6 +33,9 @@ rule retrain:
             getattr(PRESET.kd_embedding, wildcards.transform)
         ),
         fit=fit_option,
+        learning=lambda wildcards: learning_option(
+            getattr(PRESET.code_learning, wildcards.codes, None)
+        ),
         code=code("retrain"),
     message:
         "Language model: {wildcards.size}, {wildcards.codes} codes, {wildcards.transform}"
@@ -41,6 +44,6 @@ rule retrain:
         "python workflow/scripts/retrain.py --corpus {input.corpus:q} --codes {input.codes:q}"
         " --size {wildcards.size} --learner {wildcards.codes} --transform {wildcards.transform}"
         " --seed {wildcards.seed} --settings {params.settings:q}"
-        f" --embedding {{params.embedding:q}} {{params.fit}} --scratch {RUNS}/scratch"
+        f" --embedding {{params.embedding:q}} {{params.fit}} {{params.learning}} --scratch {RUNS}/scratch"
         " --model {output.model:q} --curve {output.curve:q} --measurement {output.measurement:q}"
         f" {COMPUTE} --threads {{threads}} --log {{log:q}}"

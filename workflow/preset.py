@@ -361,12 +361,45 @@ def read_preset(path: Path) -> Preset:
 
 def config_hash(preset: Preset, cell: Cell) -> str:
     """Hash of all settings that a cell's result depends on."""
-    parts = [preset.corpus.model_dump(), preset.sizes[cell.size].model_dump(), asdict(cell)]
-    if cell.codes != "none":
-        parts.append(getattr(preset.kd_embedding, cell.transform).model_dump())
-    if cell.codes in ("linear", "lstm"):
-        parts.append(getattr(preset.code_learning, cell.codes).model_dump())
-    return fingerprint(parts)
+    schedule, *coded = cell_settings(preset, cell)
+    parts = [preset.corpus.model_dump(), schedule.model_dump(), asdict(cell)]
+    return fingerprint(parts + [settings.model_dump() for settings in coded if settings])
+
+
+def cell_settings(
+    preset: Preset, cell: Cell
+) -> tuple[LanguageModelSettings, KDEmbeddingSettings | None, CodeLearningSettings | None]:
+    """Model and schedule, KD embedding, code learning; the last two where the cell has them."""
+    coded, learned = cell.codes != "none", cell.codes in ("linear", "lstm")
+    return (
+        preset.sizes[cell.size],
+        getattr(preset.kd_embedding, cell.transform) if coded else None,
+        getattr(preset.code_learning, cell.codes) if learned else None,
+    )
+
+
+def other_settings(
+    row: dict,
+    schedule: LanguageModelSettings,
+    embedding: KDEmbeddingSettings | None = None,
+    learning: CodeLearningSettings | None = None,
+) -> str:
+    """The first setting in which a measurement differs from those given; empty for none.
+
+    What a measurement does not record is not compared: how codes were learned, for one made
+    before that was part of it or with random codes.
+    """
+    pairs = [(row.get("settings") or {"epochs": row["epochs"], "hidden": row["dim"]}, schedule)]
+    if embedding:
+        # A setting that came later was at its default.
+        pairs.append((KDEmbeddingSettings.model_validate(row["embedding"]).model_dump(), embedding))
+    if learning and row.get("learning"):
+        pairs.append((row["learning"], learning))
+    for found, wanted in pairs:
+        for name, value in found.items():
+            if value != (expected := wanted.model_dump()[name]):
+                return f"{name} {value}, not {expected}"
+    return ""
 
 
 def table1_cells(preset: Preset, sizes: list[str] | None = None) -> list[Cell]:

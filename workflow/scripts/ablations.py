@@ -9,7 +9,7 @@ import typer
 
 from kdcore.files import read_json, write_text
 from kdcore.settings.codes import KDEmbeddingSettings
-from workflow.preset import load_preset
+from workflow.preset import load_preset, other_settings
 
 COLUMNS = [
     "variant", "transform", "code_dim", "init_scale", "normalise", "cell", "gradient_scale",
@@ -27,19 +27,26 @@ def main(
 ) -> None:
     _script.start_log(log)
     preset = load_preset(read_json(settings))
-    wanted = {variant.name: variant for variant in preset.ablations.variants}
+    chosen = preset.ablations
+    schedule = preset.sizes[chosen.size]
+    wanted = {variant.name: variant for variant in chosen.variants}
     rows = []
     for path in measurements or []:
         row, name = read_json(path), path.parent.name
         found = KDEmbeddingSettings.model_validate(row["embedding"])
-        if (found, row["transform"]) != (wanted[name].embedding, wanted[name].transform):
-            _script.log.warning("left out, measured with other settings: %s", path)
+        variant = wanted[name]
+        learning = variant.learning or chosen.learning
+        other = other_settings(row, schedule, variant.embedding, learning)
+        if row["transform"] != variant.transform:
+            other = f"transform {row['transform']}, not {variant.transform}"
+        if other:
+            _script.log.warning("left out, measured with other settings: %s (%s)", path, other)
             continue
         rows.append({"variant": name, **row, **found.model_dump(), "fitted": bool(found.fit)})
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.loc[frame["transform"] != "lstm", "cell"] = None
     write_text(table, frame.to_csv(index=False))
-    epochs = preset.sizes[preset.ablations.size].epochs
+    epochs = schedule.epochs
     lines = [
         f"Variants of code learning and of the KD embedding, {epochs} epochs of the language "
         "model, one seed each.",

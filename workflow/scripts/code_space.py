@@ -20,6 +20,7 @@ from table2 import by_code, tightest
 
 from kdcore.codes import Codes
 from kdcore.files import write_text
+from kdcore.measures import directions, mean_cosine
 from kdcore.vectors import WordVectors
 
 SHOWN_WORDS = 4
@@ -56,17 +57,16 @@ def _tree(axes: Axes, words: WordVectors, codes: Codes, scale: ScalarMappable) -
     """Draw the tree, a box as wide as its words are many; the middle of each leaf by its code."""
     symbols = codes.tensor().numpy()
     order = np.lexsort(symbols.T[::-1])
-    unit = torch.nn.functional.normalize(words.vectors - words.vectors.mean(0), dim=1)
-    sums = np.concatenate([np.zeros((1, unit.shape[1])), unit.numpy()[order].cumsum(0)])
+    unit = directions(words.vectors).double()[order]
+    sums = torch.cat([torch.zeros(1, unit.shape[1]), unit.cumsum(0)])
     boxes, colours, places = [], [], {}
     for level in range(codes.D + 1):
         prefix = symbols[order, :level]
         begins = np.r_[0, 1 + np.flatnonzero((prefix[1:] != prefix[:-1]).any(1)), len(order)]
         for begin, end in pairwise(begins):
             n = end - begin
-            total = float(((sums[end] - sums[begin]) ** 2).sum())
             boxes.append(Rectangle((begin, -level - 1), n, 0.94))
-            alike = (total - n) / (n * (n - 1)) if n > 1 else None
+            alike = mean_cosine(sums[end] - sums[begin], n) if n > 1 else None
             colours.append(SINGLE if alike is None else scale.to_rgba(max(0.0, alike)))
             if level == 1:
                 symbol = f"{prefix[begin][0]}-…"

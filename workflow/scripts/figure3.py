@@ -10,7 +10,7 @@ import _script
 import matplotlib.pyplot as plt
 import pandas as pd
 import typer
-from _figure import BLUE, GREY, ORANGE, RED, save
+from _figure import BLUE, GREY, ORANGE, RED, not_run, save
 from matplotlib.axes import Axes
 
 from kdcore.files import read_json, write_text
@@ -82,9 +82,9 @@ def _sweep(
     axes: Axes, points: pd.DataFrame, conventional: float | None, name: str, title: str
 ) -> None:
     here = points[points["swept"] == name]
-    if conventional is not None:
-        axes.axhline(conventional, color=GREY, ls="--", lw=1, label="conventional embedding")
     if len(here):
+        if conventional is not None:
+            axes.axhline(conventional, color=GREY, ls="--", lw=1, label="conventional embedding")
         by_value = here.groupby(name)["test_ppl"]
         mean = by_value.mean()
         x = [int(value) for value in mean.index]
@@ -93,12 +93,10 @@ def _sweep(
         axes.set_xscale("log")
         axes.set_xticks(x, [str(value) for value in x])
         axes.minorticks_off()
-    if len(here) or conventional is not None:
         axes.legend(fontsize=7.5)
-    if not len(here):
-        axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", color=GREY)
-        axes.set_xticks([])
-    axes.set(xlabel=name, ylabel="test perplexity")
+        axes.set(xlabel=name, ylabel="test perplexity")
+    else:
+        not_run(axes)
     axes.set_title(title, loc="left")
 
 

@@ -9,8 +9,7 @@ import typer
 
 from kdcore.errors import KDError
 from kdcore.files import read_json, write_text
-from kdcore.settings.codes import KDEmbeddingSettings
-from workflow.preset import Cell, Preset, config_hash, load_preset
+from workflow.preset import Cell, cell_settings, config_hash, load_preset, other_settings
 
 COLUMNS = [
     "size", "codes", "transform", "K", "D", "seed", "test_ppl", "valid_ppl", "train_ppl",
@@ -32,7 +31,7 @@ def main(
     for path in measurements or []:
         row = read_json(path)
         cell = Cell(**{key: row.get(key) for key in Cell.__dataclass_fields__})
-        if other := other_settings(row, preset, cell):
+        if other := other_settings(row, *cell_settings(preset, cell)):
             _script.log.warning("left out, measured with other settings: %s (%s)", path, other)
             continue
         rows.append({"rate": 1.0, **row, "config_hash": config_hash(preset, cell)})
@@ -43,26 +42,6 @@ def main(
     whole = {name: "Int64" for name in ("K", "D", "unique_codes")}
     write_text(table, frame.astype(whole).to_csv(index=False))
     _script.log.info("%d trained models", len(frame))
-
-
-def other_settings(row: dict, preset: Preset, cell: Cell) -> str:
-    """The first setting in which a measurement differs from the preset; empty for none."""
-    pairs = [
-        (
-            row.get("settings") or {"epochs": row["epochs"], "hidden": row["dim"]},
-            preset.sizes[cell.size].model_dump(),
-        )
-    ]
-    if cell.transform != "none":
-        embedding = getattr(preset.kd_embedding, cell.transform)
-        # A measurement says nothing of a setting that came later and that it left at its default.
-        found = KDEmbeddingSettings.model_validate(row["embedding"])
-        pairs.append((found.model_dump(), embedding.model_dump()))
-    for found, wanted in pairs:
-        for name, value in found.items():
-            if value != wanted[name]:
-                return f"{name} {value}, not {wanted[name]}"
-    return ""
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from kdcore.errors import KDError
 from kdcore.files import sha256
 from kdcore.learning import fit_transform
 from kdcore.measures import compression_rate, compression_rate_with_codes
-from kdcore.settings.codes import KDEmbeddingSettings
+from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
 from kdcore.settings.language_model import LanguageModelSettings
 from kdcore.vectors import WordVectors
 from workflow.provenance import code_hash
@@ -36,6 +36,9 @@ def main(
     vectors: Annotated[
         Path | None, typer.Option(help="pretrained vectors to fit the transform to first")
     ] = None,
+    learning: Annotated[
+        str | None, typer.Option(help="how the codes were learned, JSON, for the record")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
     threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
@@ -49,6 +52,7 @@ def main(
         raise KDError(f"{codes} has {len(code)} codes, {corpus} has {len(text.words)} words")
     chosen = _script.parse(LanguageModelSettings, settings)
     kd = _script.parse(KDEmbeddingSettings, embedding)
+    learned = _script.parse(CodeLearningSettings, learning) if learning else None
 
     if kd.fit and vectors is None:
         raise KDError("--embedding has a fit: --vectors is needed")
@@ -87,6 +91,7 @@ def main(
             "unique_codes": health.unique,
             "code_entropy": sum(health.entropy) / code.D,
             "embedding": kd.model_dump(),
+            "learning": learned.model_dump() if learned else None,
             "codes_hash": sha256(codes)[:16],
             "vectors_hash": sha256(vectors)[:16] if kd.fit else None,
             "code_hash": code_hash(__file__),

@@ -37,9 +37,7 @@ def main(
     }
     frames = {size: jobs(preset, measured, learning, size) for size in preset.table1.sizes}
     write_text(table, pd.concat(frames.values()).to_csv(index=False))
-    figure, axes = plt.subplots(
-        1, len(frames), figsize=(3.9 * len(frames), 2.7), squeeze=False, sharey=False
-    )
+    figure, axes = plt.subplots(1, len(frames), figsize=(3.9 * len(frames), 2.7), squeeze=False)
     for panel, (size, frame) in zip(axes[0], frames.items(), strict=True):
         _draw(panel, size, frame, measured)
     save(figure, png, pdf)

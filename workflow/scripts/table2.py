@@ -12,7 +12,7 @@ import typer
 from kdcore.codes import Codes
 from kdcore.files import write_text
 from kdcore.grammar import word_classes
-from kdcore.measures import cosine_by_shared_positions, nmi
+from kdcore.measures import cosine_by_shared_positions, directions, mean_cosine, nmi
 from kdcore.vectors import WordVectors
 
 SHOWN_CODES = 12
@@ -55,17 +55,13 @@ def by_code(codes: Codes) -> dict[str, list[int]]:
 
 def tightest(words: WordVectors, groups: dict[str, list[int]]) -> list[str]:
     """The codes of 5 to 40 words whose words are most alike; ties in order of the code."""
-    unit = torch.nn.functional.normalize(words.vectors - words.vectors.mean(0), dim=1)
-
-    def tightness(members: list[int]) -> float:
-        own = unit[members]
-        n = len(members)
-        return float((own @ own.t()).sum() - n) / (n * (n - 1))
-
-    return sorted(
-        (code for code, members in groups.items() if 5 <= len(members) <= 40),
-        key=lambda code: (-tightness(groups[code]), code),
-    )[:SHOWN_CODES]
+    unit = directions(words.vectors).double()
+    tightness = {
+        code: mean_cosine(unit[members].sum(0), len(members))
+        for code, members in groups.items()
+        if 5 <= len(members) <= 40
+    }
+    return sorted(tightness, key=lambda code: (-tightness[code], code))[:SHOWN_CODES]
 
 
 def _similarity(words: WordVectors, kinds: dict[str, Codes]) -> pd.DataFrame:
