@@ -14,6 +14,9 @@ if not workflow.configfiles:
     configfile: "config/paper.yaml"
 
 
+report: "workflow/captions/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/settings.smk"
 include: "rules/data.smk"

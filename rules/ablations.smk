@@ -86,7 +86,7 @@ rule ablations:
         here=MADE_HERE,
         settings=SETTINGS,
     output:
-        table=f"{RESULTS}/ablations.csv",
+        table=shown("ablations.csv", "Tables"),
         markdown=f"{RESULTS}/ablations.md",
     log:
         f"{RUNS}/report/ablations.log",

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from shlex import quote
 
 from kdcore.download import name_mirror
@@ -88,6 +89,12 @@ def code(name):
 def as_json(section):
     """A section of the configuration as one command-line argument."""
     return json.dumps(section.model_dump())
+
+
+def shown(name, category):
+    """A result that Snakemake's own report shows, with the caption of that name."""
+    caption = f"../workflow/captions/{Path(name).stem}.rst"
+    return report(f"{RESULTS}/{name}", category=category, caption=caption)
 
 
 def measurement(cell):

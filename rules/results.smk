@@ -31,7 +31,7 @@ rule measurements:
         here=MADE_HERE,
         settings=SETTINGS,
     output:
-        f"{RESULTS}/measurements.csv",
+        shown("measurements.csv", "Tables"),
     log:
         f"{RUNS}/report/measurements.log",
     conda:
@@ -51,7 +51,7 @@ rule table1:
         paper="config/paper_numbers.yaml",
         settings=SETTINGS,
     output:
-        table=f"{RESULTS}/table1.csv",
+        table=shown("table1.csv", "Tables"),
         markdown=f"{RESULTS}/table1.md",
         latex=f"{RESULTS}/table1.tex",
         metrics=f"{RESULTS}/metrics.json",
@@ -122,7 +122,7 @@ rule table1_figure:
     input:
         table=f"{RESULTS}/table1.csv",
     output:
-        png=f"{RESULTS}/table1.png",
+        png=shown("table1.png", "Figures"),
         pdf=f"{RESULTS}/table1.pdf",
     log:
         f"{RUNS}/report/table1_figure.log",
@@ -142,7 +142,7 @@ rule curves:
         curves=[f"{folder}/curve.csv" for folder in CELLS],
         settings=SETTINGS,
     output:
-        png=f"{RESULTS}/curves.png",
+        png=shown("curves.png", "Figures"),
         pdf=f"{RESULTS}/curves.pdf",
     log:
         f"{RUNS}/report/curves.log",
@@ -161,7 +161,7 @@ rule figure2:
     input:
         MADE_HERE,
     output:
-        png=f"{RESULTS}/figure2.png",
+        png=shown("figure2.png", "Figures"),
         pdf=f"{RESULTS}/figure2.pdf",
         table=f"{RESULTS}/figure2.csv",
     log:
@@ -182,7 +182,7 @@ rule figure3:
         **EXPERIMENT,
         settings=SETTINGS,
     output:
-        png=f"{RESULTS}/figure3.png",
+        png=shown("figure3.png", "Figures"),
         pdf=f"{RESULTS}/figure3.pdf",
         sweep=f"{RESULTS}/figure3_sweep.csv",
     log:
@@ -208,7 +208,7 @@ rule claims:
         table2=f"{RESULTS}/table2.csv",
         settings=SETTINGS,
     output:
-        table=f"{RESULTS}/claims.csv",
+        table=shown("claims.csv", "Claims"),
         markdown=f"{RESULTS}/claims.md",
     log:
         f"{RUNS}/report/claims.log",
@@ -242,7 +242,7 @@ rule run_times:
         ),
     output:
         table=f"{RESULTS}/run_times.csv",
-        png=f"{RESULTS}/run_times.png",
+        png=shown("run_times.png", "Figures"),
         pdf=f"{RESULTS}/run_times.pdf",
     log:
         f"{RUNS}/report/run_times.log",
@@ -275,7 +275,7 @@ rule report:
         settings=SETTINGS,
         template="workflow/templates/report.html",
     output:
-        f"{RESULTS}/report.html",
+        shown("report.html", "The whole on one page"),
     log:
         f"{RUNS}/report/report.log",
     conda:

@@ -65,7 +65,7 @@ rule table2:
         codes=f"{RUNS}/table2/codes.safetensors",
         here=MADE_HERE,
     output:
-        table=f"{RESULTS}/table2.csv",
+        table=shown("table2.csv", "Tables"),
         listing=f"{RESULTS}/table2.md",
         similarity=f"{RESULTS}/table2_similarity.csv",
     log:
@@ -89,9 +89,9 @@ rule code_space:
         codes=f"{RUNS}/table2/codes.safetensors",
         here=MADE_HERE,
     output:
-        png=f"{RESULTS}/code_space.png",
+        png=shown("code_space.png", "Figures"),
         pdf=f"{RESULTS}/code_space.pdf",
-        neighbours=f"{RESULTS}/neighbours.csv",
+        neighbours=shown("neighbours.csv", "Tables"),
     log:
         f"{RUNS}/report/code_space.log",
     conda:

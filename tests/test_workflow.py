@@ -157,6 +157,17 @@ def test_the_report_needs_no_network(finished):
     assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", page)
 
 
+def test_snakemakes_own_report_shows_every_result_with_its_caption(project):
+    succeed(project, "all", "--report", "steps.html")
+    page = (project / "steps.html").read_text(encoding="utf-8")
+    shown = dict(re.findall(r'"results/tiny/([^"]+)": \{"name".*?"caption": "<p>([^"]+)</p>', page))
+    captions = {path.stem: path for path in (project / "workflow/captions").glob("*.rst")}
+    assert {Path(name).stem for name in shown} == captions.keys() - {"workflow", "ablations"}
+    for name, caption in shown.items():
+        first = captions[Path(name).stem].read_text(encoding="utf-8").splitlines()[0]
+        assert caption.startswith(first)
+
+
 def test_one_size_of_table_1_by_itself(project):
     succeed(project, "table1_small")
     whole = (project / "results/tiny/table1.csv").read_bytes()
