@@ -1,6 +1,7 @@
 # make demo    everything on the embedded text, no network, a few minutes
 # make test    the tests; `make test-cluster` those that start a SLURM of two nodes here,
-#              `make test-reliability` those that kill runs twenty times
+#              `make test-reliability` those that kill runs twenty times, `make test-s3`
+#              those that push to a local S3 server
 # make paper   the paper's tables and figures from PTB and GloVe: hours
 # make slice   as much of it as fits: make slice MINUTES=10 TARGET=table1_large
 # make plan    what `make paper` would compute, what is there already, and how long it takes
@@ -13,7 +14,7 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 DEMO := --configfile config/demo.yaml
 
-.PHONY: slice demo test test-cluster test-reliability paper plan collect lint bench clean distclean
+.PHONY: slice demo test test-cluster test-reliability test-s3 paper plan collect lint bench clean distclean
 
 $(VENV)/.ready: requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else 0'
@@ -36,6 +37,10 @@ test-cluster: $(VENV)/.ready
 
 test-reliability: $(VENV)/.ready
 	$(RUN) pytest -m reliability tests/test_reliability.py
+
+test-s3: $(VENV)/.ready
+	$(RUN) pip install --quiet --disable-pip-version-check -c requirements.lock -r requirements-s3.txt
+	$(RUN) pytest -m s3 tests/test_s3.py
 
 paper: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock

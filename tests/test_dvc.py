@@ -230,6 +230,17 @@ def test_an_experiment_with_another_K(project):
     up_to_date(project)
 
 
+def test_an_experiment_with_another_preset(project):
+    other = (project / CONFIG).read_text(encoding="utf-8").replace("preset: tiny", "preset: other")
+    (project / "config/other.yaml").write_text(other, encoding="utf-8")
+    commit(project, "two-presets")
+    run(project, "dvc", "exp", "run", "--set-param", "preset=other")
+    tables = [project / f"results/{name}/table1.csv" for name in ("tiny", "other")]
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+    up_to_date(project)
+    assert planned(project) == {}
+
+
 def test_metrics_and_plots_between_two_commits(project):
     edit(project / CONFIG, "decay: 0.5\n    epochs: 2", "decay: 0.5\n    epochs: 1")
     run(project, "dvc", "repro")
