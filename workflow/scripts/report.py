@@ -7,6 +7,7 @@ from typing import Annotated
 
 import _script
 import jinja2
+import numpy as np
 import pandas as pd
 import typer
 from table1 import label
@@ -40,6 +41,7 @@ def main(
         similarity=_records(pd.read_csv(results / "table2_similarity.csv"), 3),
         neighbours=_records(pd.read_csv(results / "neighbours.csv", keep_default_na=False), 0),
         claims=_records(pd.read_csv(results / "claims.csv", dtype={"holds": "object"}), 3),
+        code_health=_records(_code_health(measured), 3),
         measurements=_records(measured, 2),
         columns=list(measured.columns),
         floor=floor,
@@ -73,6 +75,16 @@ def _table1(frame: pd.DataFrame) -> list[tuple[str, list[dict]]]:
                 row[name] = "" if pd.isna(values[name]) else f"{values[name]:,.0f}"
         sizes.append((size, rows))
     return sizes
+
+
+def _code_health(measured: pd.DataFrame) -> pd.DataFrame:
+    """How well the codes in use spread over what they could be, mean over seeds."""
+    coded = measured[measured["codes"] != "none"].copy()
+    coded["share"] = coded["code_entropy"] / np.log2(coded["K"])
+    codes = coded.drop_duplicates(["size", "codes", "K", "D", "seed"])
+    keys = ["size", "codes", "K", "D"]
+    health = codes.groupby(keys, sort=False)[["unique_codes", "code_entropy", "share"]].mean()
+    return health.reset_index().astype({"K": int, "D": int})
 
 
 def _table2(path: Path) -> dict:
