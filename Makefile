@@ -6,10 +6,12 @@
 # make slice   as much of it as fits: make slice MINUTES=10 TARGET=table1_large
 # make plan    what `make paper` would compute, what is there already, and how long it takes
 # make collect tables and figures from what `make paper` has measured so far
+#              (another preset: make paper CONFIG=config/ablations.yaml; plan, slice, collect too)
 # make clean   removes what the demo made; `make distclean` all runs and the environment too
 
 PYTHON ?= python3
 CORES ?= all
+CONFIG ?= config/paper.yaml
 VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 DEMO := --configfile config/demo.yaml
@@ -44,22 +46,22 @@ test-s3: $(VENV)/.ready
 
 paper: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
-	$(RUN) python workflow/scripts/plan.py
-	$(RUN) snakemake --cores $(CORES) -- all
+	$(RUN) python workflow/scripts/plan.py --config $(CONFIG)
+	$(RUN) snakemake --cores $(CORES) --configfile $(CONFIG) -- all
 
 MINUTES ?= 60
 TARGET ?= all
 slice: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
-	-$(RUN) timeout $(MINUTES)m snakemake --cores $(CORES) -- $(TARGET)
-	$(RUN) python workflow/scripts/plan.py
+	-$(RUN) timeout $(MINUTES)m snakemake --cores $(CORES) --configfile $(CONFIG) -- $(TARGET)
+	$(RUN) python workflow/scripts/plan.py --config $(CONFIG)
 
 plan: $(VENV)/.ready
-	$(RUN) python workflow/scripts/plan.py
+	$(RUN) python workflow/scripts/plan.py --config $(CONFIG)
 
 collect: $(VENV)/.ready
-	$(RUN) python workflow/scripts/publish.py
-	$(RUN) snakemake --cores $(CORES) --config partial=true -- all
+	$(RUN) python workflow/scripts/publish.py --config $(CONFIG)
+	$(RUN) snakemake --cores $(CORES) --configfile $(CONFIG) --config partial=true -- all
 
 lint: $(VENV)/.ready
 	$(RUN) ruff check . && ruff format --check . && snakefmt --check Snakefile rules

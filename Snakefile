@@ -1,8 +1,8 @@
 # Learning K-way D-dimensional Discrete Code For Compact Embedding Representations:
 # data -> language model -> embedding -> codes -> retrained model -> tables and figures.
 #
-#   snakemake --cores 8 all                                    the paper
-#   snakemake --cores 2 --configfile config/demo.yaml all      the demo
+#   snakemake --cores 8 all                                       the paper
+#   snakemake --cores 2 --configfile config/demo.yaml -- all      the demo
 
 import sys
 

@@ -92,10 +92,9 @@ class KDEmbedding(nn.Module):
     @torch.no_grad()
     def materialise(self) -> nn.Embedding:
         """The whole table as a frozen `torch.nn.Embedding`, for the fastest inference."""
-        training = self.training
-        self.eval()
-        table = self(torch.arange(self.num_embeddings, device=self.packed.device))
-        self.train(training)
+        table = self.transform.table(self.codes.tensor().to(self.packed.device))
+        if self.padding_idx is not None:
+            table[self.padding_idx] = 0.0
         return nn.Embedding.from_pretrained(table, freeze=True, padding_idx=self.padding_idx)
 
     @classmethod

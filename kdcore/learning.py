@@ -195,14 +195,12 @@ def _learn(vectors, model, settings, report) -> LearnedCodes:
         new = logits.argmax(2)
         codes = Codes(new, model.K)
         health = codes.statistics()
-        with torch.no_grad():
-            composed = model(new)
         record = LearningRecord(
             epoch=epoch + 1,
             step=step,
             temperature=T,
             loss=total / N * scale**2,
-            error=relative_error(targets, composed),
+            error=relative_error(targets, model.table(new)),
             changed=float((new != symbols).any(1).double().mean()),
             entropy=sum(health.entropy) / model.D,
             used=min(health.used),
@@ -264,9 +262,7 @@ def fit_transform(
             optimizer.step()
             step += 1
     optimizer.zero_grad()
-    with torch.no_grad():
-        error = relative_error(targets, transform.eval()(symbols))
-    transform.train()
+    error = relative_error(targets, transform.table(symbols))
     transform.rescale(scale)
     if not math.isfinite(error):
         raise KDError("fitting the transform diverged; lower the learning rate")

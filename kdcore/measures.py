@@ -1,21 +1,7 @@
-"""What the paper reports about an embedding: its size, its rate, its agreement with classes."""
+"""What codes say about their words: agreement with classes, likeness of words with like codes."""
 
 import torch
 from sklearn.metrics import normalized_mutual_info_score
-
-from kdcore.codes import symbol_bits
-
-FLOAT_BITS = 32
-
-
-def compression_rate(parameters: int, N: int, d: int) -> float:
-    """Table 1's "C. Rate": trained embedding parameters over those of the full table, N·d."""
-    return parameters / (N * d)
-
-
-def compression_rate_with_codes(parameters: int, N: int, d: int, K: int, D: int) -> float:
-    """The rate when the codes' N·D·⌈log2 K⌉ bits are counted too, at 32 bits a parameter."""
-    return (parameters * FLOAT_BITS + N * D * symbol_bits(K)) / (N * d * FLOAT_BITS)
 
 
 def nmi(labels: torch.Tensor, symbols: torch.Tensor) -> float:

@@ -76,6 +76,24 @@ class Transform(nn.Module, ABC):
         """
 
     @torch.no_grad()
+    def table(self, symbols: torch.Tensor, piece: int = 10_000) -> torch.Tensor:
+        """What `forward` gives in eval mode, without gradient and `piece` codes at a time.
+
+        Memory beyond the result does not grow with the number of codes.
+
+        Args:
+            symbols: discrete codes, int64 (n, D).
+
+        Returns:
+            Shape (n, dim).
+        """
+        training = self.training
+        self.eval()
+        vectors = torch.cat([self(part) for part in symbols.split(piece)])
+        self.train(training)
+        return vectors
+
+    @torch.no_grad()
     def rescale(self, factor: float) -> None:
         """Multiply every composed vector by `factor`, in place."""
         (self.W if self.H is None else self.H).mul_(factor)

@@ -29,13 +29,13 @@ if not PRESET.partial:
             runtime=60,
         params:
             settings=lambda wildcards: as_json(variant_learning(wildcards)),
+            shape=f"--K {ABLATIONS.K} --D {ABLATIONS.D} --transform {ABLATIONS.codes}",
             code=code("learn_codes"),
         message:
             "Ablation: codes of {wildcards.name}"
         shell:
             "python workflow/scripts/learn_codes.py --vectors {input.vectors:q}"
-            f" --K {ABLATIONS.K} --D {ABLATIONS.D} --transform {ABLATIONS.codes} --seed 1"
-            " --settings {params.settings:q} --codes {output.codes:q}"
+            " {params.shape} --seed 1 --settings {params.settings:q} --codes {output.codes:q}"
             " --decoder {output.decoder:q} --history {output.history:q}"
             " --threads {threads} --log {log:q}"
 
@@ -59,7 +59,9 @@ if not PRESET.partial:
         threads: PRESET.compute.threads
         resources:
             mem_mb=2000,
-            runtime=minutes(ABLATIONS.size),
+            runtime=lambda wildcards: minutes(
+                ABLATIONS.size, variant(wildcards.name).transform
+            ),
             gpu=GPU,
         params:
             settings=as_json(PRESET.sizes[ABLATIONS.size]),

@@ -8,7 +8,7 @@ from shlex import quote
 from kdcore.download import name_mirror
 from kdcore.errors import KDError
 from workflow import records
-from workflow.preset import all_cells, load_preset, table1_cells
+from workflow.preset import all_cells, load_preset, sweep_cells, table1_cells
 from workflow.provenance import code_hash
 
 try:
@@ -138,11 +138,11 @@ def variant_learning(wildcards):
     return variant(wildcards.name).learning or PRESET.ablations.learning
 
 
-def minutes(size):
+def minutes(size, transform="none"):
     """Run time to ask a cluster for: twice what one core of a 2024 server takes, at least 30."""
     model = PRESET.sizes[size]
     cost = model.epochs * (model.hidden / 200) ** 1.7 * (0.02 if GPU else 1)
-    return max(30, int(4 * cost))
+    return max(30, int((6.4 if transform == "lstm" else 4) * cost))
 
 
 def measured(folder):

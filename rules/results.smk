@@ -1,10 +1,6 @@
 # Tables, figures, claims and the report.
 
 CELLS = available(all_cells(PRESET))
-EXPERIMENT = {
-    "clustering": f"{RESULTS}/figure3_clustering.csv",
-    "measurements": f"{RESULTS}/measurements.csv",
-}
 
 
 # Seconds each: not worth a place in a cluster's queue.
@@ -12,6 +8,7 @@ localrules:
     measurements,
     table1,
     measurements_of_size,
+    measurements_of_sweep,
     table1_of_size,
     table1_figure,
     curves,
@@ -79,7 +76,7 @@ rule measurements_of_size:
         here=MADE_HERE,
         settings=SETTINGS,
     output:
-        f"{RUNS}/report/{{size}}.csv",
+        f"{RUNS}/report/size_{{size}}.csv",
     log:
         f"{RUNS}/report/measurements_{{size}}.log",
     conda:
@@ -93,9 +90,31 @@ rule measurements_of_size:
         " --settings {input.settings:q} --table {output:q} --log {log:q}"
 
 
+rule measurements_of_sweep:
+    input:
+        measurements=[
+            f"{folder}/measurement.json" for folder in available(sweep_cells(PRESET))
+        ],
+        here=MADE_HERE,
+        settings=SETTINGS,
+    output:
+        f"{RUNS}/report/sweep.csv",
+    log:
+        f"{RUNS}/report/measurements_sweep.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("measurements"),
+    message:
+        "Measurements: the models of Figure 3"
+    shell:
+        "python workflow/scripts/measurements.py {input.measurements:q}"
+        " --settings {input.settings:q} --table {output:q} --log {log:q}"
+
+
 rule table1_of_size:
     input:
-        measurements=f"{RUNS}/report/{{size}}.csv",
+        measurements=f"{RUNS}/report/size_{{size}}.csv",
         paper="config/paper_numbers.yaml",
         settings=SETTINGS,
     output:
@@ -140,6 +159,7 @@ rule table1_figure:
 rule curves:
     input:
         curves=[f"{folder}/curve.csv" for folder in CELLS],
+        measurements=f"{RESULTS}/measurements.csv",
         settings=SETTINGS,
     output:
         png=shown("curves.png", "Figures"),
@@ -153,7 +173,8 @@ rule curves:
     message:
         "Learning curves"
     shell:
-        "python workflow/scripts/curves.py {input.curves:q} --settings {input.settings:q}"
+        "python workflow/scripts/curves.py {input.curves:q}"
+        " --measurements {input.measurements:q} --settings {input.settings:q}"
         " --png {output.png:q} --pdf {output.pdf:q} --log {log:q}"
 
 
@@ -179,7 +200,8 @@ rule figure2:
 
 rule figure3:
     input:
-        **EXPERIMENT,
+        clustering=f"{RESULTS}/figure3_clustering.csv",
+        measurements=f"{RUNS}/report/sweep.csv",
         settings=SETTINGS,
     output:
         png=shown("figure3.png", "Figures"),

@@ -25,7 +25,7 @@ rule retrain:
     threads: PRESET.compute.threads
     resources:
         mem_mb=2000,
-        runtime=lambda wildcards: minutes(wildcards.size),
+        runtime=lambda wildcards: minutes(wildcards.size, wildcards.transform),
         gpu=GPU,
     params:
         settings=lambda wildcards: as_json(PRESET.sizes[wildcards.size]),

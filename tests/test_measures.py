@@ -1,12 +1,8 @@
 import pytest
 import torch
 
-from kdcore.measures import (
-    compression_rate,
-    compression_rate_with_codes,
-    cosine_by_shared_positions,
-    nmi,
-)
+from kdcore.compression import compression_rate, compression_rate_with_codes
+from kdcore.measures import cosine_by_shared_positions, directions, mean_cosine, nmi
 
 
 def test_rates_of_table_1():
@@ -35,6 +31,12 @@ def test_cosine_by_shared_positions_against_a_loop():
     found = cosine_by_shared_positions(vectors, symbols)
     for s in range(4):
         assert float(found[s]) == pytest.approx(sum(expected[s]) / len(expected[s]), abs=1e-5)
+
+
+def test_mean_cosine_of_a_group_is_that_of_its_pairs():
+    own = directions(torch.randn(40, 5))[:7]
+    pairs = [float(own[a] @ own[b]) for a in range(7) for b in range(a)]
+    assert mean_cosine(own.sum(0), 7) == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)
 
 
 def test_no_pair_gives_no_number():

@@ -61,6 +61,12 @@ def test_a_baseline_does_not_depend_on_codes():
     assert not names & {"codes", "transforms", "embedding", "learning", "preset"}
 
 
+def test_a_retrained_model_does_not_depend_on_measures_of_codes_or_on_the_presets():
+    names = {p.stem for p in provenance._closure(ROOT / "workflow/scripts/retrain.py")}
+    assert {"transforms", "embedding", "compression"} <= names
+    assert not names & {"measures", "synthetic", "preset", "measured"}
+
+
 def test_kdcore_knows_nothing_of_the_workflow():
     for path in (ROOT / "kdcore").rglob("*.py"):
         imported = {name.partition(".")[0] for name in _imported(path)}

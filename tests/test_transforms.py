@@ -62,6 +62,16 @@ def test_rescale_multiplies_the_vectors(name, options):
     torch.testing.assert_close(transform(symbols), 2.5 * before)
 
 
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_a_table_in_pieces_is_what_eval_mode_composes(name, options):
+    made = TRANSFORMS[name](4, 3, 7, **options)
+    made(torch.randint(4, (50, 3)))  # statistics to use
+    symbols = torch.randint(4, (23, 3))
+    table = made.table(symbols, piece=5)
+    assert made.training and not table.requires_grad
+    torch.testing.assert_close(table, made.eval()(symbols))
+
+
 def test_linear_is_the_sum_of_the_chosen_rows():
     transform = LinearTransform(5, 3, 4, code_dim=2)
     symbols = torch.randint(5, (6, 3))

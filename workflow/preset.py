@@ -3,7 +3,7 @@
 `config/README.md` and `config/schema.json` are generated from it.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +11,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdcore.errors import KDError
-from kdcore.files import fingerprint
 from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
 from kdcore.settings.language_model import LanguageModelSettings
 
@@ -244,7 +243,7 @@ class Preset(Section):
         False,
         strict=False,  # on a command line it is text
         description="draw tables and figures from what has been measured so far and leave the "
-        "rest empty, instead of running what is missing",
+        "rest empty, instead of training the language models that are missing",
     )
     beside_paper: bool = Field(
         False, description="print the paper's numbers beside the measured ones"
@@ -283,6 +282,11 @@ class Preset(Section):
     def _names_exist(self):
         named = []
         if self.table1:
+            table = self.table1
+            rows = [(row.codes, row.transform) for row in table.rows]
+            for what, values in (("row", rows), ("size", table.sizes)):
+                if len(set(values)) < len(values):
+                    raise ValueError(f"table1 has the same {what} twice")
             named += [*self.table1.sizes, self.figure3.sweep.size]
             if isinstance(self.table2.vectors, CorpusVectors):
                 named.append(self.table2.vectors.size)
@@ -357,49 +361,6 @@ def read_preset(path: Path) -> Preset:
         raise KDError(f"{path}: {error.strerror}") from None
     except yaml.YAMLError as error:
         raise KDError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-
-
-def config_hash(preset: Preset, cell: Cell) -> str:
-    """Hash of all settings that a cell's result depends on."""
-    schedule, *coded = cell_settings(preset, cell)
-    parts = [preset.corpus.model_dump(), schedule.model_dump(), asdict(cell)]
-    return fingerprint(parts + [settings.model_dump() for settings in coded if settings])
-
-
-def cell_settings(
-    preset: Preset, cell: Cell
-) -> tuple[LanguageModelSettings, KDEmbeddingSettings | None, CodeLearningSettings | None]:
-    """Model and schedule, KD embedding, code learning; the last two where the cell has them."""
-    coded, learned = cell.codes != "none", cell.codes in ("linear", "lstm")
-    return (
-        preset.sizes[cell.size],
-        getattr(preset.kd_embedding, cell.transform) if coded else None,
-        getattr(preset.code_learning, cell.codes) if learned else None,
-    )
-
-
-def other_settings(
-    row: dict,
-    schedule: LanguageModelSettings,
-    embedding: KDEmbeddingSettings | None = None,
-    learning: CodeLearningSettings | None = None,
-) -> str:
-    """The first setting in which a measurement differs from those given; empty for none.
-
-    What a measurement does not record is not compared: how codes were learned, for one made
-    before that was part of it or with random codes.
-    """
-    pairs = [(row.get("settings") or {"epochs": row["epochs"], "hidden": row["dim"]}, schedule)]
-    if embedding:
-        # A setting that came later was at its default.
-        pairs.append((KDEmbeddingSettings.model_validate(row["embedding"]).model_dump(), embedding))
-    if learning and row.get("learning"):
-        pairs.append((row["learning"], learning))
-    for found, wanted in pairs:
-        for name, value in found.items():
-            if value != (expected := wanted.model_dump()[name]):
-                return f"{name} {value}, not {expected}"
-    return ""
 
 
 def table1_cells(preset: Preset, sizes: list[str] | None = None) -> list[Cell]:

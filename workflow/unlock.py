@@ -19,6 +19,7 @@ def alive(folder: Path) -> list[int]:
     for process in psutil.process_iter():
         try:
             words = process.cmdline()[:3]
+            words = words if words and "python" in Path(words[0]).name else words[:1]
             ours = any(Path(w).name == "snakemake" or "workflow/scripts/" in w for w in words)
             if ours and Path(process.cwd()) == folder:
                 found.append(process.pid)
@@ -34,7 +35,9 @@ def main() -> None:
     if locks.is_dir() and any(locks.iterdir()):
         if running := alive(folder):
             sys.exit(f"error: a run is already going on in {folder} (process {running[0]})")
-        subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet"], check=True)
+        subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet"])
+        if any(locks.iterdir()):
+            sys.exit(f"error: the lock in {folder} stays: see above")
     records.settle()
 
 

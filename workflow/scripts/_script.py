@@ -43,8 +43,8 @@ def start_log(path: Path | None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
 
 
-def parse(model: type[Settings], text: str) -> Settings:
-    """Settings from JSON text, checked.
+def parse(model: type[Settings], text: str, option: str = "settings") -> Settings:
+    """Settings from the JSON text that an option was given, checked.
 
     Raises:
         KDError: not JSON, or a key, type or range is wrong.
@@ -52,8 +52,8 @@ def parse(model: type[Settings], text: str) -> Settings:
     try:
         return model.model_validate(json.loads(text))
     except json.JSONDecodeError as error:
-        raise KDError(f"--settings is not JSON: {error}") from None
+        raise KDError(f"--{option} is not JSON: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise KDError(f"--settings: {where}: {first['msg']}") from None
+        raise KDError(f"--{option}: {where}: {first['msg']}") from None

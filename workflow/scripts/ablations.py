@@ -9,7 +9,8 @@ import typer
 
 from kdcore.files import read_json, write_text
 from kdcore.settings.codes import KDEmbeddingSettings
-from workflow.preset import load_preset, other_settings
+from workflow.measured import check_same_text, other_than_variant
+from workflow.preset import load_preset
 
 COLUMNS = [
     "variant", "transform", "code_dim", "init_scale", "normalise", "cell", "gradient_scale",
@@ -28,25 +29,20 @@ def main(
     _script.start_log(log)
     preset = load_preset(read_json(settings))
     chosen = preset.ablations
-    schedule = preset.sizes[chosen.size]
     wanted = {variant.name: variant for variant in chosen.variants}
     rows = []
     for path in measurements or []:
         row, name = read_json(path), path.parent.name
-        found = KDEmbeddingSettings.model_validate(row["embedding"])
-        variant = wanted[name]
-        learning = variant.learning or chosen.learning
-        other = other_settings(row, schedule, variant.embedding, learning)
-        if row["transform"] != variant.transform:
-            other = f"transform {row['transform']}, not {variant.transform}"
-        if other:
+        if other := other_than_variant(row, preset, wanted[name]):
             _script.log.warning("left out, measured with other settings: %s (%s)", path, other)
             continue
+        found = KDEmbeddingSettings.model_validate(row["embedding"])
         rows.append({"variant": name, **row, **found.model_dump(), "fitted": bool(found.fit)})
+    check_same_text(rows)
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.loc[frame["transform"] != "lstm", "cell"] = None
     write_text(table, frame.to_csv(index=False))
-    epochs = schedule.epochs
+    epochs = preset.sizes[chosen.size].epochs
     lines = [
         f"Variants of code learning and of the KD embedding, {epochs} epochs of the language "
         "model, one seed each.",

@@ -12,10 +12,12 @@ from table1 import label
 
 from kdcore.files import read_json
 from kdcore.grammar import floor_perplexity
+from workflow.measured import cell_of
 from workflow.preset import Cell, load_preset
 
 
 def main(
+    measurements: Annotated[Path, typer.Option(help="table of the models to show")],
     settings: Annotated[Path, typer.Option(help="the preset, a JSON file")],
     png: Annotated[Path, typer.Option(help="output: for the screen")],
     pdf: Annotated[Path, typer.Option(help="output: for print")],
@@ -27,14 +29,17 @@ def main(
     _script.start_log(log)
     preset = load_preset(read_json(settings))
     sizes, table = preset.table1.sizes, preset.table1
+    measured = pd.read_csv(measurements).astype(object)
+    shown = {cell_of(row) for row in measured.where(measured.notna(), None).to_dict("records")}
     figure, axes = plt.subplots(1, len(sizes), figsize=(3.6 * len(sizes), 3.0), squeeze=False)
     for panel, size in zip(axes[0], sizes, strict=True):
         for row in table.rows:
-            cell = Cell(size, row.codes, row.transform, table.K, table.D, seed=1)
+            shape = (table.K, table.D) if row.codes != "none" else (None, None)
+            cell = Cell(size, row.codes, row.transform, *shape, seed=1)
             path = next(
                 (p for p in curves or [] if p.parent.as_posix().endswith(cell.folder)), None
             )
-            if path is not None:
+            if path is not None and cell in shown:
                 curve = pd.read_csv(path)
                 panel.plot(
                     curve["epoch"],

@@ -7,9 +7,9 @@ import _script
 import pandas as pd
 import typer
 
-from kdcore.errors import KDError
 from kdcore.files import read_json, write_text
-from workflow.preset import Cell, cell_settings, config_hash, load_preset, other_settings
+from workflow.measured import cell_of, check_same_text, config_hash, other_than_cell
+from workflow.preset import load_preset
 
 COLUMNS = [
     "size", "codes", "transform", "K", "D", "seed", "test_ppl", "valid_ppl", "train_ppl",
@@ -30,14 +30,11 @@ def main(
     rows = []
     for path in measurements or []:
         row = read_json(path)
-        cell = Cell(**{key: row.get(key) for key in Cell.__dataclass_fields__})
-        if other := other_settings(row, *cell_settings(preset, cell)):
+        if other := other_than_cell(row, preset, cell_of(row)):
             _script.log.warning("left out, measured with other settings: %s (%s)", path, other)
             continue
-        rows.append({"rate": 1.0, **row, "config_hash": config_hash(preset, cell)})
-    hashes = {row["data_hash"] for row in rows}
-    if len(hashes) > 1:
-        raise KDError(f"measurements of different texts, data hashes {', '.join(sorted(hashes))}")
+        rows.append({"rate": 1.0, **row, "config_hash": config_hash(row)})
+    check_same_text(rows)
     frame = pd.DataFrame(rows, columns=COLUMNS)
     whole = {name: "Int64" for name in ("K", "D", "unique_codes")}
     write_text(table, frame.astype(whole).to_csv(index=False))

@@ -1,11 +1,15 @@
 """Say what a preset would compute, what is there already, and how long the rest would take.
 
-Times a few training steps of each model size here; changes nothing.
+Times a few training steps of each model size here; changes nothing. A model counts as measured
+when it was with the preset's settings; whether the code has changed since is what
+`snakemake -n` says.
 """
 
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -14,15 +18,18 @@ import torch
 import typer
 from torch import nn
 
+from kdcore.files import read_json
 from kdcore.language_model import LanguageModel
 from kdcore.settings.language_model import LanguageModelSettings
+from kdcore.tensors import load_tensors
 from kdcore.training import clipped_sgd_step, resolve_device
-from workflow.preset import Cell, Preset, all_cells, read_preset
+from workflow.measured import other_than_cell, other_than_variant
+from workflow.preset import Cell, Preset, Variant, all_cells, read_preset
 
 # Words and training tokens of the Penn Treebank; a text of one's own is taken to be as long.
 WORDS, TOKENS = 10_000, 929_589
-# A training step with a KD embedding over one with a table; see benchmarks/.
-FACTOR = {"none": 1.0, "linear": 1.05, "lstm": 1.35}
+# A training step with a KD embedding over one with a table, by benchmarks/.
+FACTOR = {"none": 1.0, "linear": 1.05, "lstm": 1.6}
 
 
 def main(
@@ -31,30 +38,34 @@ def main(
 ) -> None:
     _script.start_log(None)
     preset = read_preset(config)
-    cells = all_cells(preset)
-    done = {cell for cell in cells if measurement(preset, cell).exists()}
-    missing = Counter(cell.size for cell in cells if cell not in done)
+    models = wanted(preset)
+    left = [model for model in models if not model.done]
     _script.log.info(
         "Preset %s: %d language models, %d measured, %d to train",
-        preset.preset, len(cells), len(done), len(cells) - len(done),
+        preset.preset, len(models), len(models) - len(left), len(left),
     )  # fmt: skip
     tokens = preset.corpus.tokens if preset.corpus.kind == "generated" else TOKENS
     workers = 1 if preset.compute.device == "cuda" else (cores or len(os.sched_getaffinity(0)))
     total = 0.0
-    for size, count in missing.items():
+    for size, count in Counter(model.size for model in left).items():
         settings = preset.sizes[size]
         speed = tokens_per_second(settings, preset)
         hours = sum(
-            FACTOR[cell.transform] * settings.epochs * tokens / speed / 3600
-            for cell in cells
-            if cell.size == size and cell not in done
+            FACTOR[model.transform] * settings.epochs * tokens / speed / 3600
+            for model in left
+            if model.size == size
         )
         total += hours
         _script.log.info(
             "  %s: %d models of %d epochs at %.0f tokens/s: %s of one %s",
             size, count, settings.epochs, speed, duration(hours), preset.compute.device,
         )  # fmt: skip
-    if missing:
+    for checkpoint in sorted(Path("runs", preset.preset, "scratch").glob("[!.]*.safetensors")):
+        _, header = load_tensors(checkpoint, "checkpoint")
+        _script.log.info(
+            "  Of that, %d epochs of one model are in a checkpoint.", len(header["records"])
+        )
+    if left:
         _script.log.info(
             "About %s with %d side by side; everything else takes minutes.",
             duration(total / workers), workers,
@@ -62,9 +73,38 @@ def main(
         _script.log.info("It can be stopped at any time; the same command continues.")
 
 
-def measurement(preset: Preset, cell: Cell) -> Path:
-    """Where the workflow puts what a model measured."""
-    return Path("runs") / preset.preset / cell.folder / "measurement.json"
+@dataclass(frozen=True)
+class Model:
+    """A language model to train, and whether it has been."""
+
+    size: str
+    transform: str
+    done: bool
+
+
+def wanted(preset: Preset) -> list[Model]:
+    """Every model of the preset's tables and ablations."""
+    cells, chosen = all_cells(preset), preset.ablations
+    if chosen:
+        baseline = Cell(chosen.baseline, "none", "none", None, None, 1)
+        cells = list(dict.fromkeys([baseline, *cells]))
+    models = [
+        Model(c.size, c.transform, _measured(preset, c.folder, other_than_cell, c)) for c in cells
+    ]
+    if chosen:
+        models += [
+            Model(
+                chosen.size, v.transform,
+                _measured(preset, f"ablations/{v.name}", other_than_variant, v),
+            )
+            for v in chosen.variants
+        ]  # fmt: skip
+    return models
+
+
+def _measured(preset: Preset, folder: str, other_than: Callable, model: Cell | Variant) -> bool:
+    path = Path("runs", preset.preset, folder, "measurement.json")
+    return path.exists() and not other_than(read_json(path), preset, model)
 
 
 def duration(hours: float) -> str:

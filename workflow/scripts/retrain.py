@@ -8,12 +8,12 @@ import _script
 import typer
 
 from kdcore.codes import Codes
+from kdcore.compression import compression_rate, compression_rate_with_codes
 from kdcore.corpus import Corpus
 from kdcore.embedding import KDEmbedding
 from kdcore.errors import KDError
 from kdcore.files import sha256
 from kdcore.learning import fit_transform
-from kdcore.measures import compression_rate, compression_rate_with_codes
 from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
 from kdcore.settings.language_model import LanguageModelSettings
 from kdcore.vectors import WordVectors
@@ -51,8 +51,8 @@ def main(
     if len(code) != len(text.words):
         raise KDError(f"{codes} has {len(code)} codes, {corpus} has {len(text.words)} words")
     chosen = _script.parse(LanguageModelSettings, settings)
-    kd = _script.parse(KDEmbeddingSettings, embedding)
-    learned = _script.parse(CodeLearningSettings, learning) if learning else None
+    kd = _script.parse(KDEmbeddingSettings, embedding, "embedding")
+    learned = _script.parse(CodeLearningSettings, learning, "learning") if learning else None
 
     if kd.fit and vectors is None:
         raise KDError("--embedding has a fit: --vectors is needed")

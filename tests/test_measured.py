@@ -1,0 +1,85 @@
+"""What was measured is shown under the settings it was measured with, and no others."""
+
+from pathlib import Path
+
+import pytest
+
+from kdcore import KDError
+from workflow.measured import check_same_text, config_hash, other_than_cell, other_than_variant
+from workflow.preset import Cell, Preset, read_preset
+
+ROOT = Path(__file__).parent.parent
+CELL = Cell("small", "linear", "lstm", 50, 10, 1)
+
+
+@pytest.fixture
+def preset() -> Preset:
+    return read_preset(ROOT / "config/paper.yaml")
+
+
+@pytest.fixture
+def row(preset) -> dict:
+    return {
+        **vars(CELL),
+        "settings": preset.sizes["small"].model_dump(),
+        "embedding": preset.kd_embedding.lstm.model_dump(),
+        "learning": preset.code_learning.linear.model_dump(),
+        "data_hash": "abc",
+    }
+
+
+def test_the_same_settings(row, preset):
+    assert other_than_cell(row, preset, CELL) == ""
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("settings", "epochs", 7),
+        ("embedding", "gradient_scale", 0.2),
+        ("learning", "epochs", 7),
+        ("settings", "of_old", 1),
+        ("embedding", "of_old", 1),
+    ],
+)
+def test_another_setting(row, preset, section, name, value):
+    before = config_hash(row)
+    row[section] = {**row[section], name: value}
+    assert other_than_cell(row, preset, CELL) != ""
+    assert config_hash(row) != before
+
+
+def test_another_cell(row, preset):
+    row["D"] = 20
+    assert "K50_D20" in other_than_cell(row, preset, CELL)
+
+
+def test_a_setting_that_came_later_was_at_its_default(row, preset):
+    del row["embedding"]["normalise"]
+    assert "normalise" in other_than_cell(row, preset, CELL)
+    del row["learning"]["estimator"]
+    row["embedding"] = preset.kd_embedding.lstm.model_dump()
+    assert other_than_cell(row, preset, CELL) == ""
+
+
+def test_a_variant_is_held_against_all_of_its_settings():
+    preset = read_preset(ROOT / "config/ablations.yaml")
+    chosen = preset.ablations
+    variant = chosen.variants[0]
+    row = {
+        "codes": "linear", "transform": variant.transform, "K": chosen.K, "D": chosen.D, "seed": 1,
+        "settings": preset.sizes[chosen.size].model_dump(),
+        "embedding": variant.embedding.model_dump(),
+        "learning": chosen.learning.model_dump(),
+    }  # fmt: skip
+    assert other_than_variant(row, preset, variant) == ""
+    for change in ({"K": 2}, {"transform": "lstm"}, {"seed": 2}):
+        assert other_than_variant(row | change, preset, variant) != ""
+    row["learning"]["epochs"] += 1
+    assert "epochs" in other_than_variant(row, preset, variant)
+
+
+def test_texts_are_not_mixed(row):
+    check_same_text([row, dict(row)])
+    with pytest.raises(KDError, match="abc, def"):
+        check_same_text([row, row | {"data_hash": "def"}])

@@ -1,0 +1,81 @@
+"""What a trained model measured, held against what a preset asks for."""
+
+from pydantic import BaseModel, ValidationError
+
+from kdcore.errors import KDError
+from kdcore.files import fingerprint
+from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
+from workflow.preset import Cell, Preset, Variant
+
+RECORDED = ("data_hash", "settings", "embedding", "learning", *Cell.__dataclass_fields__)
+
+
+def config_hash(row: dict) -> str:
+    """Hash of the text and of all settings that a measurement records."""
+    return fingerprint([row.get(name) for name in RECORDED])
+
+
+def cell_of(row: dict) -> Cell:
+    """The model that a measurement is of."""
+    return Cell(**{name: row.get(name) for name in Cell.__dataclass_fields__})
+
+
+def other_than_cell(row: dict, preset: Preset, cell: Cell) -> str:
+    """The first way in which a measurement is not what the preset asks of a cell; empty for none.
+
+    What a measurement does not record is not compared: how codes were learned, for one made
+    before that was part of it.
+    """
+    if (found := cell_of(row)) != cell:
+        return f"of {found.folder}"
+    settings = {"settings": preset.sizes[cell.size]}
+    if cell.codes != "none":
+        settings["embedding"] = getattr(preset.kd_embedding, cell.transform)
+    if cell.codes in ("linear", "lstm"):
+        settings["learning"] = getattr(preset.code_learning, cell.codes)
+    return _other(row, settings)
+
+
+def other_than_variant(row: dict, preset: Preset, variant: Variant) -> str:
+    """The same for a variant of the preset's ablations."""
+    chosen = preset.ablations
+    asked = (chosen.codes, variant.transform, chosen.K, chosen.D, 1)
+    found = tuple(row[name] for name in ("codes", "transform", "K", "D", "seed"))
+    if found != asked:
+        return f"{found}, not {asked}"
+    return _other(
+        row,
+        {
+            "settings": preset.sizes[chosen.size],
+            "embedding": variant.embedding,
+            "learning": variant.learning or chosen.learning,
+        },
+    )
+
+
+def check_same_text(rows: list[dict]) -> None:
+    """Raise a KDError where measurements are of different texts."""
+    hashes = sorted({row["data_hash"] for row in rows})
+    if len(hashes) > 1:
+        raise KDError(f"measurements of different texts, data hashes {', '.join(hashes)}")
+
+
+def _other(row: dict, wanted: dict[str, BaseModel]) -> str:
+    for section, settings in wanted.items():
+        found = row.get(section)
+        if section == "settings" and found is None:
+            found = {"epochs": row["epochs"], "hidden": row["dim"]}
+        if section == "learning" and found is None:
+            continue
+        models = {"embedding": KDEmbeddingSettings, "learning": CodeLearningSettings}
+        if section in models:
+            # A setting that came later was at its default.
+            try:
+                found = models[section].model_validate(found).model_dump()
+            except ValidationError:
+                return f"{section} with settings that there are no longer"
+        asked = settings.model_dump()
+        for name, value in found.items():
+            if name not in asked or value != asked[name]:
+                return f"{name} {value}, not {asked.get(name)}"
+    return ""
