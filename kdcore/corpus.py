@@ -5,6 +5,7 @@ is a special case of a folder of three plain-text files.
 """
 
 import hashlib
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,10 @@ class Corpus:
 
         Raises:
             KDError: a file is missing, empty or not UTF-8.
+
+        Warns:
+            UserWarning: there are unknown words, and the training split has no `<unk>` from
+                which they could be learned.
         """
         lines = {}
         for split in SPLITS:
@@ -86,7 +91,16 @@ class Corpus:
             if not text.strip():
                 raise KDError(f"{files[split]}: empty (the {split} split)")
             lines[split] = text.removesuffix("\n").split("\n")
-        return cls.from_lines(lines)
+        corpus = cls.from_lines(lines)
+        if UNK in corpus.words and not (corpus.train == (unk := corpus.words.index(UNK))).any():
+            others = torch.cat([corpus.valid, corpus.test])
+            warnings.warn(
+                f"{int((others == unk).sum())} of {len(others)} tokens of the valid and test "
+                f"splits are words that the train split has not, read as {UNK}, which nothing "
+                f"trains: write {UNK} for rare words in all three files",
+                stacklevel=2,
+            )
+        return corpus
 
     def save(self, path: str | Path) -> None:
         """Store the corpus in one file."""

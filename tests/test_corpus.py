@@ -24,7 +24,8 @@ def test_words_by_falling_frequency_and_eos_after_each_line(tmp_path):
 
 
 def test_unknown_words_become_unk(tmp_path):
-    corpus = Corpus.from_files(write_splits(tmp_path, valid="a zebra\n"))
+    with pytest.warns(UserWarning, match="1 of [0-9]+ tokens of the valid and test"):
+        corpus = Corpus.from_files(write_splits(tmp_path, valid="a zebra\n"))
     assert corpus.words[-1] == "<unk>"
     assert corpus.valid.tolist() == [corpus.words.index("a"), len(corpus.words) - 1, 0]
     with_unk = write_splits(tmp_path, train="a <unk> b\n", valid="zebra\n")
