@@ -35,12 +35,12 @@ if PRESET.corpus.kind == "generated":
             mem_mb=1000,
             runtime=10,
         params:
-            corpus=as_json(PRESET.corpus),
+            text=f"--tokens {PRESET.corpus.tokens} --seed {PRESET.corpus.seed}",
             code=code("generate_corpus"),
         message:
             "Text: drawn from the grammar"
         shell:
-            "python workflow/scripts/generate_corpus.py --settings {params.corpus:q}"
+            "python workflow/scripts/generate_corpus.py {params.text}"
             " --corpus {output:q} --log {log:q}"
 
 else:

@@ -67,6 +67,12 @@ def test_a_retrained_model_does_not_depend_on_measures_of_codes_or_on_the_preset
     assert not names & {"measures", "synthetic", "preset", "measured"}
 
 
+def test_no_experiment_depends_on_the_whole_schema():
+    for name in ("cluster", "generate_corpus", "learn_codes", "train_baseline", "retrain"):
+        names = {p.stem for p in provenance._closure(ROOT / f"workflow/scripts/{name}.py")}
+        assert "preset" not in names, name
+
+
 def test_kdcore_knows_nothing_of_the_workflow():
     for path in (ROOT / "kdcore").rglob("*.py"):
         imported = {name.partition(".")[0] for name in _imported(path)}

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from kdcore.errors import KDError
 from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
 from kdcore.settings.language_model import LanguageModelSettings
+from kdcore.settings.synthetic import ClusteringSettings
 
 CodeSource = Literal["none", "random", "linear", "lstm"]
 SizeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -127,19 +128,6 @@ class Table1(Section):
     rows: list[Row] = Field(min_length=1, description="rows, in order")
 
 
-class Clustering(Section):
-    """Figure 3 (a, b): codes as clusters of synthetic vectors, three arms."""
-
-    nodes: int = Field(gt=0, description="vectors")
-    clusters: int = Field(gt=0, description="well separated clusters")
-    dim: int = Field(gt=0, description="size of a vector")
-    spread: float = Field(gt=0, description="standard deviation in a cluster; centres have 1")
-    K: int = Field(ge=2, description="values of the one symbol")
-    epochs: int = Field(gt=0, description="passes over the vectors")
-    every: int = Field(gt=0, description="epochs between two steps of the temperature's t")
-    seeds: int = Field(gt=0, description="runs with seeds 1 … n, each with vectors of its own")
-
-
 class Sweep(Section):
     """Figure 3 (c, d): K at a fixed D and D at a fixed K, on the language model."""
 
@@ -158,7 +146,7 @@ class Sweep(Section):
 class Figure3(Section):
     """Figure 3."""
 
-    clustering: Clustering = Field(description="panels a and b")
+    clustering: ClusteringSettings = Field(description="panels a and b")
     sweep: Sweep = Field(description="panels c and d")
 
 

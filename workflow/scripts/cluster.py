@@ -9,8 +9,8 @@ import torch
 import typer
 
 from kdcore.files import write_text
+from kdcore.settings.synthetic import ClusteringSettings
 from kdcore.synthetic import ARMS, make_clusters, run_arm, run_kmeans
-from workflow.preset import Clustering
 
 
 def main(
@@ -22,7 +22,7 @@ def main(
 ) -> None:
     _script.start_log(log)
     torch.set_num_threads(threads)
-    chosen = _script.parse(Clustering, settings)
+    chosen = _script.parse(ClusteringSettings, settings)
     clusters = make_clusters(chosen.nodes, chosen.clusters, chosen.dim, chosen.spread, seed)
     rows = []
     for arm in ARMS:

@@ -8,17 +8,16 @@ import _script
 import typer
 
 from kdcore.grammar import generate
-from workflow.preset import Generated
 
 
 def main(
     corpus: Annotated[Path, typer.Option(help="output: corpus file")],
-    settings: Annotated[str, typer.Option(help="the corpus section of a preset, JSON")],
+    tokens: Annotated[int, typer.Option(help="training tokens, about")],
+    seed: Annotated[int, typer.Option(help="random seed of the text")],
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
-    chosen = _script.parse(Generated, settings)
-    _corpus.write(generate(chosen.tokens, chosen.seed), corpus)
+    _corpus.write(generate(tokens, seed), corpus)
 
 
 if __name__ == "__main__":
