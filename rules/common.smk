@@ -77,7 +77,7 @@ wildcard_constraints:
 
 
 def script(name):
-    """Path of a script, an input of its rule."""
+    """Path of a script."""
     return f"{workflow.basedir}/workflow/scripts/{name}.py"
 
 
