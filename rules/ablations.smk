@@ -25,7 +25,7 @@ if not PRESET.partial:
             ENVIRONMENT
         threads: PRESET.compute.threads
         resources:
-            mem_mb=2000,
+            mem_mb=megabytes(ABLATIONS.baseline),
             runtime=60,
         params:
             settings=lambda wildcards: as_json(variant_learning(wildcards)),
@@ -58,7 +58,7 @@ if not PRESET.partial:
             ENVIRONMENT
         threads: PRESET.compute.threads
         resources:
-            mem_mb=2000,
+            mem_mb=megabytes(ABLATIONS.size),
             runtime=lambda wildcards: minutes(
                 ABLATIONS.size, variant(wildcards.name).transform
             ),

@@ -18,7 +18,7 @@ rule baseline:
         ENVIRONMENT
     threads: PRESET.compute.threads
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards: megabytes(wildcards.size),
         runtime=lambda wildcards: minutes(wildcards.size),
         gpu=GPU,
     params:

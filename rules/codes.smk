@@ -40,7 +40,7 @@ rule learned_codes:
         ENVIRONMENT
     threads: PRESET.compute.threads
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards: megabytes(wildcards.size),
         runtime=60,
     params:
         settings=lambda wildcards: as_json(

@@ -145,6 +145,13 @@ def minutes(size, transform="none"):
     return max(30, int((6.4 if transform == "lstm" else 4) * cost))
 
 
+def megabytes(size):
+    """Memory to ask a cluster for: Python, a model over 10,000 words four times, a GPU's driver."""
+    model = PRESET.sizes[size]
+    numbers = 20_000 * model.hidden + 8 * model.layers * model.hidden**2
+    return 2000 + 16 * numbers // 10**6 + 4000 * GPU
+
+
 def measured(folder):
     """Where a model's measurement is: its run, or with `partial` what was published of it."""
     published = f"{RESULTS}/measured/{folder}"

@@ -24,7 +24,7 @@ rule retrain:
         ENVIRONMENT
     threads: PRESET.compute.threads
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards: megabytes(wildcards.size),
         runtime=lambda wildcards: minutes(wildcards.size, wildcards.transform),
         gpu=GPU,
     params:
