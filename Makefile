@@ -28,7 +28,7 @@ demo: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
 	$(RUN) snakemake --cores $(CORES) --quiet rules progress $(DEMO) -- all
 	@echo "Tables:  results/demo/table1.md table2.md claims.md"
-	@echo "Figures: results/demo/figure2.png figure3.png curves.png"
+	@echo "Figures: results/demo/figure1.png figure2.png figure3.png curves.png"
 	@echo "Report:  results/demo/report.html"
 
 test: lint

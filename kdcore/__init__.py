@@ -19,7 +19,9 @@ _HOME = {
     "TRANSFORMS": "transforms",
     "Transform": "transforms",
     "learn_codes": "learning",
+    "load_decoder": "decoder",
     "perplexity": "language_model",
+    "save_decoder": "decoder",
     "train": "training",
 }
 __all__ = sorted(_HOME)

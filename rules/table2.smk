@@ -83,6 +83,29 @@ rule table2:
         " --similarity {output.similarity:q} --log {log:q}"
 
 
+rule figure1:
+    input:
+        vectors=TABLE2_VECTORS,
+        codes=f"{RUNS}/table2/codes.safetensors",
+        decoder=f"{RUNS}/table2/decoder.safetensors",
+        here=MADE_HERE,
+    output:
+        png=shown("figure1.png", "Figures"),
+        pdf=f"{RESULTS}/figure1.pdf",
+    log:
+        f"{RUNS}/report/figure1.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("figure1"),
+    message:
+        "Figure 1, with the codes of Table 2"
+    shell:
+        "python workflow/scripts/figure1.py --vectors {input.vectors:q}"
+        " --codes {input.codes:q} --decoder {input.decoder:q}"
+        " --png {output.png:q} --pdf {output.pdf:q} --log {log:q}"
+
+
 rule code_space:
     input:
         vectors=TABLE2_VECTORS,

@@ -17,6 +17,8 @@ PAPER = [
         "neighbours.csv",
         "code_space.png",
         "code_space.pdf",
+        "figure1.png",
+        "figure1.pdf",
         "figure2.csv",
         "figure2.png",
         "figure2.pdf",

@@ -153,7 +153,7 @@ def test_measurements_say_where_numbers_come_from(finished):
 
 def test_the_report_needs_no_network(finished):
     page = (finished / "results/tiny/report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 7
     assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", page)
 
 
@@ -241,7 +241,7 @@ def test_a_change_reruns_what_depends_on_it(project, path, old, new, rules):
     # Beside these, only tables and figures.
     others = set(found) - set(rules) - TABLES_ONLY
     assert others <= (
-        {"table2", "code_space", "figure3_clustering"} if "cluster" in rules else set()
+        {"table2", "figure1", "code_space", "figure3_clustering"} if "cluster" in rules else set()
     )
 
 

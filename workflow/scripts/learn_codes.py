@@ -11,10 +11,10 @@ import _script
 import torch
 import typer
 
+from kdcore.decoder import save_decoder
 from kdcore.files import write_text
 from kdcore.learning import LearningRecord, learn_codes
 from kdcore.settings.codes import CodeLearningSettings
-from kdcore.tensors import save_tensors
 from kdcore.vectors import WordVectors
 
 
@@ -52,9 +52,7 @@ def main(
         table.vectors, k, d, transform=transform, seed=seed, report=report, **dict(chosen)
     )
     learned.codes.save(codes)
-    save_tensors(
-        decoder, learned.transform.state_dict(), {"kind": "decoder", "transform": transform}
-    )
+    save_decoder(decoder, learned.transform)
     text = io.StringIO()
     rows = csv.DictWriter(text, asdict(learned.history[0]), lineterminator="\n")
     rows.writeheader()

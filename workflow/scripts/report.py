@@ -35,7 +35,15 @@ def main(
         table1=_table1(pd.read_csv(results / "table1.csv")),
         figures={
             name: _embedded(results / f"{name}.png")
-            for name in ("table1", "curves", "figure2", "figure3", "code_space", "run_times")
+            for name in (
+                "table1",
+                "curves",
+                "figure1",
+                "figure2",
+                "figure3",
+                "code_space",
+                "run_times",
+            )
         },
         table2=_table2(results / "table2.md"),
         similarity=_records(pd.read_csv(results / "table2_similarity.csv"), 3),
