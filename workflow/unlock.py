@@ -32,11 +32,11 @@ def main() -> None:
     """Unlock and settle the records, or end with one line when a run is alive."""
     folder = Path.cwd()
     locks = folder / ".snakemake" / "locks"
-    if locks.is_dir() and any(locks.iterdir()):
+    if any(locks.glob("*")):
         if running := alive(folder):
             sys.exit(f"error: a run is already going on in {folder} (process {running[0]})")
         subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet"])
-        if any(locks.iterdir()):
+        if any(locks.glob("*")):
             sys.exit(f"error: the lock in {folder} stays: see above")
     records.settle()
 
