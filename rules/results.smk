@@ -59,16 +59,17 @@ rule table1:
         ENVIRONMENT
     params:
         code=code("table1"),
+        only="",
     message:
         "Table 1"
     shell:
         "python workflow/scripts/table1.py --measurements {input.measurements:q}"
-        " --paper {input.paper:q} --settings {input.settings:q} --table {output.table:q}"
-        " --markdown {output.markdown:q} --latex {output.latex:q}"
+        " --paper {input.paper:q} --settings {input.settings:q} {params.only}"
+        " --table {output.table:q} --markdown {output.markdown:q} --latex {output.latex:q}"
         " --metrics {output.metrics:q} --log {log:q}"
 
 
-rule measurements_of_size:
+use rule measurements as measurements_of_size with:
     input:
         measurements=lambda wildcards: [
             f"{folder}/measurement.json"
@@ -80,18 +81,11 @@ rule measurements_of_size:
         f"{RUNS}/report/size_{{size}}.csv",
     log:
         f"{RUNS}/report/measurements_{{size}}.log",
-    conda:
-        ENVIRONMENT
-    params:
-        code=code("measurements"),
     message:
         "Measurements: the {wildcards.size} models of Table 1"
-    shell:
-        "python workflow/scripts/measurements.py {input.measurements:q}"
-        " --settings {input.settings:q} --table {output:q} --log {log:q}"
 
 
-rule measurements_of_sweep:
+use rule measurements as measurements_of_sweep with:
     input:
         measurements=[
             f"{folder}/measurement.json" for folder in available(sweep_cells(PRESET))
@@ -102,18 +96,11 @@ rule measurements_of_sweep:
         f"{RUNS}/report/sweep.csv",
     log:
         f"{RUNS}/report/measurements_sweep.log",
-    conda:
-        ENVIRONMENT
-    params:
-        code=code("measurements"),
     message:
         "Measurements: the models of Figure 3"
-    shell:
-        "python workflow/scripts/measurements.py {input.measurements:q}"
-        " --settings {input.settings:q} --table {output:q} --log {log:q}"
 
 
-rule table1_of_size:
+use rule table1 as table1_of_size with:
     input:
         measurements=f"{RUNS}/report/size_{{size}}.csv",
         paper="config/paper_numbers.yaml",
@@ -125,17 +112,11 @@ rule table1_of_size:
         metrics=f"{RESULTS}/metrics_{{size}}.json",
     log:
         f"{RUNS}/report/table1_{{size}}.log",
-    conda:
-        ENVIRONMENT
     params:
         code=code("table1"),
+        only=lambda wildcards: f"--size {wildcards.size}",
     message:
         "Table 1: the {wildcards.size} model"
-    shell:
-        "python workflow/scripts/table1.py --measurements {input.measurements:q}"
-        " --paper {input.paper:q} --settings {input.settings:q} --size {wildcards.size} --table {output.table:q}"
-        " --markdown {output.markdown:q} --latex {output.latex:q}"
-        " --metrics {output.metrics:q} --log {log:q}"
 
 
 rule table1_figure:

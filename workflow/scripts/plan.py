@@ -21,7 +21,6 @@ from torch import nn
 from kdcore.files import read_json
 from kdcore.language_model import LanguageModel
 from kdcore.settings.language_model import LanguageModelSettings
-from kdcore.tensors import load_tensors
 from kdcore.training import clipped_sgd_step, resolve_device
 from workflow.measured import other_than_cell, other_than_variant
 from workflow.preset import Cell, Preset, Variant, all_cells, read_preset
@@ -60,11 +59,8 @@ def main(
             "  %s: %d models of %d epochs at %.0f tokens/s: %s of one %s",
             size, count, settings.epochs, speed, duration(hours), preset.compute.device,
         )  # fmt: skip
-    for checkpoint in sorted(Path("runs", preset.preset, "scratch").glob("[!.]*.safetensors")):
-        _, header = load_tensors(checkpoint, "checkpoint")
-        _script.log.info(
-            "  Of that, %d epochs of one model are in a checkpoint.", len(header["records"])
-        )
+    if begun := len(list(Path("runs", preset.preset, "scratch").glob("[!.]*.safetensors"))):
+        _script.log.info("  %d checkpoints to continue from make that less.", begun)
     if left:
         _script.log.info(
             "About %s with %d side by side; everything else takes minutes.",
