@@ -66,25 +66,40 @@ class KDEmbedding(nn.Module):
         """The codes in use."""
         return Codes.from_packed(self.packed.cpu(), self.K, (self.num_embeddings, self.D))
 
-    def _compose(self, ids: torch.Tensor) -> torch.Tensor:
+    def _compose(self, ids: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
         positions = ids[:, None] * self.D + torch.arange(self.D, device=ids.device)
-        return self.transform(unpack_at(self.packed, positions, symbol_bits(self.K)))
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Ids (…) to vectors (…, embedding_dim); equal ids are composed once.
-
-        Raises:
-            IndexError: an id outside 0 … num_embeddings − 1.
-        """
-        flat = ids.reshape(-1).long()
-        distinct, inverse = torch.unique(flat, return_inverse=True)
-        if len(distinct) and not 0 <= int(distinct[0]) <= int(distinct[-1]) < self.num_embeddings:
-            raise IndexError(f"id out of range for {self.num_embeddings} symbols")
-        vectors = self._compose(distinct)
+        symbols = unpack_at(self.packed, positions, symbol_bits(self.K))
+        vectors = self.transform(symbols, weights)
         if self.gradient_scale != 1 and vectors.requires_grad:
             # All that the transform's parameters get passes here.
             vectors.register_hook(lambda gradient: gradient * self.gradient_scale)
-        vectors = vectors[inverse]
+        return vectors
+
+    def _compose_distinct(self, ids: torch.Tensor) -> torch.Tensor:
+        distinct, inverse = torch.unique(ids, return_inverse=True)
+        if len(distinct) and not 0 <= int(distinct[0]) <= int(distinct[-1]) < self.num_embeddings:
+            raise IndexError(f"id out of range for {self.num_embeddings} symbols")
+        return self._compose(distinct)[inverse]
+
+    def _compose_each(self, ids: torch.Tensor) -> torch.Tensor:
+        """The same without a size that depends on the ids, for which the host would wait."""
+        ones = torch.ones_like(ids, dtype=torch.float32)
+        times = ones.new_zeros(self.num_embeddings).index_add_(0, ids, ones)
+        return self._compose(ids, 1 / times[ids])
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Ids (…) to vectors (…, embedding_dim).
+
+        On a CPU equal ids are composed once. Elsewhere each id is, so that the host never waits
+        for the device; vectors and gradients are the same up to rounding.
+
+        Raises:
+            IndexError: an id outside 0 … num_embeddings − 1 (on a GPU, PyTorch's own check on
+                the device).
+        """
+        flat = ids.reshape(-1).long()
+        compose = self._compose_distinct if flat.device.type == "cpu" else self._compose_each
+        vectors = compose(flat)
         if self.padding_idx is not None:
             vectors = vectors.masked_fill((flat == self.padding_idx)[:, None], 0.0)
         return vectors.view(*ids.shape, self.embedding_dim)

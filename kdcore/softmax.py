@@ -17,7 +17,8 @@ _onednn_linear = (
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """x Wᵀ + b for x (n, m), weight (p, m), bias (p,); result (n, p). Not differentiable."""
-    if _onednn_linear is not None and x.device.type == "cpu" and x.dtype == torch.float32:
+    known = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
+    if _onednn_linear is not None and known:
         return _onednn_linear(x, weight, bias, "none", [], "")
     return F.linear(x, weight, bias)
 
@@ -28,7 +29,8 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, h, weight, bias, targets):
         device = h.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else h.dtype
+        autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if autocast else h.dtype
         h, weight = h.to(dtype), weight.to(dtype)
         logits = linear(h, weight, bias.to(dtype)).float()
         picked = logits.gather(1, targets[:, None])[:, 0].double()

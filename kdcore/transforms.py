@@ -53,10 +53,12 @@ class Transform(nn.Module, ABC):
                 self.norm = nn.BatchNorm1d(code_dim, affine=False)
                 nn.init.uniform_(self.H, -math.sqrt(3 / D), math.sqrt(3 / D))
 
-    def _project(self, total: torch.Tensor) -> torch.Tensor:
+    def _project(self, total: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
         """Sums over the positions, (n, code_dim), to vectors (n, dim)."""
         if self.norm is not None:
-            if self.training and len(total) < 2:
+            if self.training and weights is not None:
+                total = self._standardise(total, weights)
+            elif self.training and len(total) < 2:
                 # One symbol has no spread of its own.
                 total = (total - self.norm.running_mean) / self.norm.running_var.sqrt()
             else:
@@ -64,9 +66,31 @@ class Transform(nn.Module, ABC):
             total = total * math.sqrt(self.D / self.code_dim)
         return total if self.H is None else total @ self.H
 
+    def _standardise(self, total: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """What `norm` does in training, with weighted rows; nothing is read back from a GPU."""
+        norm, count = self.norm, weights.sum()
+        # A sum of weights is not exact: one symbol seen 7 times may add up to 1.0000001.
+        alone = count < 1.5
+        shares = (weights / count)[:, None]
+        mean = torch.where(alone, norm.running_mean, (shares * total).sum(0))
+        centred = total - mean
+        spread = (shares * centred.square()).sum(0)
+        with torch.no_grad():
+            step = norm.momentum * ~alone
+            norm.num_batches_tracked += ~alone
+            norm.running_mean.lerp_(mean, step)
+            norm.running_var.lerp_(spread * count / (count - 1).clamp(min=0.5), step)
+        # The running variance stands for itself, as in the case of one row above.
+        return centred * torch.where(alone, norm.running_var, spread + norm.eps).rsqrt()
+
     @abstractmethod
-    def forward(self, symbols: torch.Tensor) -> torch.Tensor:
-        """Discrete codes, int64 (n, D), to vectors (n, dim)."""
+    def forward(self, symbols: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        """Discrete codes, int64 (n, D), to vectors (n, dim).
+
+        Args:
+            weights: how much each row counts where `normalise` standardises over them, (n,);
+                a symbol that stands in m rows counts once with 1/m in each. By default 1.
+        """
 
     @abstractmethod
     def mix(self, weights: torch.Tensor) -> torch.Tensor:
@@ -123,10 +147,9 @@ class LinearTransform(Transform):
         self.W = nn.Parameter(torch.empty(D, K, code_dim).uniform_(-init_scale, init_scale))
         self.register_buffer("first", torch.arange(D) * K, persistent=False)
 
-    def forward(self, symbols: torch.Tensor) -> torch.Tensor:
-        return self._project(
-            F.embedding_bag(symbols + self.first, self.W.flatten(0, 1), mode="sum")
-        )
+    def forward(self, symbols: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        total = F.embedding_bag(symbols + self.first, self.W.flatten(0, 1), mode="sum")
+        return self._project(total, weights)
 
     def mix(self, weights: torch.Tensor) -> torch.Tensor:
         return self._project(weights.flatten(1) @ self.W.flatten(0, 1))
@@ -170,18 +193,18 @@ class LSTMTransform(Transform):
             return self.W.repeat(1, 1, 4) + self.bias
         return self.W @ self.input.t() + self.bias
 
-    def forward(self, symbols: torch.Tensor) -> torch.Tensor:
+    def forward(self, symbols: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
         table = self._gate_table()
         rows = symbols.t()
         if len(table) > 1:
             rows = rows + torch.arange(self.D, device=rows.device)[:, None] * self.K
-        return self._run(F.embedding(rows, table.flatten(0, 1)))
+        return self._run(F.embedding(rows, table.flatten(0, 1)), weights)
 
     def mix(self, weights: torch.Tensor) -> torch.Tensor:
         return self._run(weights.transpose(0, 1) @ self._gate_table())
 
-    def _run(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self._project(_SummedLSTM.apply(inputs, self.U))
+    def _run(self, inputs: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        return self._project(_SummedLSTM.apply(inputs, self.U), weights)
 
 
 class _SummedLSTM(torch.autograd.Function):

@@ -14,8 +14,9 @@ def codes():
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 3, 4), (0,), (2, 0)])
 @pytest.mark.parametrize("dtype", [torch.long, torch.int32])
-def test_any_shape_of_ids_as_torchs_embedding(codes, shape, dtype):
-    embedding = KDEmbedding(codes, 5)
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+def test_any_shape_of_ids_as_torchs_embedding(codes, shape, dtype, transform):
+    embedding = KDEmbedding(codes, 5, transform)
     ids = torch.randint(11, shape).to(dtype)
     found = embedding(ids)
     table = nn.Embedding.from_pretrained(embedding.transform(codes.tensor()))
@@ -56,6 +57,23 @@ def test_equal_symbols_are_composed_once(codes):
     embedding.transform.register_forward_hook(lambda *a: composed.append(len(a[2])))
     embedding(torch.tensor([3, 3, 3, 4]))
     assert composed == [2]
+
+
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+@pytest.mark.parametrize("ids", [[3, 1, 3, 3, 0, 10, 10], [4, 4, 4, 4, 4, 4, 4], [2], []])
+def test_a_gpus_way_of_composing_is_that_of_a_cpu(codes, transform, ids, monkeypatch):
+    ids, weights = torch.tensor(ids, dtype=torch.long), torch.randn(len(ids), 5)
+    found = []
+    for way in ("_compose_distinct", "_compose_each"):
+        torch.manual_seed(3)
+        embedding = KDEmbedding(codes, 5, transform, code_dim=7, normalise=True, gradient_scale=0.5)
+        monkeypatch.setattr(embedding, "_compose_distinct", getattr(embedding, way))
+        vectors = [embedding(ids), embedding(ids.flip(0)), embedding(torch.arange(11))]
+        (vectors[0] * weights).sum().backward()
+        gradients = [p.grad for p in embedding.parameters()]
+        found.append([*vectors, *gradients, *embedding.transform.norm.state_dict().values()])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("padding_idx", [0, -1])

@@ -145,6 +145,26 @@ def test_devices():
 
 
 @pytest.mark.parametrize("transform", [None, "linear", "lstm"])
+def test_a_step_off_the_cpu_reads_nothing_back(corpus, settings, transform):
+    """On PyTorch's meta device, which has shapes and no numbers, a read-back cannot work."""
+    words = len(corpus.words)
+    embedding = nn.Embedding(words, 12)
+    if transform:
+        codes = Codes.random(words, 4, 3, seed=0)
+        embedding = KDEmbedding(
+            codes, 12, transform, code_dim=8, normalise=True, gradient_scale=0.5
+        )
+    model = LanguageModel(embedding, words, settings).to("meta")
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    data = batches(corpus.train, 4)[:6].to("meta")
+    loss, state = model.loss(data[:5], data[1:], model.initial_state(4))
+    loss.backward()
+    assert all(p.grad is not None for p in parameters)
+    clipped_sgd_step(parameters, 1.0, 5.0)
+    assert loss.device.type == state[0].device.type == "meta"
+
+
+@pytest.mark.parametrize("transform", [None, "linear", "lstm"])
 def test_a_bfloat16_step_is_close_to_a_float32_step(corpus, settings, transform, monkeypatch):
     """The code path of a GPU with autocast, on the CPU."""
     monkeypatch.setattr("kdcore.softmax._onednn_linear", None)
