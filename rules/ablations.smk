@@ -3,7 +3,7 @@
 ABLATIONS = PRESET.ablations
 ABLATION = f"{RUNS}/ablations/{{name}}"
 ABLATED_VECTORS = f"{RUNS}/embedding/{ABLATIONS.baseline}/seed1/vectors.safetensors"
-ABLATED = [measured(f"ablations/{variant.name}") for variant in ABLATIONS.variants]
+ABLATED = [f"ablations/{variant.name}" for variant in ABLATIONS.variants]
 
 
 localrules:
@@ -84,7 +84,7 @@ if not PRESET.partial:
 
 rule ablations:
     input:
-        measurements=[f"{folder}/measurement.json" for folder in present(ABLATED)],
+        measurements=available(ABLATED),
         here=MADE_HERE,
         settings=SETTINGS,
     output:

@@ -109,8 +109,7 @@ def learned_from(cell):
 
 def codes_of(cell):
     """A cell's codes."""
-    shape = f"K{cell.K}_D{cell.D}/seed{cell.seed}"
-    return f"{RUNS}/codes/{cell.size}/{cell.codes}/{shape}/codes.safetensors"
+    return f"{RUNS}/{cell.codes_folder}/codes.safetensors"
 
 
 def fitted_to(embedding, cell):
@@ -152,24 +151,20 @@ def megabytes(size):
     return 2000 + 16 * numbers // 10**6 + 4000 * GPU
 
 
-def measured(folder):
-    """Where a model's measurement is: its run, or with `partial` what was published of it."""
-    published = f"{RESULTS}/measured/{folder}"
-    run = f"{RUNS}/{folder}"
-    if PRESET.partial and not os.path.exists(f"{run}/measurement.json"):
-        return published if os.path.isdir(published) else run
-    return run
+def available(folders, name="measurement.json"):
+    """The file of that name of each run.
 
-
-def present(folders):
-    """The folders to show: all, or with `partial` those that have a measurement."""
+    With `partial` only what there is: of a run, or else what was published of it.
+    """
+    runs = [f"{RUNS}/{folder}/{name}" for folder in folders]
     if not PRESET.partial:
-        return folders
-    return [
-        folder for folder in folders if os.path.exists(f"{folder}/measurement.json")
-    ]
+        return runs
+    published = [f"{RESULTS}/measured/{folder}/{name}" for folder in folders]
+    both = zip(runs, published)
+    found = [next(filter(os.path.exists, paths), None) for paths in both]
+    return [path for path in found if path]
 
 
-def available(cells):
-    """Folders of the cells to show."""
-    return present([measured(cell.folder) for cell in cells])
+def folders(cells):
+    """Of the models, below runs/<preset>/."""
+    return [cell.folder for cell in cells]

@@ -1,6 +1,12 @@
 # Tables, figures, claims and the report.
 
-CELLS = available(all_cells(PRESET))
+CELLS = all_cells(PRESET)
+# Where Table 1's learned codes are, once each.
+LEARNED = list(
+    dict.fromkeys(
+        cell.codes_folder for cell in table1_cells(PRESET) if cell.codes in LEARNERS
+    )
+)
 
 
 # Seconds each: not worth a place in a cluster's queue.
@@ -25,7 +31,7 @@ localrules:
 
 rule measurements:
     input:
-        measurements=[f"{folder}/measurement.json" for folder in CELLS],
+        measurements=available(folders(CELLS)),
         here=MADE_HERE,
         settings=SETTINGS,
     output:
@@ -71,10 +77,9 @@ rule table1:
 
 use rule measurements as measurements_of_size with:
     input:
-        measurements=lambda wildcards: [
-            f"{folder}/measurement.json"
-            for folder in available(table1_cells(PRESET, [wildcards.size]))
-        ],
+        measurements=lambda wildcards: available(
+            folders(table1_cells(PRESET, [wildcards.size]))
+        ),
         here=MADE_HERE,
         settings=SETTINGS,
     output:
@@ -87,9 +92,7 @@ use rule measurements as measurements_of_size with:
 
 use rule measurements as measurements_of_sweep with:
     input:
-        measurements=[
-            f"{folder}/measurement.json" for folder in available(sweep_cells(PRESET))
-        ],
+        measurements=available(folders(sweep_cells(PRESET))),
         here=MADE_HERE,
         settings=SETTINGS,
     output:
@@ -140,7 +143,7 @@ rule table1_figure:
 
 rule curves:
     input:
-        curves=[f"{folder}/curve.csv" for folder in CELLS],
+        curves=available(folders(CELLS), "curve.csv"),
         measurements=f"{RESULTS}/measurements.csv",
         settings=SETTINGS,
     output:
@@ -233,17 +236,7 @@ rule run_times:
     input:
         measurements=f"{RESULTS}/measurements.csv",
         settings=SETTINGS,
-        benchmarks=(
-            []
-            if PRESET.partial
-            else sorted(
-                {
-                    codes_of(cell).replace("codes.safetensors", "benchmark.tsv")
-                    for cell in table1_cells(PRESET)
-                    if cell.codes in LEARNERS
-                }
-            )
-        ),
+        benchmarks=available(LEARNED, "benchmark.tsv"),
     output:
         table=f"{RESULTS}/run_times.csv",
         png=shown("run_times.png", "Figures"),

@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from test_dvc import prepare, run
 from test_workflow import (
     BASELINE,
     command,
@@ -161,14 +162,39 @@ def log_of_training(project: Path) -> str:
     return (project / Path(BASELINE).parent / "log.txt").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("profile", [SLURM, GENERIC], ids=["slurm", "cluster"])
-def test_everything_is_the_same_as_without_a_cluster(project, local, profile):
-    succeed(project, *profile, "all")
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    """The whole demo without a cluster."""
+    project = copy_project(tmp_path_factory.mktemp("demo") / "project")
+    succeed(project, "all", preset="demo")
+    return project
+
+
+def same_demo(project: Path, demo: Path) -> None:
     for name in ("table1.csv", "table2.csv", "figure3_sweep.csv", "figure3.png"):
-        here, there = (p / "results/tiny" / name for p in (project, local))
+        here, there = (p / "results/demo" / name for p in (project, demo))
         assert here.read_bytes() == there.read_bytes()
-    assert (project / MODEL).read_bytes() == (local / MODEL).read_bytes()
-    assert "Nothing to be done" in succeed(project, *profile, "all")
+    models = list(demo.glob("runs/demo/**/model.safetensors"))
+    assert len(models) > 10
+    for model in models:
+        assert (project / model.relative_to(demo)).read_bytes() == model.read_bytes()
+
+
+@pytest.mark.parametrize("profile", [SLURM, GENERIC], ids=["slurm", "cluster"])
+def test_the_demo_is_the_same_as_without_a_cluster(slurm, demo, tmp_path, profile):
+    project = copy_project(tmp_path / "project")
+    succeed(project, *profile, "all", preset="demo")
+    same_demo(project, demo)
+    assert "Nothing to be done" in succeed(project, *profile, "all", preset="demo")
+
+
+def test_the_demo_through_dvc_is_the_same(slurm, demo, tmp_path):
+    project = prepare(tmp_path / "project", "demo")
+    before = len(jobs_seen())
+    run(project, "dvc", "repro", SNAKEMAKE_PROFILE="profiles/slurm")
+    assert len(jobs_seen()) > before
+    same_demo(project, demo)
+    assert "up to date" in run(project, "dvc", "status")
 
 
 def test_a_cancelled_job_is_submitted_again_and_continues(project, tmp_path):

@@ -19,10 +19,11 @@ OTHER_TABLE2 = "K: 2\n  D: 2\n  codes"
 CONFIG = "config/tiny.yaml"
 
 
-def run(project: Path, *words: str, fails: bool = False) -> str:
+def run(project: Path, *words: str, fails: bool = False, **more: str) -> str:
+    """What a command says; `more` goes into its environment."""
     done = subprocess.run(
         [sys.executable, "-m", *words] if words[0] == "dvc" else words,
-        cwd=project, env=variables(), capture_output=True, text=True,
+        cwd=project, env={**variables(), **more}, capture_output=True, text=True,
     )  # fmt: skip
     assert (done.returncode != 0) == fails, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -48,12 +49,12 @@ def table2_rows(project: Path) -> int:
     return len((project / "results/tiny/table2.csv").read_text().splitlines())
 
 
-def prepare(project: Path) -> Path:
-    """The project with DVC, for the smallest preset."""
+def prepare(project: Path, preset: str = "tiny") -> Path:
+    """The project with DVC, for a preset."""
     copy_project(project)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy2(ROOT / name, project / name)
-    edit(project / "params.yaml", "preset: paper", "preset: tiny")
+    edit(project / "params.yaml", "preset: paper", f"preset: {preset}")
     shutil.copytree(ROOT / ".dvc", project / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
     run(project, "git", "init", "-q")
     return project

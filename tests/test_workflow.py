@@ -15,6 +15,9 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+import torch
+
+from kdcore.vectors import WordVectors
 
 pytestmark = pytest.mark.workflow
 
@@ -35,10 +38,10 @@ def copy_project(target: Path) -> Path:
     return target
 
 
-def command(*arguments: str) -> list[str]:
+def command(*arguments: str, preset: str = "tiny") -> list[str]:
     return [
         sys.executable, "-m", "snakemake", "--cores", "2", *arguments,
-        "--configfile", "config/tiny.yaml",
+        "--configfile", f"config/{preset}.yaml",
     ]  # fmt: skip
 
 
@@ -48,14 +51,15 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess:
+def snakemake(project: Path, *arguments: str, preset: str = "tiny") -> subprocess.CompletedProcess:
     return subprocess.run(
-        command(*arguments), cwd=project, env=environment(), capture_output=True, text=True
-    )
+        command(*arguments, preset=preset), cwd=project, env=environment(), capture_output=True,
+        text=True,
+    )  # fmt: skip
 
 
-def succeed(project: Path, *arguments: str) -> str:
-    done = snakemake(project, *arguments)
+def succeed(project: Path, *arguments: str, preset: str = "tiny") -> str:
+    done = snakemake(project, *arguments, preset=preset)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -298,6 +302,35 @@ def test_partial_shows_what_is_there_and_leaves_the_rest_empty(tmp_path):
     assert "left out, measured with other settings" in told and "clip 5.0, not 4.0" in told
     table = pd.read_csv(other / table1)
     assert table["test_ppl_mean"].isna().all() and table["n_seeds"].eq(0).all()
+
+
+def test_codes_and_embedding_are_published_with_what_was_trained_on_them(project, tmp_path):
+    script = project / "workflow/scripts/publish.py"
+    arguments = [sys.executable, script, "--config", "config/tiny.yaml"]
+    subprocess.run(arguments, cwd=project, check=True)
+    runs, measured = project / "runs/tiny", project / "results/tiny/measured"
+    codes = Path("codes/small/linear/K4_D2/seed1/codes.safetensors")
+    assert (measured / codes).read_bytes() == (runs / codes).read_bytes()
+    vectors = Path("embedding/small/seed1/vectors.safetensors")
+    half, full = WordVectors.load(measured / vectors), WordVectors.load(runs / vectors)
+    assert half.words == full.words and half.vectors.dtype == torch.float16
+    torch.testing.assert_close(half.vectors.float(), full.vectors, rtol=1e-3, atol=1e-6)
+
+    # Elsewhere, the time that code learning took is among the run times.
+    other = copy_project(tmp_path / "other")
+    shutil.copytree(measured, other / "results/tiny/measured")
+    times = Path("results/tiny/run_times.csv")
+    succeed(other, str(times), "--config", "partial=true")
+    jobs = pd.read_csv(other / times).set_index("job")
+    assert jobs.loc["linear codes", "seconds"] > 0
+    assert jobs.loc["Linear + Linear", "after"] == "linear codes"
+
+    # Codes that came later are not those of the model.
+    (measured / codes).unlink()
+    shutil.copy2(runs / "codes/small/random/K4_D2/seed1/codes.safetensors", runs / codes)
+    told = subprocess.run(arguments, cwd=project, check=True, capture_output=True, text=True)
+    assert "was trained on other codes" in told.stdout + told.stderr
+    assert not (measured / codes).exists()
 
 
 def test_a_record_cut_off_by_a_kill_stops_nothing(project):

@@ -314,6 +314,11 @@ class Cell:
         code = f"{self.codes}+{self.transform}/K{self.K}_D{self.D}"
         return f"retrained/{self.size}/{code}/seed{self.seed}"
 
+    @property
+    def codes_folder(self) -> str:
+        """Where its codes are, below runs/<preset>/."""
+        return f"codes/{self.size}/{self.codes}/K{self.K}_D{self.D}/seed{self.seed}"
+
 
 def load_preset(config: dict) -> Preset:
     """Check a configuration.
