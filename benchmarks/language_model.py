@@ -1,15 +1,19 @@
-"""Training speed of the paper's small model against a plain PyTorch loop, taking turns.
+"""Training speed of a model of the paper against a plain PyTorch loop and against the floor.
 
-`python benchmarks/language_model.py` prints tokens per second and each variant's time over
-that of the conventional model, on one CPU thread (or `--device cuda`). The plain loop is what
-PyTorch's word-language-model example does: embedding, LSTM, linear layer, log-softmax, mean
-loss, gradient clipping, and an update in Python. Words are random: speed does not depend on
-them, except that a real text repeats words more, which favours KD embeddings.
+`python benchmarks/language_model.py` prints, for the small model on one CPU thread, tokens per
+second, each variant's time over that of the conventional model, and how much of the time the
+arithmetic alone would take at the speed of a large matrix product on the same device.
+`--size large --device cuda --precision bfloat16` does it for a GPU.
+
+The plain loop is what PyTorch's word-language-model example does: embedding, LSTM, linear layer,
+log-softmax, mean loss, gradient clipping, and an update in Python. Words are random: speed does
+not depend on them, except that a real text repeats words more, which favours KD embeddings.
 """
 
 import argparse
 import statistics
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -17,23 +21,21 @@ from torch import nn
 
 from kdcore import Codes, KDEmbedding, LanguageModel
 from kdcore.settings.language_model import LanguageModelSettings
-from kdcore.training import clipped_sgd_step
+from kdcore.softmax import linear
+from kdcore.training import clipped_sgd_step, resolve_device
+from workflow.preset import Preset, read_preset
 
-WORDS, K, D = 10_000, 50, 10
-SMALL = LanguageModelSettings(
-    hidden=200, init_scale=0.1, keep=1.0, steps=20, full_rate_epochs=4, decay=0.5, epochs=13,
-    clip=5.0,
-)  # fmt: skip
+WORDS = 10_000
 
 
 class PlainModel(nn.Module):
     """Embedding, LSTM and decoder, nothing else."""
 
-    def __init__(self):
+    def __init__(self, settings: LanguageModelSettings):
         super().__init__()
-        self.embedding = nn.Embedding(WORDS, SMALL.hidden)
-        self.lstm = nn.LSTM(SMALL.hidden, SMALL.hidden, SMALL.layers)
-        self.decoder = nn.Linear(SMALL.hidden, WORDS)
+        self.embedding = nn.Embedding(WORDS, settings.hidden)
+        self.lstm = nn.LSTM(settings.hidden, settings.hidden, settings.layers)
+        self.decoder = nn.Linear(settings.hidden, WORDS)
 
     def forward(self, ids, state):
         outputs, state = self.lstm(self.embedding(ids), state)
@@ -43,85 +45,138 @@ class PlainModel(nn.Module):
 class Ours:
     """A training step as `kdcore.train` does it."""
 
-    def __init__(self, embedding: nn.Module, device: torch.device):
-        self.model = LanguageModel(embedding, WORDS, SMALL).to(device)
+    def __init__(self, embedding: nn.Module, settings: LanguageModelSettings, device, precision):
+        self.model = LanguageModel(embedding, WORDS, settings).to(device)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.state = self.model.initial_state(SMALL.batch)
+        self.state = self.model.initial_state(settings.batch)
+        self.clip = settings.clip
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
     def step(self, ids, targets):
-        loss, state = self.model.loss(ids, targets, self.state)
+        with self.autocast:
+            loss, state = self.model.loss(ids, targets, self.state)
         loss.backward()
-        clipped_sgd_step(self.parameters, 0.1, SMALL.clip)
+        clipped_sgd_step(self.parameters, 0.1, self.clip)
         self.state = tuple(s.detach() for s in state)
 
 
 class Plain:
     """A training step as the example does it."""
 
-    def __init__(self, device: torch.device):
-        self.model = PlainModel().to(device)
-        shape = (SMALL.layers, SMALL.batch, SMALL.hidden)
+    def __init__(self, settings: LanguageModelSettings, device):
+        self.model = PlainModel(settings).to(device)
+        shape = (settings.layers, settings.batch, settings.hidden)
         self.state = (torch.zeros(shape, device=device), torch.zeros(shape, device=device))
+        self.clip = settings.clip
 
     def step(self, ids, targets):
         self.state = tuple(s.detach() for s in self.state)
         self.model.zero_grad()
         output, self.state = self.model(ids, self.state)
         F.nll_loss(output, targets.view(-1)).backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), SMALL.clip)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         for p in self.model.parameters():
             p.data.add_(p.grad, alpha=-0.1)
 
 
-def zipf_ids(generator: torch.Generator) -> torch.Tensor:
+def zipf_ids(settings: LanguageModelSettings, generator: torch.Generator) -> torch.Tensor:
     """Word ids with the frequencies of Zipf's law, as text has them."""
     weights = 1.0 / torch.arange(1, WORDS + 1)
-    shape = (SMALL.steps + 1, SMALL.batch)
+    shape = (settings.steps + 1, settings.batch)
     flat = torch.multinomial(weights, shape[0] * shape[1], True, generator=generator)
     return flat.view(shape)
+
+
+def make_variants(preset: Preset, size: str, device, precision) -> dict:
+    """What takes turns; the transforms are those of the paper preset."""
+    settings = preset.sizes[size]
+    codes = Codes.random(WORDS, preset.table1.K, preset.table1.D, seed=0)
+    found = {
+        "conventional": nn.Embedding(WORDS, settings.hidden),
+        "KD linear": KDEmbedding(
+            codes, settings.hidden, "linear", **preset.kd_embedding.linear.arguments("linear")
+        ),
+    }
+    for cell in ("counted", "printed"):
+        chosen = preset.kd_embedding.lstm.model_copy(update={"cell": cell})
+        found[f"KD LSTM, {cell}"] = KDEmbedding(
+            codes, settings.hidden, "lstm", **chosen.arguments("lstm")
+        )
+    variants = {name: Ours(e, settings, device, precision) for name, e in found.items()}
+    return variants | {"plain loop": Plain(settings, device)}
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def product_speed(device: torch.device, precision: str) -> float:
+    """Operations per second of a large matrix product, the fastest of several."""
+    n = 8192 if device.type == "cuda" else 1024
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
+    times = []
+    for _ in range(8):
+        wait_for(device)
+        begun = time.perf_counter()
+        linear(a, b)
+        wait_for(device)
+        times.append(time.perf_counter() - begun)
+    return 2 * n**3 / min(times)
+
+
+def operations(settings: LanguageModelSettings) -> float:
+    """Of a training step's products: two a multiply-add, forward and twice that backward."""
+    a_token = settings.layers * 8 * settings.hidden**2 + settings.hidden * WORDS
+    return 6 * a_token * settings.steps * settings.batch
 
 
 def main() -> None:
     """Print one line per variant."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
+    parser.add_argument("--size", default="small", help="a model size of that preset")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--steps", type=int, default=15, help="training steps in a turn")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    device = torch.device(arguments.device)
-    codes = Codes.random(WORDS, K, D, seed=0)
-    kd = {"code_dim": 200, "normalise": True}
-    variants = {
-        "conventional": Ours(nn.Embedding(WORDS, SMALL.hidden), device),
-        "plain loop": Plain(device),
-        "KD linear": Ours(KDEmbedding(codes, 200, "linear", **kd), device),
-        "KD LSTM, counted": Ours(KDEmbedding(codes, 200, "lstm", cell="counted", **kd), device),
-        "KD LSTM, printed": Ours(KDEmbedding(codes, 200, "lstm", cell="printed", **kd), device),
-    }
+    device = resolve_device(arguments.device)
+    preset = read_preset(arguments.config)
+    settings = preset.sizes[arguments.size]
+    variants = make_variants(preset, arguments.size, device, arguments.precision)
     generator = torch.Generator().manual_seed(0)
     seconds = {name: [] for name in variants}
     for turn in range(arguments.rounds + 1):
-        text = [zipf_ids(generator).to(device) for _ in range(arguments.steps)]
+        text = [zipf_ids(settings, generator).to(device) for _ in range(arguments.steps)]
         for name, variant in variants.items():
-            if device.type == "cuda":
-                torch.cuda.synchronize()
+            wait_for(device)
             begun = time.perf_counter()
             for ids in text:
                 variant.step(ids[:-1], ids[1:])
-            if device.type == "cuda":
-                torch.cuda.synchronize()
+            wait_for(device)
             if turn:  # the first turn warms up
                 seconds[name].append((time.perf_counter() - begun) / arguments.steps)
-    tokens = SMALL.steps * SMALL.batch
-    print(f"{'':20}{'ms/step':>9}{'tokens/s':>10}  time over conventional (median of turns)")
+    tokens = settings.steps * settings.batch
+    speed = product_speed(device, arguments.precision)
+    work = operations(settings)
+    floor = work / speed
+    print(
+        f"{arguments.size} model: {work / 1e9:.1f} GFLOP a step of {tokens} tokens, "
+        f"{1000 * floor:.1f} ms at {speed / 1e9:.0f} GFLOP/s of a large product"
+    )
+    print(f"{'':20}{'ms/step':>9}{'tokens/s':>10}{'of floor':>10}  time over conventional (median)")
     for name, times in seconds.items():
         ratio = statistics.median(
             a / b for a, b in zip(times, seconds["conventional"], strict=True)
         )
         middle = statistics.median(times)
-        print(f"{name:20}{1000 * middle:9.1f}{tokens / middle:10.0f}  {ratio:.2f}")
+        figures = f"{1000 * middle:9.1f}{tokens / middle:10.0f}{floor / middle:10.0%}"
+        print(f"{name:20}{figures}  {ratio:.2f}")
 
 
 if __name__ == "__main__":
