@@ -20,7 +20,7 @@ from workflow.measured import other_than_cell, other_than_variant
 from workflow.preset import Cell, all_cells, read_preset
 
 FILES = ("measurement.json", "curve.csv")
-CODE_FILES = ("codes.safetensors", "benchmark.tsv")
+CODES, BENCHMARK = "codes.safetensors", "benchmark.tsv"
 
 
 def main(
@@ -55,13 +55,14 @@ def main(
 
 def _publish_codes(cell: Cell, runs: Path, published: Path) -> None:
     codes = runs / cell.codes_folder
-    if not all((codes / name).is_file() for name in CODE_FILES):
+    if not (codes / CODES).is_file():
         return
     trained_on = read_json(published / cell.folder / FILES[0])["codes_hash"]
-    if sha256(codes / CODE_FILES[0])[:16] == trained_on:
-        _copy(codes, published / cell.codes_folder, CODE_FILES)
-    else:
+    if sha256(codes / CODES)[:16] != trained_on:
         _script.log.warning("not published, %s was trained on other codes: %s", cell.folder, codes)
+        return
+    timed = (BENCHMARK,) if (codes / BENCHMARK).is_file() else ()
+    _copy(codes, published / cell.codes_folder, (CODES, *timed))
 
 
 def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
