@@ -1,6 +1,7 @@
 """KD codes: each of N symbols is D integers below K (Section 2.1)."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,13 @@ class Codes:
     def format(self, i: int) -> str:
         """The code of symbol i as in Table 2, for example `3-1-0-4`."""
         return "-".join(str(symbol) for symbol in self[i].tolist())
+
+    def groups(self) -> dict[str, list[int]]:
+        """The symbols of every code in use (Table 2), in order; codes as `format` writes them."""
+        found = defaultdict(list)
+        for i, code in enumerate(self.tensor().tolist()):
+            found["-".join(map(str, code))].append(i)
+        return dict(found)
 
     def statistics(self) -> CodeStatistics:
         """Entropy, usage and collisions."""

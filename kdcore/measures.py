@@ -1,5 +1,7 @@
 """What codes say about their words: agreement with classes, likeness of words with like codes."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from sklearn.metrics import normalized_mutual_info_score
 
@@ -17,6 +19,28 @@ def directions(vectors: torch.Tensor) -> torch.Tensor:
 def mean_cosine(total: torch.Tensor, n: int) -> float:
     """Mean cosine similarity of the pairs among n ≥ 2 vectors of length 1 with this sum."""
     return (float(total.double().square().sum()) - n) / (n * (n - 1))
+
+
+def tightest_codes(
+    vectors: torch.Tensor, groups: Mapping[str, Sequence[int]], sizes: range = range(5, 41)
+) -> list[str]:
+    """Codes by falling mean cosine similarity of the symbols that share them.
+
+    Args:
+        vectors: shape (N, d), centred here first.
+        groups: the symbols of each code, as `Codes.groups` gives them.
+        sizes: how many symbols a code must have to be among them; 2 at least.
+
+    Returns:
+        The codes, tightest first, ties in order of the code.
+    """
+    unit = directions(vectors).double()
+    tightness = {
+        code: mean_cosine(unit[list(members)].sum(0), len(members))
+        for code, members in groups.items()
+        if len(members) in sizes
+    }
+    return sorted(tightness, key=lambda code: (-tightness[code], code))
 
 
 def cosine_by_shared_positions(vectors: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from kdcore.codes import Codes
 from kdcore.compression import compression_rate, compression_rate_with_codes
-from kdcore.measures import cosine_by_shared_positions, directions, mean_cosine, nmi
+from kdcore.measures import cosine_by_shared_positions, directions, mean_cosine, nmi, tightest_codes
 
 
 def test_rates_of_table_1():
@@ -37,6 +38,16 @@ def test_mean_cosine_of_a_group_is_that_of_its_pairs():
     own = directions(torch.randn(40, 5))[:7]
     pairs = [float(own[a] @ own[b]) for a in range(7) for b in range(a)]
     assert mean_cosine(own.sum(0), 7) == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)
+
+
+def test_tightest_codes_are_those_of_like_words():
+    apart = torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0]])
+    alike = torch.tensor([[0, 0, 1.0], [0, 0.1, 1], [0.1, 0, 1]])
+    groups = Codes([[1, 0]] * 3 + [[0, 2]] * 3 + [[2, 2]], 3).groups()
+    assert groups == {"1-0": [0, 1, 2], "0-2": [3, 4, 5], "2-2": [6]}
+    vectors = torch.cat([apart, alike, torch.randn(1, 3)])
+    assert tightest_codes(vectors, groups, range(2, 4)) == ["0-2", "1-0"]
+    assert tightest_codes(vectors, groups) == []
 
 
 def test_no_pair_gives_no_number():

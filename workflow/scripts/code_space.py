@@ -16,11 +16,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.patches import Rectangle
-from table2 import by_code, tightest
+from table2 import SHOWN_CODES
 
 from kdcore.codes import Codes
 from kdcore.files import write_text
-from kdcore.measures import directions, mean_cosine
+from kdcore.measures import directions, mean_cosine, tightest_codes
 from kdcore.vectors import WordVectors
 
 SHOWN_WORDS = 4
@@ -39,8 +39,8 @@ def main(
 ) -> None:
     _script.start_log(log)
     words, learned = WordVectors.load(vectors), Codes.load(codes)
-    groups = by_code(learned)
-    shown = sorted(tightest(words, groups))
+    groups = learned.groups()
+    shown = sorted(tightest_codes(words.vectors, groups)[:SHOWN_CODES])
     figure, axes = plt.subplots(figsize=(7.2, 4.4))
     scale = ScalarMappable(Normalize(0, 1), "cividis")
     places = _tree(axes, words, learned, scale)

@@ -13,10 +13,11 @@ import typer
 from _figure import BLUE, GREY, RED, save
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Rectangle
-from table2 import by_code, tightest
+from table2 import SHOWN_CODES
 
 from kdcore.codes import Codes
 from kdcore.decoder import load_decoder
+from kdcore.measures import tightest_codes
 from kdcore.transforms import Transform
 from kdcore.vectors import WordVectors
 
@@ -34,8 +35,8 @@ def main(
 ) -> None:
     _script.start_log(log)
     words, code, transform = WordVectors.load(vectors), Codes.load(codes), load_decoder(decoder)
-    groups = by_code(code)
-    shown = tightest(words, groups)
+    groups = code.groups()
+    shown = tightest_codes(words.vectors, groups)[:SHOWN_CODES]
     word = min(groups[c][0] for c in shown) if shown else 0
     figure = plt.figure(figsize=(7.2, 4.0))
     left, middle, right = figure.subfigures(1, 3, width_ratios=(1.0, 1.15, 0.85))

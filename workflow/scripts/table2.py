@@ -1,6 +1,5 @@
 """List the words that share a code (Table 2), and measure whether like codes mean like words."""
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import typer
 from kdcore.codes import Codes
 from kdcore.files import write_text
 from kdcore.grammar import word_classes
-from kdcore.measures import cosine_by_shared_positions, directions, mean_cosine, nmi
+from kdcore.measures import cosine_by_shared_positions, nmi, tightest_codes
 from kdcore.vectors import WordVectors
 
 SHOWN_CODES = 12
@@ -31,7 +30,7 @@ def main(
     _script.start_log(log)
     words = WordVectors.load(vectors)
     learned = Codes.load(codes)
-    groups = by_code(learned)
+    groups = learned.groups()
     rows = pd.DataFrame(
         [(code, " ".join(words.words[i] for i in groups[code])) for code in sorted(groups)],
         columns=["code", "words"],
@@ -43,25 +42,6 @@ def main(
     write_text(similarity, measured.to_csv(index=False))
     write_text(listing, _listing(words, groups, learned, source))
     _script.log.info("%d words in %d of %d codes", len(learned), len(groups), learned.K**learned.D)
-
-
-def by_code(codes: Codes) -> dict[str, list[int]]:
-    """The words of every code in use, in order of the words."""
-    groups = defaultdict(list)
-    for i in range(len(codes)):
-        groups[codes.format(i)].append(i)
-    return groups
-
-
-def tightest(words: WordVectors, groups: dict[str, list[int]]) -> list[str]:
-    """The codes of 5 to 40 words whose words are most alike; ties in order of the code."""
-    unit = directions(words.vectors).double()
-    tightness = {
-        code: mean_cosine(unit[members].sum(0), len(members))
-        for code, members in groups.items()
-        if 5 <= len(members) <= 40
-    }
-    return sorted(tightness, key=lambda code: (-tightness[code], code))[:SHOWN_CODES]
 
 
 def _similarity(words: WordVectors, kinds: dict[str, Codes]) -> pd.DataFrame:
@@ -86,7 +66,7 @@ def _similarity(words: WordVectors, kinds: dict[str, Codes]) -> pd.DataFrame:
 
 
 def _listing(words: WordVectors, groups: dict, codes: Codes, source: str) -> str:
-    tight = tightest(words, groups)
+    tight = tightest_codes(words.vectors, groups)[:SHOWN_CODES]
     lines = [
         f"Table 2. Words that share a code: K = {codes.K}, D = {codes.D}, {len(words.words)} "
         f"words, {source}. The {len(tight)} tightest codes of 5 to 40 words, up to "
