@@ -132,9 +132,7 @@ def learn_codes(
     try:
         settings = CodeLearningSettings(**settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise KDError(f"code learning setting {where!r}: {first['msg']}") from None
+        raise KDError.of_settings(error, "code learning") from None
     if transform not in TRANSFORMS:
         known = ", ".join(sorted(TRANSFORMS))
         raise KDError(f"transform {transform!r} is unknown; there are: {known}")

@@ -156,8 +156,8 @@ def test_bad_vectors_are_one_clear_line(vectors, message):
         ({"K": 1, "D": 2}, "K = 1"),
         ({"K": 2, "D": 0}, "D = 0"),
         ({"K": 2, "D": 2, "transform": "cubic"}, "linear, lstm"),
-        ({"K": 2, "D": 2, "epoch": 3}, "'epoch'"),
-        ({"K": 2, "D": 2, "learning_rate": "1e-3"}, "'learning_rate'"),
+        ({"K": 2, "D": 2, "epoch": 3}, "code learning: epoch: "),
+        ({"K": 2, "D": 2, "learning_rate": "1e-3"}, "code learning: learning_rate: .* not '1e-3'"),
         ({"K": 2, "D": 2, "temperature": {"T0": -1.0}}, "temperature.T0"),
     ],
 )

@@ -331,15 +331,7 @@ def load_preset(config: dict) -> Preset:
     try:
         return Preset.model_validate(config)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "configuration"
-        given = first.get("input")
-        hint = ""
-        if isinstance(given, str) and first["type"].startswith(("float", "int")):
-            hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
-        shown = "" if isinstance(given, dict | list) else f", not {given!r}"
-        message = first["msg"].removeprefix("Value error, ")
-        raise KDError(f"configuration: {where}: {message}{shown}{hint}") from None
+        raise KDError.of_settings(error, "configuration") from None
 
 
 def read_preset(path: Path) -> Preset:

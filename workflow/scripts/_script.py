@@ -54,6 +54,4 @@ def parse(model: type[Settings], text: str, option: str = "settings") -> Setting
     except json.JSONDecodeError as error:
         raise KDError(f"--{option} is not JSON: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise KDError(f"--{option}: {where}: {first['msg']}") from None
+        raise KDError.of_settings(error, f"--{option}") from None
