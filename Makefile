@@ -1,7 +1,7 @@
 # make demo    everything on the embedded text, no network, a few minutes
 # make test    the tests; `make test-cluster` those that start a SLURM of two nodes here,
-#              `make test-reliability` those that kill runs twenty times, `make test-s3`
-#              those that push to a local S3 server
+#              `make test-reliability` those that kill runs twenty times and fill disks
+#              (both need root), `make test-s3` those that push to a local S3 server
 # make paper   the paper's tables and figures from PTB and GloVe: hours
 # make slice   as much of it as fits: make slice MINUTES=10 TARGET=table1_large
 # make plan    what `make paper` would compute, what is there already, and how long it takes
