@@ -1,0 +1,60 @@
+"""Whether bfloat16 ends where float32 does: the same model trained to the end in both.
+
+`python benchmarks/precision.py --corpus data/paper/corpus.safetensors` (after `snakemake data`)
+trains the small model twice, minutes on a GPU, an hour on a CPU core; a run that is stopped
+continues from `--scratch`. Exit status 1 where validation perplexities are more than 0.5 % apart.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kdcore import Corpus, LanguageModel, train
+from kdcore.files import fingerprint
+from kdcore.training import EpochRecord, resolve_device
+from workflow.preset import read_preset
+
+TOLERANCE = 0.005
+
+
+def main() -> int:
+    """Print a line per epoch and the difference."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--size", default="small", help="a model size of that preset")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--scratch", type=Path, default=Path("runs/precision"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    device = resolve_device(arguments.device)
+    settings = read_preset(arguments.config).sizes[arguments.size]
+    corpus = Corpus.load(arguments.corpus)
+    arguments.scratch.mkdir(parents=True, exist_ok=True)
+    ends = {}
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(1)
+        embedding = nn.Embedding(len(corpus.words), settings.hidden)
+        nn.init.uniform_(embedding.weight, -settings.init_scale, settings.init_scale)
+        model = LanguageModel(embedding, len(corpus.words), settings).to(device)
+        identity = fingerprint([settings.model_dump(), corpus.digest, str(device), precision])
+
+        def tell(state, precision=precision):
+            if isinstance(state, EpochRecord):
+                print(f"{precision} epoch {state.epoch}: valid {state.valid_ppl:.2f}", flush=True)
+
+        records = train(
+            model, corpus, settings, checkpoint=arguments.scratch / f"{identity}.safetensors",
+            identity=identity, precision=precision, report=tell,
+        )  # fmt: skip
+        ends[precision] = records[-1].valid_ppl
+    apart = ends["bfloat16"] / ends["float32"] - 1
+    print(f"bfloat16 over float32: {apart:+.2%} in validation perplexity")
+    return int(abs(apart) > TOLERANCE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
