@@ -46,7 +46,7 @@ test-s3: $(VENV)/.ready
 
 paper: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
-	$(RUN) python workflow/scripts/plan.py --config $(CONFIG)
+	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES)
 	$(RUN) snakemake --cores $(CORES) --configfile $(CONFIG) -- all
 
 MINUTES ?= 60
@@ -54,12 +54,14 @@ TARGET ?= all
 slice: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
 	-$(RUN) timeout $(MINUTES)m snakemake --cores $(CORES) --configfile $(CONFIG) -- $(TARGET)
-	$(RUN) python workflow/scripts/plan.py --config $(CONFIG)
+	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES)
 
 plan: $(VENV)/.ready
-	$(RUN) python workflow/scripts/plan.py --config $(CONFIG)
+	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES)
 
 collect: $(VENV)/.ready
+	$(RUN) python -m workflow.unlock
+	$(RUN) snakemake --cores $(CORES) --configfile $(CONFIG) -- data
 	$(RUN) python workflow/scripts/publish.py --config $(CONFIG)
 	$(RUN) snakemake --cores $(CORES) --configfile $(CONFIG) --config partial=true -- all
 
@@ -68,7 +70,7 @@ lint: $(VENV)/.ready
 	$(RUN) snakemake --lint
 
 bench: $(VENV)/.ready
-	$(RUN) PYTHONPATH=. python benchmarks/language_model.py && PYTHONPATH=. python benchmarks/code_learning.py
+	$(RUN) python -m benchmarks.language_model && python -m benchmarks.code_learning
 
 clean:
 	rm -rf data/demo runs/demo results/demo .pytest_cache .hypothesis .ruff_cache

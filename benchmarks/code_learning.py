@@ -1,6 +1,6 @@
 """Time and error of code learning, beside faiss at equal bits where faiss is installed.
 
-`python benchmarks/code_learning.py` learns codes for GloVe's first 10,000 words (50 numbers
+`python -m benchmarks.code_learning` learns codes for GloVe's first 10,000 words (50 numbers
 each; from the data mirror or over the network) and for 10,000 × 200 random vectors, on one CPU
 thread. Error is the relative squared error Σ‖v − v̂‖² / Σ‖v − mean‖². faiss wants K to be a
 power of two: it is compared at K = 64, D = 10 (`pip install faiss-cpu`).

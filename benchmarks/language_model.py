@@ -1,6 +1,6 @@
 """Training speed of a model of the paper against a plain PyTorch loop and against the floor.
 
-`python benchmarks/language_model.py` prints, for the small model on one CPU thread, tokens per
+`python -m benchmarks.language_model` prints, for the small model on one CPU thread, tokens per
 second, each variant's time over that of the conventional model, and how much of the time the
 arithmetic alone would take at the speed of a large matrix product on the same device.
 `--size large --device cuda --precision bfloat16` does it for a GPU.

@@ -1,6 +1,6 @@
 """Whether bfloat16 ends where float32 does: the same model trained to the end in both.
 
-`python benchmarks/precision.py --corpus data/paper/corpus.safetensors` (after `snakemake data`)
+`python -m benchmarks.precision --corpus data/paper/corpus.safetensors` (after `snakemake data`)
 trains the small model twice, minutes on a GPU, an hour on a CPU core; a run that is stopped
 continues from `--scratch`. Exit status 1 where validation perplexities are more than 0.5 % apart.
 """

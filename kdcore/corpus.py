@@ -121,10 +121,6 @@ class Corpus:
             raise KDError(f"{path}: altered since it was written; delete it and run again")
         return cls(words=tuple(header["words"]), **splits, digest=header["digest"])
 
-    def counts(self) -> torch.Tensor:
-        """Occurrences of each word in the training split, shape (N,)."""
-        return torch.bincount(self.train, minlength=len(self.words))
-
 
 def _digest(words: Sequence[str], splits: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256("\n".join(words).encode())

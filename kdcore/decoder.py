@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from kdcore.errors import KDError
 from kdcore.tensors import load_tensors, save_tensors
 from kdcore.transforms import TRANSFORMS, Transform
@@ -37,7 +39,8 @@ def load_decoder(path: str | Path) -> Transform:
     try:
         kind = TRANSFORMS[header["transform"]]
         K, D, dim, code_dim = (header[name] for name in SHAPE)
-        transform = kind(K, D, dim, code_dim=code_dim, **header["options"])
+        with torch.random.fork_rng(devices=[]):  # the random start is of no use here
+            transform = kind(K, D, dim, code_dim=code_dim, **header["options"])
         transform.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         raise KDError(f"{path}: no decoder of this version ({error})") from None

@@ -56,9 +56,11 @@ class Transform(nn.Module, ABC):
     def _project(self, total: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
         """Sums over the positions, (n, code_dim), to vectors (n, dim)."""
         if self.norm is not None:
-            if self.training and weights is not None:
+            # A frozen transform stays as it is while what is around it trains.
+            self.norm.train(self.training and self.H.requires_grad)
+            if self.norm.training and weights is not None:
                 total = self._standardise(total, weights)
-            elif self.training and len(total) < 2:
+            elif self.norm.training and len(total) < 2:
                 # One symbol has no spread of its own.
                 total = (total - self.norm.running_mean) / self.norm.running_var.sqrt()
             else:

@@ -1,6 +1,5 @@
 """Word vectors: the table that code learning starts from."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +21,6 @@ class WordVectors:
     words: tuple[str, ...]
     vectors: torch.Tensor
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 over the words and the vectors' bytes."""
-        digest = hashlib.sha256("\n".join(self.words).encode())
-        digest.update(self.vectors.numpy().tobytes())
-        return digest.hexdigest()
-
     def save(self, path: str | Path) -> None:
         """Store in one safetensors file."""
         header = {"kind": "word vectors", "words": list(self.words)}
@@ -36,13 +28,13 @@ class WordVectors:
 
     @classmethod
     def load(cls, path: str | Path) -> "WordVectors":
-        """Read what `save` wrote.
+        """Read what `save` wrote; a table in half precision too.
 
         Raises:
             KDError: missing, damaged, or the words and rows do not match.
         """
         tensors, header = load_tensors(path, "word vectors")
-        words, vectors = header["words"], tensors["vectors"]
+        words, vectors = header["words"], tensors["vectors"].float()
         if vectors.ndim != 2 or len(words) != len(vectors):
             raise KDError(f"{path}: {len(words)} words for vectors of shape {tuple(vectors.shape)}")
         return cls(tuple(words), vectors)

@@ -85,6 +85,7 @@ if not PRESET.partial:
 rule ablations:
     input:
         measurements=available(ABLATED),
+        corpus=f"{DATA}/corpus.safetensors",
         here=MADE_HERE,
         settings=SETTINGS,
     output:
@@ -99,5 +100,5 @@ rule ablations:
     message:
         "Ablations"
     shell:
-        "python workflow/scripts/ablations.py {input.measurements:q} --settings {input.settings:q}"
-        " --table {output.table:q} --markdown {output.markdown:q} --log {log:q}"
+        "python workflow/scripts/ablations.py {input.measurements:q}"
+        " --settings {input.settings:q} --corpus {input.corpus:q} --table {output.table:q} --markdown {output.markdown:q} --log {log:q}"

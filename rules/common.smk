@@ -7,7 +7,9 @@ from shlex import quote
 
 from kdcore.download import name_mirror
 from kdcore.errors import KDError
+from kdcore.files import read_json
 from workflow import records
+from workflow.measured import checks
 from workflow.preset import all_cells, load_preset, sweep_cells, table1_cells
 from workflow.provenance import code_hash
 
@@ -20,6 +22,7 @@ if PRESET.data_mirror:
     # For the jobs' environment: where data comes from must not make a rule run again.
     name_mirror(PRESET.data_mirror)
 
+CHECKS = checks(PRESET)
 DATA = f"data/{PRESET.preset}"
 RUNS = f"runs/{PRESET.preset}"
 RESULTS = f"results/{PRESET.preset}"
@@ -156,13 +159,21 @@ def available(folders, name="measurement.json"):
 
     With `partial` only what there is: of a run, or else what was published of it.
     """
-    runs = [f"{RUNS}/{folder}/{name}" for folder in folders]
     if not PRESET.partial:
-        return runs
-    published = [f"{RESULTS}/measured/{folder}/{name}" for folder in folders]
-    both = zip(runs, published)
-    found = [next(filter(os.path.exists, paths), None) for paths in both]
-    return [path for path in found if path]
+        return [f"{RUNS}/{folder}/{name}" for folder in folders]
+    return [f"{place}/{name}" for folder in folders for place in places(folder, name)]
+
+
+def places(folder, name):
+    """Where a file of a run is to be read with `partial`; empty if nowhere."""
+    both = [f"{RUNS}/{folder}", f"{RESULTS}/measured/{folder}"]
+    found = [place for place in both if os.path.exists(f"{place}/{name}")]
+    if folder in CHECKS:
+        # A run with other settings does not hide what was published of these.
+        files = [f"{place}/measurement.json" for place in found]
+        fits = [os.path.exists(f) and not CHECKS[folder](read_json(f)) for f in files]
+        found = [place for place, fit in zip(found, fits) if fit] or found
+    return found[:1]
 
 
 def folders(cells):

@@ -1,5 +1,20 @@
 # The text: downloaded, read from a folder, or generated.
 
+
+localrules:
+    data,
+
+
+rule data:
+    input:
+        f"{DATA}/corpus.safetensors",
+        lambda wildcards: (
+            TABLE2_VECTORS
+            if PRESET.table2 and PRESET.table2.vectors.kind != "baseline"
+            else []
+        ),
+
+
 if PRESET.corpus.kind == "ptb":
 
     # No hash of its code: what is fetched is checked by its SHA-256, so that how it is fetched

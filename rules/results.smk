@@ -32,6 +32,7 @@ localrules:
 rule measurements:
     input:
         measurements=available(folders(CELLS)),
+        corpus=f"{DATA}/corpus.safetensors",
         here=MADE_HERE,
         settings=SETTINGS,
     output:
@@ -45,8 +46,8 @@ rule measurements:
     message:
         "Measurements: one row per trained model"
     shell:
-        "python workflow/scripts/measurements.py {input.measurements:q} --settings {input.settings:q}"
-        " --table {output:q} --log {log:q}"
+        "python workflow/scripts/measurements.py {input.measurements:q}"
+        " --settings {input.settings:q} --corpus {input.corpus:q} --table {output:q} --log {log:q}"
 
 
 rule table1:
@@ -80,6 +81,7 @@ use rule measurements as measurements_of_size with:
         measurements=lambda wildcards: available(
             folders(table1_cells(PRESET, [wildcards.size]))
         ),
+        corpus=f"{DATA}/corpus.safetensors",
         here=MADE_HERE,
         settings=SETTINGS,
     output:
@@ -93,6 +95,7 @@ use rule measurements as measurements_of_size with:
 use rule measurements as measurements_of_sweep with:
     input:
         measurements=available(folders(sweep_cells(PRESET))),
+        corpus=f"{DATA}/corpus.safetensors",
         here=MADE_HERE,
         settings=SETTINGS,
     output:

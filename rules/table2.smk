@@ -4,7 +4,11 @@ TABLE2 = PRESET.table2
 
 
 if TABLE2.vectors.kind == "baseline":
-    TABLE2_VECTORS = f"{RUNS}/embedding/{TABLE2.vectors.size}/seed1/vectors.safetensors"
+    EMBEDDING = [f"embedding/{TABLE2.vectors.size}/seed1"]
+    TABLE2_VECTORS = (
+        available(EMBEDDING, "vectors.safetensors")
+        or f"{RUNS}/{EMBEDDING[0]}/vectors.safetensors"
+    )
 else:
     TABLE2_VECTORS = f"{DATA}/vectors.safetensors"
 

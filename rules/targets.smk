@@ -38,19 +38,12 @@ PAPER = [
 
 
 localrules:
-    data,
     baselines,
     embeddings,
     codes,
     retrained,
     table1_small,
     table1_large,
-
-
-rule data:
-    input:
-        f"{DATA}/corpus.safetensors",
-        TABLE2_VECTORS if PRESET.table2.vectors.kind != "baseline" else [],
 
 
 rule baselines:

@@ -1,5 +1,7 @@
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,7 @@ def test_a_sweeps_default_is_the_tables_cell(paper):
         ({"figure3.sweep.K": [1, 50]}, r"figure3.sweep.K.0"),
         ({"figure3.sweep.K": [2, 20]}, r"figure3.sweep.K needs table1.K = 50"),
         ({"sizes": {"we/ird": {}}}, "we/ird"),
+        ({"corpus": {"kind": "text", "folder": "x"}}, "beside_paper needs the paper's text"),
     ],
 )
 def test_a_wrong_key_type_or_range_is_one_line(paper, change, message):
@@ -149,3 +152,13 @@ def test_every_snakemake_command_that_is_printed_parses():
         parsed = get_argument_parser().parse_args(words)
         assert set(parsed.targets) <= {"all", "table1_small", "table1_large", "figure3", "table2"}
         assert all(Path(ROOT / path).is_file() for path in parsed.configfile or []), command
+
+
+def test_every_python_command_that_is_printed_starts():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = set(re.findall(r"`(python (?:-m )?[\w./]+)", text))
+    assert commands >= {"python -m benchmarks.language_model"}
+    for command in commands:
+        words = [sys.executable, *command.split()[1:], "--help"]
+        if "unlock" not in command:  # it has no options
+            subprocess.run(words, cwd=ROOT, check=True, capture_output=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdcore import Codes, KDEmbedding, KDError, learn_codes
+from kdcore import Codes, KDEmbedding, KDError, LSTMTransform, learn_codes
 
 
 @pytest.fixture
@@ -121,6 +121,17 @@ def test_from_pretrained_gives_back_the_learned_vectors():
     error = (embedding(torch.arange(40)) - vectors).square().sum() / vectors.square().sum()
     assert error < 0.6
     assert not any(p.requires_grad for p in embedding.parameters())
+
+
+def test_a_frozen_embedding_does_not_change_in_training(codes):
+    transform = LSTMTransform(codes.K, codes.D, 5, code_dim=7, normalise=True)
+    transform(codes.tensor())
+    embedding = KDEmbedding.from_pretrained(codes, transform)
+    before = embedding.eval()(torch.arange(11))
+    model = nn.Sequential(embedding, nn.Linear(5, 2)).train()
+    model(torch.tensor([3, 3, 4]))
+    torch.testing.assert_close(embedding(torch.tensor([3, 4])), before[3:5])
+    torch.testing.assert_close(embedding.eval()(torch.arange(11)), before)
 
 
 def test_it_replaces_an_embedding_in_a_model(codes):

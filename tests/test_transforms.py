@@ -38,9 +38,13 @@ def test_sizes_are_those_of_table_1(transform, dim, options, size):
 @pytest.mark.parametrize("K", [2, 50])
 def test_lemma_1(N, K):
     D = math.ceil(math.log(N) / math.log(K))
-    assert LinearTransform(K, D, 8).parameter_count() == K * D * 8
-    bound = K / math.log(K) * 8 * math.log(N) + K * 8
-    assert bound >= K * D * 8
+    # One position more than log N / log K at most; C is what does not depend on N.
+    bound = K * 8 * (math.log(N) / math.log(K) + 1)
+    assert K**D >= N
+    assert LinearTransform(K, D, 8).parameter_count() <= bound
+    constant = 4 * 8 * 8 + 4 * 8 + 8 * 8
+    printed = LSTMTransform(K, D, 8, cell="printed")
+    assert printed.parameter_count() <= bound + constant
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)

@@ -1,6 +1,7 @@
 """The workflow as a user runs it, on the smallest preset, in a copy of the project."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -296,6 +297,15 @@ def test_partial_shows_what_is_there_and_leaves_the_rest_empty(tmp_path):
     assert (other / table1).read_bytes() == (project / table1).read_bytes()
     assert not (other / "runs/tiny/baseline").exists()
 
+    # A run of before, with other settings, does not hide it.
+    stale = json.loads((project / BASELINE).read_text(encoding="utf-8"))
+    stale["settings"]["epochs"] = 1
+    (other / BASELINE).parent.mkdir(parents=True)
+    (other / BASELINE).write_text(json.dumps(stale), encoding="utf-8")
+    succeed(other, "table1", "--config", "partial=true")
+    assert (other / table1).read_bytes() == (project / table1).read_bytes()
+    (other / BASELINE).unlink()
+
     # What was measured with other settings is neither shown nor trained again.
     edit(other / "config/tiny.yaml", "clip: 5.0", "clip: 4.0")
     told = succeed(other, "table1", "--config", "partial=true")
@@ -313,14 +323,18 @@ def test_codes_and_embedding_are_published_with_what_was_trained_on_them(project
     assert (measured / codes).read_bytes() == (runs / codes).read_bytes()
     vectors = Path("embedding/small/seed1/vectors.safetensors")
     half, full = WordVectors.load(measured / vectors), WordVectors.load(runs / vectors)
-    assert half.words == full.words and half.vectors.dtype == torch.float16
-    torch.testing.assert_close(half.vectors.float(), full.vectors, rtol=1e-3, atol=1e-6)
+    assert half.words == full.words
+    torch.testing.assert_close(half.vectors, full.vectors, rtol=1e-3, atol=1e-6)
+    sizes = [(folder / vectors).stat().st_size for folder in (measured, runs)]
+    assert sizes[1] - sizes[0] == 2 * full.vectors.numel()
 
-    # Elsewhere, the time that code learning took is among the run times.
+    # Elsewhere, the time that code learning took is among the run times, and Table 2 is made of
+    # the embedding.
     other = copy_project(tmp_path / "other")
     shutil.copytree(measured, other / "results/tiny/measured")
-    times = Path("results/tiny/run_times.csv")
-    succeed(other, str(times), "--config", "partial=true")
+    times, table2 = Path("results/tiny/run_times.csv"), Path("results/tiny/table2.csv")
+    succeed(other, str(times), str(table2), "--config", "partial=true")
+    assert pd.read_csv(other / table2)["words"].str.split().str.len().sum() == len(full.words)
     jobs = pd.read_csv(other / times).set_index("job")
     assert jobs.loc["linear codes", "seconds"] > 0
     assert jobs.loc["Linear + Linear", "after"] == "linear codes"

@@ -1,11 +1,13 @@
 """What a trained model measured, held against what a preset asks for."""
 
+from collections.abc import Callable
+from functools import partial
+
 from pydantic import BaseModel, ValidationError
 
-from kdcore.errors import KDError
 from kdcore.files import fingerprint
 from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
-from workflow.preset import Cell, Preset, Variant
+from workflow.preset import Cell, Preset, Variant, all_cells
 
 RECORDED = ("data_hash", "settings", "embedding", "learning", *Cell.__dataclass_fields__)
 
@@ -53,11 +55,25 @@ def other_than_variant(row: dict, preset: Preset, variant: Variant) -> str:
     )
 
 
-def check_same_text(rows: list[dict]) -> None:
-    """Raise a KDError where measurements are of different texts."""
-    hashes = sorted({row["data_hash"] for row in rows})
-    if len(hashes) > 1:
-        raise KDError(f"measurements of different texts, data hashes {', '.join(hashes)}")
+def checks(preset: Preset, text: str | None = None) -> dict[str, Callable[[dict], str]]:
+    """For the folder of every model, below runs/<preset>/: what a measurement is other than asked.
+
+    Args:
+        text: data hash of the preset's text; without it, texts are not compared.
+    """
+
+    def on_text(row: dict, other_than: Callable[[dict], str]) -> str:
+        if text is not None and row["data_hash"] != text:
+            return f"of the text {row['data_hash']}, not {text}"
+        return other_than(row)
+
+    found = {cell.folder: partial(other_than_cell, preset=preset, cell=cell) for cell in
+             all_cells(preset)}  # fmt: skip
+    for variant in preset.ablations.variants if preset.ablations else []:
+        found[f"ablations/{variant.name}"] = partial(
+            other_than_variant, preset=preset, variant=variant
+        )
+    return {folder: partial(on_text, other_than=check) for folder, check in found.items()}
 
 
 def _other(row: dict, wanted: dict[str, BaseModel]) -> str:

@@ -267,6 +267,12 @@ class Preset(Section):
         return self
 
     @model_validator(mode="after")
+    def _paper_is_about_ptb(self):
+        if self.beside_paper and self.corpus.kind != "ptb":
+            raise ValueError("beside_paper needs the paper's text, corpus.kind ptb")
+        return self
+
+    @model_validator(mode="after")
     def _names_exist(self):
         named = []
         if self.table1:

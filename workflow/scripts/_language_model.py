@@ -40,14 +40,15 @@ def fit(
     measurement: Path,
     about: dict,
 ) -> None:
-    """Train to the end, score on all splits, write model, curve and measurement.
+    """Train to the end, score on validation and test text, write model, curve and measurement.
 
     Where two processes are given the same run, as by a cluster that lost sight of the first, the
     second waits for the first and keeps what it made.
 
     Args:
         name: what the run is called in messages.
-        make_embedding: called after seeding; makes the input embedding.
+        make_embedding: called after seeding; makes the input embedding, told whether its
+            weights come from a checkpoint.
         compute: `device`, `precision`, `threads`, `checkpoint_seconds`.
         scratch: folder of checkpoints, one file per identity of a run.
         about: what the measurement says of the run beside what is measured here; all of it is
@@ -56,9 +57,6 @@ def fit(
     device = resolve_device(compute["device"])
     torch.set_num_threads(compute["threads"])
     torch.use_deterministic_algorithms(device.type == "cpu")
-    torch.manual_seed(seed)
-    embedding = make_embedding()
-    network = LanguageModel(embedding, len(corpus.words), settings).to(device)
     identity = fingerprint(
         [about, settings.model_dump(), corpus.digest]
         + [compute[name] for name in ("device", "precision", "threads")]
@@ -68,8 +66,12 @@ def fit(
         if waited and measurement.exists() and read_json(measurement)["identity"] == identity:
             log.info("%s: the other process has finished it", name)
             return
-        if checkpoint.exists():
+        begun = checkpoint.exists()
+        if begun:
             log.info("%s: continuing from a checkpoint", name)
+        torch.manual_seed(seed)
+        embedding = make_embedding(begun)
+        network = LanguageModel(embedding, len(corpus.words), settings).to(device)
         records = train(
             network,
             corpus,

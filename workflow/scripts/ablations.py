@@ -7,9 +7,10 @@ import _script
 import pandas as pd
 import typer
 
+from kdcore.corpus import Corpus
 from kdcore.files import read_json, write_text
 from kdcore.settings.codes import KDEmbeddingSettings
-from workflow.measured import check_same_text, other_than_variant
+from workflow.measured import checks
 from workflow.preset import load_preset
 
 COLUMNS = [
@@ -21,6 +22,7 @@ COLUMNS = [
 
 def main(
     settings: Annotated[Path, typer.Option(help="the preset, a JSON file")],
+    corpus: Annotated[Path, typer.Option(help="corpus file: the text they are to be of")],
     table: Annotated[Path, typer.Option(help="output: csv")],
     markdown: Annotated[Path, typer.Option(help="output: Markdown")],
     measurements: Annotated[list[Path] | None, typer.Argument(help="measurement files")] = None,
@@ -29,16 +31,15 @@ def main(
     _script.start_log(log)
     preset = load_preset(read_json(settings))
     chosen = preset.ablations
-    wanted = {variant.name: variant for variant in chosen.variants}
+    wanted = checks(preset, Corpus.load(corpus).digest[:16])
     rows = []
     for path in measurements or []:
         row, name = read_json(path), path.parent.name
-        if other := other_than_variant(row, preset, wanted[name]):
+        if other := wanted[f"ablations/{name}"](row):
             _script.log.warning("left out, measured with other settings: %s (%s)", path, other)
             continue
         found = KDEmbeddingSettings.model_validate(row["embedding"])
         rows.append({"variant": name, **row, **found.model_dump(), "fitted": bool(found.fit)})
-    check_same_text(rows)
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.loc[frame["transform"] != "lstm", "cell"] = None
     write_text(table, frame.to_csv(index=False))
@@ -51,7 +52,7 @@ def main(
         "| --- | ---: | ---: | ---: |",
     ]
     measured = frame.set_index("variant")
-    for name in wanted:
+    for name in (variant.name for variant in chosen.variants):
         if name in measured.index:
             row = measured.loc[name]
             lines.append(

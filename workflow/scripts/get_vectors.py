@@ -22,7 +22,8 @@ def main(
     chosen = json.loads(settings)
     if chosen["kind"] == "glove":
         text = read_glove(chosen["dim"], chosen["words"], mirror_folder())
-        lines, source = text.splitlines(), f"glove.6B.{chosen['dim']}d"
+        # Words may have what else splits a line, such as U+0085.
+        lines, source = text.removesuffix("\n").split("\n"), f"glove.6B.{chosen['dim']}d"
     else:
         source = chosen["path"]
         try:

@@ -7,8 +7,9 @@ import _script
 import pandas as pd
 import typer
 
+from kdcore.corpus import Corpus
 from kdcore.files import read_json, write_text
-from workflow.measured import cell_of, check_same_text, config_hash, other_than_cell
+from workflow.measured import cell_of, checks, config_hash
 from workflow.preset import load_preset
 
 COLUMNS = [
@@ -21,20 +22,21 @@ COLUMNS = [
 
 def main(
     settings: Annotated[Path, typer.Option(help="the preset, a JSON file")],
+    corpus: Annotated[Path, typer.Option(help="corpus file: the text they are to be of")],
     table: Annotated[Path, typer.Option(help="output: one row per trained model")],
     measurements: Annotated[list[Path] | None, typer.Argument(help="measurement files")] = None,
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
-    preset = load_preset(read_json(settings))
+    other_than = checks(load_preset(read_json(settings)), Corpus.load(corpus).digest[:16])
     rows = []
     for path in measurements or []:
         row = read_json(path)
-        if other := other_than_cell(row, preset, cell_of(row)):
+        check = other_than.get(cell_of(row).folder, lambda _: "not a model of the preset")
+        if other := check(row):
             _script.log.warning("left out, measured with other settings: %s (%s)", path, other)
             continue
         rows.append({"rate": 1.0, **row, "config_hash": config_hash(row)})
-    check_same_text(rows)
     frame = pd.DataFrame(rows, columns=COLUMNS)
     whole = {name: "Int64" for name in ("K", "D", "unique_codes")}
     write_text(table, frame.astype(whole).to_csv(index=False))

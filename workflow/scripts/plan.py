@@ -33,7 +33,7 @@ FACTOR = {"none": 1.0, "linear": 1.05, "lstm": 1.6}
 
 def main(
     config: Annotated[Path, typer.Option(help="preset file")] = Path("config/paper.yaml"),
-    cores: Annotated[int, typer.Option(help="jobs side by side; 0 for all cores")] = 0,
+    cores: Annotated[str, typer.Option(help="cores to use, a number or all")] = "all",
 ) -> None:
     _script.start_log(None)
     preset = read_preset(config)
@@ -44,7 +44,8 @@ def main(
         preset.preset, len(models), len(models) - len(left), len(left),
     )  # fmt: skip
     tokens = preset.corpus.tokens if preset.corpus.kind == "generated" else TOKENS
-    workers = 1 if preset.compute.device == "cuda" else (cores or len(os.sched_getaffinity(0)))
+    count = len(os.sched_getaffinity(0)) if cores == "all" else int(cores)
+    workers = 1 if preset.compute.device == "cuda" else max(1, count // preset.compute.threads)
     total = 0.0
     for size, count in Counter(model.size for model in left).items():
         settings = preset.sizes[size]
@@ -116,11 +117,13 @@ def tokens_per_second(settings: LanguageModelSettings, preset: Preset) -> float:
     parameters = [p for p in model.parameters() if p.requires_grad]
     state = model.initial_state(settings.batch)
     ids = torch.randint(WORDS, (settings.steps + 1, settings.batch), device=device)
+    halved = preset.compute.precision == "bfloat16"
     steps, begun = 0, time.perf_counter()
     while steps < 2 or time.perf_counter() - begun < 2:
         if steps == 1:
             begun = time.perf_counter()  # the first step also sets things up
-        loss, state = model.loss(ids[:-1], ids[1:], state)
+        with torch.autocast(device.type, torch.bfloat16, enabled=halved):
+            loss, state = model.loss(ids[:-1], ids[1:], state)
         loss.backward()
         clipped_sgd_step(parameters, 0.01, settings.clip)
         state = (state[0].detach(), state[1].detach())

@@ -2,21 +2,21 @@
 
 With `partial`, tables and figures are drawn from there where runs/ has nothing: a machine that
 trained some cells can hand them to another, and a fresh clone shows what was measured. The codes
-that models were trained on go with them, and, for the next machine rather than for git, the
-embeddings in half precision.
+that models were trained on go with them, and, for use rather than for git, the embeddings in half
+precision.
 """
 
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import _script
 import typer
 
+from kdcore.corpus import Corpus
 from kdcore.files import atomic_path, read_json, sha256
 from kdcore.vectors import WordVectors
-from workflow.measured import other_than_cell, other_than_variant
+from workflow.measured import checks
 from workflow.preset import Cell, all_cells, read_preset
 
 FILES = ("measurement.json", "curve.csv")
@@ -30,27 +30,33 @@ def main(
     preset = read_preset(config)
     runs = Path("runs", preset.preset)
     published = Path("results", preset.preset, "measured")
-    count = 0
-    checks = {cell.folder: partial(other_than_cell, cell=cell) for cell in all_cells(preset)}
-    for variant in preset.ablations.variants if preset.ablations else []:
-        checks[f"ablations/{variant.name}"] = partial(other_than_variant, variant=variant)
-    for folder, other_than in checks.items():
+    text = Corpus.load(Path("data", preset.preset, "corpus.safetensors")).digest[:16]
+    found = set()
+    wanted = checks(preset, text)
+    for folder, other_than in wanted.items():
         run = runs / folder
         if not all((run / name).is_file() for name in FILES):
             continue
-        if other := other_than(read_json(run / FILES[0]), preset):
+        if other := other_than(read_json(run / FILES[0])):
             _script.log.warning("not published, measured with other settings: %s (%s)", run, other)
             continue
-        count += 1
+        found.add(folder)
         _copy(run, published / folder, FILES)
-    _script.log.info("%d of %d models published", count, len(checks))
+    _script.log.info("%d of %d models published", len(found), len(wanted))
     for cell in all_cells(preset):
-        if cell.codes in ("linear", "lstm") and (published / cell.folder).is_dir():
+        if cell.folder not in found:
+            continue
+        if cell.codes == "none":
+            _publish_embedding(f"embedding/{cell.size}/seed{cell.seed}", runs, published)
+        elif cell.codes != "random":
             _publish_codes(cell, runs, published)
-    for path in sorted(runs.glob("embedding/*/*/vectors.safetensors")):
-        found = WordVectors.load(path)
-        half = WordVectors(found.words, found.vectors.half())
-        half.save(published / path.relative_to(runs))
+
+
+def _publish_embedding(folder: str, runs: Path, published: Path) -> None:
+    vectors = Path(folder, "vectors.safetensors")
+    if (runs / vectors).is_file():
+        found = WordVectors.load(runs / vectors)
+        WordVectors(found.words, found.vectors.half()).save(published / vectors)
 
 
 def _publish_codes(cell: Cell, runs: Path, published: Path) -> None:

@@ -58,15 +58,15 @@ def main(
         raise KDError("--embedding has a fit: --vectors is needed")
     name = f"{size} {learner}+{transform} K={code.K} D={code.D}, seed {seed}"
 
-    def make(fit: bool = True) -> KDEmbedding:
+    def make(begun: bool) -> KDEmbedding:
         made = KDEmbedding(code, chosen.hidden, transform, **kd.arguments(transform))
-        if kd.fit and fit:
+        if kd.fit and not begun:
             table = WordVectors.load(vectors).vectors
             error = fit_transform(made.transform, code, table, **kd.fit.model_dump())
             _script.log.info("%s: transform fitted, relative error %.3f", name, error)
         return made
 
-    parameters = make(fit=False).transform.parameter_count()
+    parameters = make(begun=True).transform.parameter_count()
     shape = (len(code), chosen.hidden)
     health = code.statistics()
     _language_model.fit(

@@ -49,8 +49,8 @@ def main(
 
 
 def _learning_seconds(benchmarks: list[Path], size: str, learner: str) -> float:
-    times = [pd.read_csv(p, sep="\t")["s"].mean() for p in benchmarks if f"{size}/{learner}/" in
-             p.as_posix()]  # fmt: skip
+    times = [pd.read_csv(p, sep="\t")["s"].mean() for p in benchmarks if
+             f"/{size}/{learner}/" in p.as_posix()]  # fmt: skip
     return float(pd.Series(times, dtype=float).mean()) if times else 0.0
 
 

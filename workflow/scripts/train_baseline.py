@@ -32,7 +32,7 @@ def main(
     chosen = _script.parse(LanguageModelSettings, settings)
     _language_model.fit(
         name=f"{size} conventional, seed {seed}",
-        make_embedding=lambda: _language_model.conventional(len(text.words), chosen),
+        make_embedding=lambda _begun: _language_model.conventional(len(text.words), chosen),
         corpus=text,
         settings=chosen,
         seed=seed,
