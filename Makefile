@@ -53,7 +53,8 @@ MINUTES ?= 60
 TARGET ?= all
 slice: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
-	-$(RUN) timeout $(MINUTES)m snakemake --cores $(CORES) --configfile $(CONFIG) -- $(TARGET)
+	$(RUN) { timeout $(MINUTES)m snakemake --cores $(CORES) --configfile $(CONFIG) -- $(TARGET) \
+		|| { test $$? -eq 124 && echo "The time is up: trainings have written checkpoints."; }; }
 	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES)
 
 plan: $(VENV)/.ready
