@@ -89,10 +89,21 @@ def check_vectors(vectors: torch.Tensor | np.ndarray) -> torch.Tensor:
     return vectors
 
 
-def relative_error(vectors: torch.Tensor, composed: torch.Tensor) -> float:
-    """Σ‖v − v̂‖² / Σ‖v − mean‖², the share of the variance that is lost."""
-    spread = (vectors - vectors.mean(0)).double().square().sum()
-    return float((vectors - composed).double().square().sum() / spread)
+def relative_error(
+    vectors: torch.Tensor, composed: torch.Tensor, weights: torch.Tensor | None = None
+) -> float:
+    """Σ w ‖v − v̂‖² / Σ w ‖v − mean‖², the share of the variance that is lost.
+
+    Args:
+        vectors, composed: shape (N, d).
+        weights: w, shape (N,), of the mean too; by default all alike.
+    """
+    if weights is None:
+        weights = torch.ones(len(vectors))
+    weights = weights.double()[:, None]
+    mean = ((vectors * weights).sum(0) / weights.sum()).float()
+    spread = ((vectors - mean).double().square() * weights).sum()
+    return float(((vectors - composed).double().square() * weights).sum() / spread)
 
 
 def learn_codes(

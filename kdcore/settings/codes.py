@@ -57,6 +57,23 @@ class CodeLearningSettings(BaseModel):
     )
 
 
+class RefinementSettings(BaseModel):
+    """How learned codes are refined for the linear transform."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    rounds: int = Field(
+        60, gt=0, description="times that code embeddings and codes are improved in turn"
+    )
+    sweeps: int = Field(2, gt=0, description="passes over the positions of a code in a round")
+    noise: float = Field(
+        0.05,
+        ge=0,
+        description="standard deviation of the noise on code embeddings at the start, as a share "
+        "of that of the vectors; it falls to zero",
+    )
+
+
 class FitSettings(BaseModel):
     """How a transform is fitted to pretrained vectors while the codes stay."""
 
