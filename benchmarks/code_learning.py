@@ -14,7 +14,7 @@ import torch
 from kdcore import learn_codes
 from kdcore.download import mirror_folder
 from kdcore.glove import parse_vectors, read_glove
-from kdcore.learning import relative_error
+from kdcore.vectors import relative_error
 
 try:
     import faiss

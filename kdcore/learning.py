@@ -17,8 +17,10 @@ from pydantic import ValidationError
 
 from kdcore.codes import Codes
 from kdcore.errors import KDError
+from kdcore.refinement import RefinementRecord, refine_codes
 from kdcore.settings.codes import CodeLearningSettings
 from kdcore.transforms import TRANSFORMS, Transform
+from kdcore.vectors import check_vectors, relative_error
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,12 @@ class LearningRecord:
 
 @dataclass(frozen=True)
 class LearnedCodes:
-    """Codes, the transform that decodes them, and how learning went."""
+    """Codes, the transform that decodes them, and how learning and refining went."""
 
     codes: Codes
     transform: Transform
     history: tuple[LearningRecord, ...]
+    refinement: tuple[RefinementRecord, ...] = ()
 
 
 def straight_through(logits: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -68,44 +71,6 @@ def straight_through(logits: torch.Tensor, temperature: float) -> torch.Tensor:
     return (hard - soft).detach() + soft
 
 
-def check_vectors(vectors: torch.Tensor | np.ndarray) -> torch.Tensor:
-    """Vectors as float32 of shape (N, d).
-
-    Raises:
-        KDError: not a table, rows of unequal length, no rows, all rows equal, or values that
-            are not finite.
-    """
-    try:
-        vectors = torch.as_tensor(vectors, dtype=torch.float32).detach().cpu()
-    except (TypeError, ValueError) as error:
-        raise KDError(f"vectors are not a table of numbers ({error})") from None
-    if vectors.ndim != 2 or 0 in vectors.shape:
-        raise KDError(f"vectors need shape (N, d), not {tuple(vectors.shape)}")
-    wrong = ~torch.isfinite(vectors).all(1)
-    if wrong.any():
-        raise KDError(f"vector {int(wrong.nonzero()[0])} has a value that is not finite")
-    if bool((vectors == vectors[0]).all()):
-        raise KDError("all vectors are equal: there is nothing to encode")
-    return vectors
-
-
-def relative_error(
-    vectors: torch.Tensor, composed: torch.Tensor, weights: torch.Tensor | None = None
-) -> float:
-    """Σ w ‖v − v̂‖² / Σ w ‖v − mean‖², the share of the variance that is lost.
-
-    Args:
-        vectors, composed: shape (N, d).
-        weights: w, shape (N,), of the mean too; by default all alike.
-    """
-    if weights is None:
-        weights = torch.ones(len(vectors))
-    weights = weights.double()[:, None]
-    mean = ((vectors * weights).sum(0) / weights.sum()).float()
-    spread = ((vectors - mean).double().square() * weights).sum()
-    return float(((vectors - composed).double().square() * weights).sum() / spread)
-
-
 def learn_codes(
     vectors: torch.Tensor | np.ndarray,
     K: int,
@@ -113,27 +78,32 @@ def learn_codes(
     *,
     transform: str = "linear",
     seed: int = 0,
+    counts: torch.Tensor | np.ndarray | None = None,
     report: Callable[[LearningRecord, torch.Tensor], None] = lambda record, symbols: None,
     **settings,
 ) -> LearnedCodes:
     """Learn a K-way D-dimensional code for every row of a table of vectors (Algorithm 1).
 
-    With `transform="linear"` and D = 1 this is k-means by gradient descent.
+    With `transform="linear"` and D = 1 this is k-means by gradient descent. With
+    `refinement={}`, the linear transform's codes are then refined (`refine_codes`): a fifth to a
+    third less error in a quarter of the time.
 
     Args:
         vectors: pretrained embeddings v, shape (N, d).
         K, D: shape of the code.
         transform: a name in `kdcore.TRANSFORMS`.
         seed: of every random choice; equal seeds give equal codes on the same machine.
+        counts: for the refinement: how often each symbol occurs, shape (N,).
         report: called after each epoch with its record and the symbols, int64 (N, D).
-        settings: fields of `CodeLearningSettings`; `temperature` may be a mapping.
+        settings: fields of `CodeLearningSettings`; `temperature` and `refinement` may be
+            mappings.
 
     Returns:
         The codes and the transform that composes vectors of the original scale from them.
 
     Raises:
         KDError: vectors that are not finite or not a table, K < 2, D < 1, an unknown
-            transform or setting.
+            transform or setting, a refinement of anything but sums of code embeddings.
 
     Warns:
         UserWarning: the code has more values than there are symbols, or is no smaller than
@@ -153,8 +123,16 @@ def learn_codes(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = TRANSFORMS[transform](K, D, vectors.shape[1], **options)
+        if settings.refinement and (transform != "linear" or model.H is not None):
+            raise KDError("refinement is for the linear transform without H: code_dim null or d")
         _warn_if_pointless(vectors, model)
-        return _learn(vectors, model, settings, report)
+        learned = _learn(vectors, model, settings, report)
+    if not settings.refinement:
+        return learned
+    refined = refine_codes(
+        vectors, learned.codes, counts=counts, seed=seed, **dict(settings.refinement)
+    )
+    return LearnedCodes(refined.codes, refined.transform, learned.history, refined.history)
 
 
 def _warn_if_pointless(vectors: torch.Tensor, model: Transform) -> None:

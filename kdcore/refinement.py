@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from kdcore.codes import Codes
 from kdcore.errors import KDError
-from kdcore.learning import LearnedCodes, check_vectors, relative_error
 from kdcore.settings.codes import RefinementSettings
 from kdcore.transforms import LinearTransform
+from kdcore.vectors import check_vectors, relative_error
 
 # Symbols whose codes are improved at a time: memory beyond the vectors is this times K·D numbers.
 PIECE = 10_000
@@ -47,22 +47,31 @@ class RefinementRecord:
     unique: int
 
 
+@dataclass(frozen=True)
+class RefinedCodes:
+    """Codes, the linear transform that decodes them, and how refining went."""
+
+    codes: Codes
+    transform: LinearTransform
+    history: tuple[RefinementRecord, ...]
+
+
 def refine_codes(
     vectors: torch.Tensor | np.ndarray,
     codes: Codes,
     *,
-    weights: torch.Tensor | np.ndarray | None = None,
+    counts: torch.Tensor | np.ndarray | None = None,
     seed: int = 0,
     report: Callable[[RefinementRecord], None] = lambda record: None,
     **settings,
-) -> LearnedCodes:
+) -> RefinedCodes:
     """Lower the error Σ_i w_i ‖v_i − Σ_j W^j[c_i^j]‖² over codes and W.
 
     Args:
         vectors: v, shape (N, d).
         codes: where to start, one code a vector; as a rule `learn_codes(...).codes`.
-        weights: how much the error of each symbol counts, shape (N,), none negative; by default
-            all alike.
+        counts: how often each symbol occurs, shape (N,), none negative: w is this to the power
+            `count_power`. By default all errors count alike.
         seed: of the noise and of the order of positions; equal seeds give equal codes on the
             same machine.
         report: called after each round.
@@ -73,17 +82,17 @@ def refine_codes(
         best for them, and a `RefinementRecord` a round.
 
     Raises:
-        KDError: vectors, codes or weights that do not belong together or are not finite, an
+        KDError: vectors, codes or counts that do not belong together or are not finite, an
             unknown setting.
     """
     vectors = check_vectors(vectors)
     if len(codes) != len(vectors):
         raise KDError(f"{len(codes)} codes and {len(vectors)} vectors do not belong together")
-    weights = _check_weights(weights, len(vectors))
     try:
         settings = RefinementSettings(**settings)
     except ValidationError as error:
         raise KDError.of_settings(error, "refinement") from None
+    weights = _weights(counts, len(vectors), settings.count_power)
     K, D = codes.K, codes.D
     spread = vectors.std(0)
     first = torch.arange(D) * K
@@ -120,7 +129,7 @@ def refine_codes(
     transform = LinearTransform(K, D, vectors.shape[1])
     with torch.no_grad():
         transform.W.copy_(best[2].view_as(transform.W))
-    return LearnedCodes(best[1], transform, tuple(history))
+    return RefinedCodes(best[1], transform, tuple(history))
 
 
 def best_code_embeddings(
@@ -185,12 +194,12 @@ def improve(
     return rows
 
 
-def _check_weights(weights: torch.Tensor | np.ndarray | None, N: int) -> torch.Tensor:
-    if weights is None:
+def _weights(counts: torch.Tensor | np.ndarray | None, N: int, power: float) -> torch.Tensor:
+    if counts is None:
         return torch.ones(N)
-    weights = torch.as_tensor(weights, dtype=torch.float32)
-    if weights.shape != (N,):
-        raise KDError(f"weights need shape ({N},), not {tuple(weights.shape)}")
-    if not bool(((weights >= 0) & torch.isfinite(weights)).all()) or not weights.any():
-        raise KDError("weights must be finite, none negative, and not all zero")
-    return weights
+    counts = torch.as_tensor(counts, dtype=torch.float32)
+    if counts.shape != (N,):
+        raise KDError(f"counts need shape ({N},), not {tuple(counts.shape)}")
+    if not bool(((counts >= 0) & torch.isfinite(counts)).all()) or not counts.any():
+        raise KDError("counts must be finite, none negative, and not all zero")
+    return counts**power

@@ -1,8 +1,9 @@
-"""Word vectors: the table that code learning starts from."""
+"""Word vectors: the table that code learning starts from, and what is lost of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from kdcore.errors import KDError
@@ -38,3 +39,41 @@ class WordVectors:
         if vectors.ndim != 2 or len(words) != len(vectors):
             raise KDError(f"{path}: {len(words)} words for vectors of shape {tuple(vectors.shape)}")
         return cls(tuple(words), vectors)
+
+
+def check_vectors(vectors: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """Vectors as float32 of shape (N, d).
+
+    Raises:
+        KDError: not a table, rows of unequal length, no rows, all rows equal, or values that
+            are not finite.
+    """
+    try:
+        vectors = torch.as_tensor(vectors, dtype=torch.float32).detach().cpu()
+    except (TypeError, ValueError) as error:
+        raise KDError(f"vectors are not a table of numbers ({error})") from None
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise KDError(f"vectors need shape (N, d), not {tuple(vectors.shape)}")
+    wrong = ~torch.isfinite(vectors).all(1)
+    if wrong.any():
+        raise KDError(f"vector {int(wrong.nonzero()[0])} has a value that is not finite")
+    if bool((vectors == vectors[0]).all()):
+        raise KDError("all vectors are equal: there is nothing to encode")
+    return vectors
+
+
+def relative_error(
+    vectors: torch.Tensor, composed: torch.Tensor, weights: torch.Tensor | None = None
+) -> float:
+    """Σ w ‖v − v̂‖² / Σ w ‖v − mean‖², the share of the variance that is lost.
+
+    Args:
+        vectors, composed: shape (N, d).
+        weights: w, shape (N,), of the mean too; by default all alike.
+    """
+    if weights is None:
+        weights = torch.ones(len(vectors))
+    weights = weights.double()[:, None]
+    mean = ((vectors * weights).sum(0) / weights.sum()).float()
+    spread = ((vectors - mean).double().square() * weights).sum()
+    return float(((vectors - composed).double().square() * weights).sum() / spread)

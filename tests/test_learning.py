@@ -9,11 +9,12 @@ from sklearn.cluster import KMeans
 
 from kdcore import KDError, learn_codes
 from kdcore.codes import Codes
-from kdcore.learning import fit_transform, relative_error, straight_through
+from kdcore.learning import fit_transform, straight_through
 from kdcore.measures import nmi
 from kdcore.settings.codes import TemperatureSchedule
 from kdcore.synthetic import ARMS, make_clusters, run_arm, run_kmeans
 from kdcore.transforms import TRANSFORMS
+from kdcore.vectors import relative_error
 
 
 def test_straight_through_is_one_hot_forward():

@@ -53,7 +53,9 @@ def test_one_position_without_noise_is_k_means(weighted):
     vectors = torch.randn(300, 2)
     weights = torch.rand(300) + 0.1 if weighted else torch.ones(300)
     codes = Codes.random(300, 4, 1, seed=3)
-    refined = refine_codes(vectors, codes, weights=weights, rounds=100, sweeps=1, noise=0.0)
+    refined = refine_codes(
+        vectors, codes, counts=weights, count_power=1.0, rounds=100, sweeps=1, noise=0.0
+    )
     start = best_code_embeddings(codes.tensor(), vectors, 4, weights).numpy()
     means = KMeans(4, init=start, n_init=1, max_iter=200, tol=0.0).fit(
         vectors.numpy(), sample_weight=weights.numpy()
@@ -95,8 +97,8 @@ def test_what_weighs_more_is_composed_better(vectors):
             (vectors - refined.transform.table(refined.codes.tensor()))[:10].square().sum()
         )
 
-    assert error_of_ten(weights=weights) < 0.5 * error_of_ten()
-    same = [refine_codes(vectors, codes, weights=w).codes for w in (None, torch.full((N,), 1.0))]
+    assert error_of_ten(counts=weights**2) < 0.5 * error_of_ten()
+    same = [refine_codes(vectors, codes, counts=w).codes for w in (None, torch.full((N,), 1.0))]
     assert same[0] == same[1]
 
 
@@ -109,13 +111,22 @@ def test_equal_seeds_equal_codes_and_rounds_are_counted(vectors):
     assert one.history[0].noise == 0.0 and one.history[1].noise == 0.05
 
 
+def test_learning_and_refining_in_one_call(vectors):
+    one = learn_codes(vectors, K, D, epochs=5, seed=2, refinement={"rounds": 4})
+    start = learn_codes(vectors, K, D, epochs=5, seed=2)
+    assert one.codes == refine_codes(vectors, start.codes, seed=2, rounds=4).codes
+    assert one.history == start.history and len(one.refinement) == 5
+    with pytest.raises(KDError, match="without H"):
+        learn_codes(vectors, K, D, epochs=5, transform="lstm", refinement={})
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"codes": Codes.random(N - 1, K, D, seed=0)}, "59 codes and 60 vectors"),
-        ({"weights": torch.ones(3)}, r"shape \(60,\)"),
-        ({"weights": -torch.ones(N)}, "none negative"),
-        ({"weights": torch.zeros(N)}, "not all zero"),
+        ({"counts": torch.ones(3)}, r"shape \(60,\)"),
+        ({"counts": -torch.ones(N)}, "none negative"),
+        ({"counts": torch.zeros(N)}, "not all zero"),
         ({"rounds": 0}, "refinement: rounds"),
         ({"passes": 3}, "refinement: passes"),
     ],

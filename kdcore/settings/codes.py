@@ -27,6 +27,28 @@ class TemperatureSchedule(BaseModel):
         return self.T0 / (1 + self.decay_rate * t)
 
 
+class RefinementSettings(BaseModel):
+    """How learned codes are refined for the linear transform."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    rounds: int = Field(
+        60, gt=0, description="times that code embeddings and codes are improved in turn"
+    )
+    sweeps: int = Field(2, gt=0, description="passes over the positions of a code in a round")
+    noise: float = Field(
+        0.05,
+        ge=0,
+        description="standard deviation of the noise on code embeddings at the start, as a share "
+        "of that of the vectors; it falls to zero",
+    )
+    count_power: float = Field(
+        0.5,
+        ge=0,
+        description="a symbol's error counts by its number of occurrences to this power",
+    )
+
+
 class CodeLearningSettings(BaseModel):
     """How codes are learned from vectors."""
 
@@ -55,22 +77,8 @@ class CodeLearningSettings(BaseModel):
     temperature: TemperatureSchedule = Field(
         default_factory=TemperatureSchedule, description="schedule of the softmax temperature"
     )
-
-
-class RefinementSettings(BaseModel):
-    """How learned codes are refined for the linear transform."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    rounds: int = Field(
-        60, gt=0, description="times that code embeddings and codes are improved in turn"
-    )
-    sweeps: int = Field(2, gt=0, description="passes over the positions of a code in a round")
-    noise: float = Field(
-        0.05,
-        ge=0,
-        description="standard deviation of the noise on code embeddings at the start, as a share "
-        "of that of the vectors; it falls to zero",
+    refinement: RefinementSettings | None = Field(
+        None, description="how the linear transform's codes are refined afterwards; null: not"
     )
 
 
