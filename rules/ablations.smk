@@ -15,6 +15,7 @@ if not PRESET.partial:
     rule ablated_codes:
         input:
             vectors=ABLATED_VECTORS,
+            corpus=lambda wildcards: counted(variant_learning(wildcards)),
         output:
             codes=f"{ABLATION}/codes.safetensors",
             decoder=f"{ABLATION}/decoder.safetensors",
@@ -30,12 +31,13 @@ if not PRESET.partial:
         params:
             settings=lambda wildcards: as_json(variant_learning(wildcards)),
             shape=f"--K {ABLATIONS.K} --D {ABLATIONS.D} --transform {ABLATIONS.codes}",
+            counts=counts_option,
             code=code("learn_codes"),
         message:
             "Ablation: codes of {wildcards.name}"
         shell:
             "python workflow/scripts/learn_codes.py --vectors {input.vectors:q}"
-            " {params.shape} --seed 1 --settings {params.settings:q} --codes {output.codes:q}"
+            " {params.counts} {params.shape} --seed 1 --settings {params.settings:q} --codes {output.codes:q}"
             " --decoder {output.decoder:q} --history {output.history:q}"
             " --threads {threads} --log {log:q}"
 

@@ -28,14 +28,19 @@ rule random_codes:
 rule learned_codes:
     input:
         vectors=f"{RUNS}/embedding/{{size}}/seed{{seed}}/vectors.safetensors",
+        corpus=lambda wildcards: counted(
+            getattr(PRESET.code_learning, wildcards.codes)
+        ),
     output:
-        codes=f"{CODE}/{{transform}}/{SHAPE}/codes.safetensors",
-        decoder=f"{CODE}/{{transform}}/{SHAPE}/decoder.safetensors",
-        history=f"{CODE}/{{transform}}/{SHAPE}/history.csv",
+        codes=f"{CODE}/{{codes}}/{SHAPE}/codes.safetensors",
+        decoder=f"{CODE}/{{codes}}/{SHAPE}/decoder.safetensors",
+        history=f"{CODE}/{{codes}}/{SHAPE}/history.csv",
+    wildcard_constraints:
+        codes="|".join(LEARNERS),
     log:
-        f"{CODE}/{{transform}}/{SHAPE}/log.txt",
+        f"{CODE}/{{codes}}/{SHAPE}/log.txt",
     benchmark:
-        f"{CODE}/{{transform}}/{SHAPE}/benchmark.tsv"
+        f"{CODE}/{{codes}}/{SHAPE}/benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: PRESET.compute.threads
@@ -44,15 +49,17 @@ rule learned_codes:
         runtime=60,
     params:
         settings=lambda wildcards: as_json(
-            getattr(PRESET.code_learning, wildcards.transform)
+            getattr(PRESET.code_learning, wildcards.codes)
         ),
+        transform=lambda wildcards: LEARNERS[wildcards.codes],
+        counts=counts_option,
         code=code("learn_codes"),
     message:
-        "Codes: {wildcards.transform} transform on the {wildcards.size} embedding,"
+        "Codes: {wildcards.codes}, of the {wildcards.size} embedding,"
         " K = {wildcards.K}, D = {wildcards.D}, seed {wildcards.seed}"
     shell:
         "python workflow/scripts/learn_codes.py --vectors {input.vectors:q}"
-        " --K {wildcards.K} --D {wildcards.D} --transform {wildcards.transform}"
+        " {params.counts} --K {wildcards.K} --D {wildcards.D} --transform {params.transform}"
         " --settings {params.settings:q} --seed {wildcards.seed} --codes {output.codes:q}"
         " --decoder {output.decoder:q} --history {output.history:q}"
         " --threads {threads} --log {log:q}"

@@ -60,7 +60,8 @@ onerror:
 
 # Inert unless asked for: snakemake --software-deployment-method conda
 ENVIRONMENT = f"{workflow.basedir}/workflow/environment.yaml"
-LEARNERS = ("linear", "lstm")
+# Codes that are learned, and through which transform.
+LEARNERS = {"linear": "linear", "lstm": "lstm", "refined": "linear"}
 GPU = int(PRESET.compute.device == "cuda")
 # Part of the commands, not a parameter of the rules: where a model is trained must not make it
 # run again. Each measurement names its device.
@@ -72,7 +73,7 @@ COMPUTE = (
 
 wildcard_constraints:
     size="|".join(PRESET.sizes),
-    codes="random|linear|lstm",
+    codes="|".join(["random", *LEARNERS]),
     transform="linear|lstm",
     K=r"\d+",
     D=r"\d+",
@@ -128,6 +129,16 @@ def fit_option(wildcards, input):
 def learning_option(learning):
     """How the codes were learned, on the command line of what is trained on them."""
     return f"--learning {quote(as_json(learning))}" if learning else ""
+
+
+def counted(learning):
+    """The text, where a refinement of codes counts how often its words occur."""
+    return f"{DATA}/corpus.safetensors" if learning.refinement else []
+
+
+def counts_option(wildcards, input):
+    """How it is named on the command line."""
+    return f"--corpus {input.corpus}" if input.corpus else ""
 
 
 def variant(name):

@@ -33,7 +33,7 @@ def other_than_cell(row: dict, preset: Preset, cell: Cell) -> str:
     settings = {"settings": preset.sizes[cell.size]}
     if cell.codes != "none":
         settings["embedding"] = getattr(preset.kd_embedding, cell.transform)
-    if cell.codes in ("linear", "lstm"):
+    if cell.codes not in ("none", "random"):
         settings["learning"] = getattr(preset.code_learning, cell.codes)
     return _other(row, settings)
 

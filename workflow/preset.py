@@ -15,7 +15,7 @@ from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
 from kdcore.settings.language_model import LanguageModelSettings
 from kdcore.settings.synthetic import ClusteringSettings
 
-CodeSource = Literal["none", "random", "linear", "lstm"]
+CodeSource = Literal["none", "random", "linear", "lstm", "refined"]
 SizeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 TransformName = Literal["none", "linear", "lstm"]
 
@@ -132,7 +132,9 @@ class Sweep(Section):
     """Figure 3 (c, d): K at a fixed D and D at a fixed K, on the language model."""
 
     size: str = Field(description="model size")
-    codes: Literal["random", "linear", "lstm"] = Field(description="how codes are made")
+    codes: Literal["random", "linear", "lstm", "refined"] = Field(
+        description="how codes are made"
+    )
     transform: Literal["linear", "lstm"] = Field(description="how vectors are composed")
     K: list[Annotated[int, Field(ge=2)]] = Field(
         min_length=2, description="values of K, at D of Table 1; has the K of Table 1"
@@ -185,11 +187,20 @@ class Ablations(Section):
     variants: list[Variant] = Field(min_length=1, description="variants, in order")
 
 
-class PerTransform(Section):
-    """Settings of code learning by transform."""
+class CodeLearners(Section):
+    """Settings of code learning, by the name that Table 1 gives the codes."""
 
     linear: CodeLearningSettings = Field(description="learning through the linear transform")
     lstm: CodeLearningSettings = Field(description="learning through the LSTM transform")
+    refined: CodeLearningSettings | None = Field(
+        None, description="learning through the linear transform, then refinement"
+    )
+
+    @model_validator(mode="after")
+    def _refined_is_refined(self):
+        if self.refined and not self.refined.refinement:
+            raise ValueError("refined needs a refinement")
+        return self
 
 
 class PerTransformEmbedding(Section):
@@ -242,7 +253,7 @@ class Preset(Section):
     sizes: dict[SizeName, LanguageModelSettings] = Field(
         min_length=1, description="language models by name"
     )
-    code_learning: PerTransform | None = Field(
+    code_learning: CodeLearners | None = Field(
         None, description="how codes are learned for Table 1"
     )
     kd_embedding: PerTransformEmbedding | None = Field(
@@ -281,6 +292,9 @@ class Preset(Section):
             for what, values in (("row", rows), ("size", table.sizes)):
                 if len(set(values)) < len(values):
                     raise ValueError(f"table1 has the same {what} twice")
+            sources = [*(row.codes for row in table.rows), self.figure3.sweep.codes]
+            if "refined" in sources and not self.code_learning.refined:
+                raise ValueError("refined codes need code_learning.refined")
             named += [*self.table1.sizes, self.figure3.sweep.size]
             if isinstance(self.table2.vectors, CorpusVectors):
                 named.append(self.table2.vectors.size)

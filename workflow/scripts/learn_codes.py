@@ -1,17 +1,18 @@
 """Learn codes from word vectors (Algorithm 1)."""
 
-import csv
-import io
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import _script
+import pandas as pd
 import torch
 import typer
 
+from kdcore.corpus import Corpus
 from kdcore.decoder import save_decoder
+from kdcore.errors import KDError
 from kdcore.files import write_text
 from kdcore.learning import LearningRecord, learn_codes
 from kdcore.settings.codes import CodeLearningSettings
@@ -27,7 +28,10 @@ def main(
     seed: Annotated[int, typer.Option(help="random seed")],
     codes: Annotated[Path, typer.Option(help="output: codes")],
     decoder: Annotated[Path, typer.Option(help="output: the transform's weights")],
-    history: Annotated[Path, typer.Option(help="output: code health by epoch")],
+    history: Annotated[Path, typer.Option(help="output: code health by epoch, then by round")],
+    corpus: Annotated[
+        Path | None, typer.Option(help="corpus file, whose counts a refinement goes by")
+    ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
@@ -35,6 +39,12 @@ def main(
     torch.set_num_threads(threads)
     table = WordVectors.load(vectors)
     chosen = _script.parse(CodeLearningSettings, settings)
+    counts = None
+    if corpus:
+        text = Corpus.load(corpus)
+        if text.words != table.words:
+            raise KDError(f"{corpus} and {vectors} have different words")
+        counts = torch.bincount(text.train, minlength=len(text.words))
     name = f"codes {transform} K={k} D={d}, seed {seed}"
     next_line = time.monotonic()
 
@@ -49,15 +59,19 @@ def main(
             )  # fmt: skip
 
     learned = learn_codes(
-        table.vectors, k, d, transform=transform, seed=seed, report=report, **dict(chosen)
-    )
+        table.vectors, k, d, transform=transform, seed=seed, counts=counts, report=report,
+        **dict(chosen),
+    )  # fmt: skip
+    if learned.refinement:
+        best = min(learned.refinement, key=lambda record: record.error)
+        _script.log.info(
+            "%s: refined in %d rounds, relative error %.3f, %d distinct codes",
+            name, chosen.refinement.rounds, best.error, best.unique,
+        )  # fmt: skip
     learned.codes.save(codes)
     save_decoder(decoder, learned.transform)
-    text = io.StringIO()
-    rows = csv.DictWriter(text, asdict(learned.history[0]), lineterminator="\n")
-    rows.writeheader()
-    rows.writerows(asdict(record) for record in learned.history)
-    write_text(history, text.getvalue())
+    records = [asdict(record) for record in (*learned.history, *learned.refinement)]
+    write_text(history, pd.DataFrame(records).to_csv(index=False))
 
 
 if __name__ == "__main__":

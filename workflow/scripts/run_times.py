@@ -14,7 +14,7 @@ from _figure import BLUE, GREY, ORANGE, not_run, save
 from table1 import label
 
 from kdcore.files import read_json, write_text
-from workflow.preset import Preset, load_preset
+from workflow.preset import CodeLearners, Preset, load_preset
 
 SEEDS = 10
 
@@ -36,7 +36,7 @@ def main(
     learning = {
         (size, learner): _learning_seconds(benchmarks or [], size, learner)
         for size in preset.table1.sizes
-        for learner in ("linear", "lstm")
+        for learner in CodeLearners.model_fields
     }
     for size, learner in (key for key, time in learning.items() if not time):
         _script.log.info("%s model: learning of %s codes was not timed here", size, learner)
@@ -70,7 +70,7 @@ def jobs(preset: Preset, measured: pd.DataFrame, learning: dict, size: str) -> p
     base = label("none", "none")
     if ("none", "none") in seconds:
         add(base, None, seconds["none", "none"])
-        for learner in ("linear", "lstm"):
+        for learner in CodeLearners.model_fields:
             if time := learning[size, learner]:
                 add(f"{learner} codes", base, time)
     for row in preset.table1.rows:

@@ -16,7 +16,8 @@ COLUMNS = [
     "embedding_params", "rate", "rate_with_codes", "paper_ppl", "paper_embedding_params",
     "paper_rate",
 ]  # fmt: skip
-NAMES = {"none": "Conventional", "random": "Random", "linear": "Linear", "lstm": "LSTM"}
+NAMES = {"none": "Conventional", "random": "Random", "linear": "Linear", "lstm": "LSTM",
+         "refined": "Refined"}  # fmt: skip
 
 
 def main(
