@@ -60,6 +60,7 @@ def main() -> None:
     lstm = {"transform": "lstm", "learning_rate": 0.005, "init_scale": 1.0, "epochs": 60}
     print("GloVe 10,000 × 50, K = 64, D = 10")
     row("straight-through, linear, 200 epochs", vectors, ours(vectors, 64, 10))
+    row("the same, then refined", vectors, ours(vectors, 64, 10, refinement={}))
     if faiss is None:
         print("  faiss is not installed: not compared")
     else:
@@ -75,6 +76,7 @@ def main() -> None:
     noise = torch.randn(10_000, 200, generator=generator)
     print("Random 10,000 × 200, K = 50, D = 10 (incompressible: for the time)")
     row("straight-through, linear, 200 epochs", noise, ours(noise, 50, 10))
+    row("the same, then refined", noise, ours(noise, 50, 10, refinement={}))
     row("straight-through, LSTM, 60 epochs", noise, ours(noise, 50, 10, **lstm))
 
 
