@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from kdcore import Codes, KDEmbedding, LanguageModel
+from kdcore.products import linear
 from kdcore.settings.language_model import LanguageModelSettings
-from kdcore.softmax import linear
 from kdcore.training import clipped_sgd_step, resolve_device
 from workflow.preset import Preset, read_preset
 
