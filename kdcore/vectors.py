@@ -33,7 +33,7 @@ class WordVectors:
         Raises:
             KDError: missing, damaged, or the words and rows do not match.
         """
-        tensors, header = load_tensors(path, "word vectors")
+        tensors, header = load_tensors(path, "word vectors", ["vectors", "words"])
         words, vectors = header["words"], tensors["vectors"].float()
         if vectors.ndim != 2 or len(words) != len(vectors):
             raise KDError(f"{path}: {len(words)} words for vectors of shape {tuple(vectors.shape)}")
