@@ -118,11 +118,12 @@ def learn_codes(
         settings: fields of `CodeLearningSettings`; `temperature` may be a mapping.
 
     Returns:
-        The codes and the transform that composes vectors of the original scale from them.
+        The codes and the transform that composes vectors of the original scale from them, both on
+        the CPU, where all of it is computed.
 
     Raises:
         KDError: vectors that are not finite or not a table, K < 2, D < 1, an unknown
-            transform or setting.
+            transform or setting, a cell for a transform that has none.
 
     Warns:
         UserWarning: the code has more values than there are symbols, or is no smaller than
@@ -139,6 +140,8 @@ def learn_codes(
     options = {"code_dim": settings.code_dim, "init_scale": settings.init_scale}
     if transform == "lstm":
         options["cell"] = settings.cell
+    elif settings.cell != "counted":
+        raise KDError(f"cell {settings.cell!r} is for the LSTM transform, not the {transform} one")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = TRANSFORMS[transform](K, D, vectors.shape[1], **options)
@@ -163,7 +166,7 @@ def _warn_if_pointless(vectors: torch.Tensor, model: Transform) -> None:
 def _learn(vectors, model, settings, report) -> LearnedCodes:
     N, batch = len(vectors), settings.batch
     # Step sizes are meant for vectors of unit root mean square.
-    scale = float(vectors.square().mean().sqrt())
+    scale = _root_mean_square(vectors)
     targets = vectors / scale
     logits = settings.logit_scale * torch.randn(N, model.D, model.K)
     moments = _RowAdam(logits, settings.code_rate)
@@ -223,8 +226,8 @@ def fit_transform(
     """Make a transform compose the given vectors from fixed codes, as well as it can.
 
     Least squares by Adam, line 6 of Algorithm 1 without the codes. The transform changes in
-    place; random choices come from PyTorch's global generator. A transform with `normalise`
-    composes vectors of mean zero: their mean stays as error.
+    place and is left in training mode; random choices come from PyTorch's global generator. A
+    transform with `normalise` composes vectors of mean zero: their mean stays as error.
 
     Args:
         transform: for the K and D of the codes and vectors of size d.
@@ -246,7 +249,7 @@ def fit_transform(
             f"{tuple(vectors.shape)} do not fit a transform with K = {transform.K}, "
             f"D = {transform.D} to size {transform.dim}"
         )
-    scale = float(vectors.square().mean().sqrt())
+    scale = _root_mean_square(vectors)
     targets, symbols = vectors / scale, codes.tensor()
     optimizer = torch.optim.Adam(transform.parameters())
     steps, step = math.ceil(len(vectors) / batch) * epochs, 0
@@ -265,6 +268,12 @@ def fit_transform(
     if not math.isfinite(error):
         raise KDError("fitting the transform diverged; lower the learning rate")
     return error
+
+
+def _root_mean_square(vectors: torch.Tensor) -> float:
+    found = float(vectors.square().mean().sqrt())
+    # Squares of very large or small numbers leave the range of a float32.
+    return found if 1e-15 < found < math.inf else float(vectors.double().square().mean().sqrt())
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float, done: float) -> None:
