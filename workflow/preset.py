@@ -202,18 +202,18 @@ class PerTransformEmbedding(Section):
 class Compute(Section):
     """Where and how models are trained; results name the device."""
 
-    device: Literal["cpu", "cuda"] = Field("cpu", description="device of the language models")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16: matrix products under autocast, CUDA only"
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "cpu",
+        description="device of the language models; auto is a GPU where PyTorch sees one, "
+        "and not for clusters",
+    )
+    bfloat16: list[str] = Field(
+        [],
+        description="model sizes that a GPU trains under bfloat16 autocast; the others, and all "
+        "on a CPU, in float32",
     )
     threads: int = Field(1, gt=0, description="CPU threads of one job")
     checkpoint_seconds: float = Field(60.0, gt=0, description="time between checkpoints")
-
-    @model_validator(mode="after")
-    def _bfloat16_needs_cuda(self):
-        if self.precision == "bfloat16" and self.device != "cuda":
-            raise ValueError("precision bfloat16 needs device cuda")
-        return self
 
 
 class Preset(Section):
@@ -274,7 +274,7 @@ class Preset(Section):
 
     @model_validator(mode="after")
     def _names_exist(self):
-        named = []
+        named = [*self.compute.bfloat16]
         if self.table1:
             table = self.table1
             rows = [(row.codes, row.transform) for row in table.rows]
