@@ -136,8 +136,9 @@ def train(
     """Train a model to the end of its schedule, continuing from a checkpoint if there is one.
 
     On a CPU a continued run ends with the same bytes as an undisturbed one: weights, epoch,
-    position, hidden state, loss so far and random state are all in the checkpoint. On a GPU, whose
-    sums are not ordered, it ends with the same numbers up to rounding.
+    position, hidden state, loss so far and random state are all in the checkpoint. On a GPU sums
+    are not ordered, and cuDNN keeps the random state of the dropout between LSTM layers to itself:
+    a continued run is the same up to rounding without dropout, and like another seed's with it.
 
     Dropout draws from PyTorch's global generator, and the model is left in training mode.
 
