@@ -423,7 +423,7 @@ def test_a_wrong_configuration_stops_before_any_work(tmp_path, old, new, message
 def test_where_models_are_trained_is_in_the_commands_and_reruns_nothing(project):
     edit(project / "config/tiny.yaml", "preset: tiny", "preset: tiny\ncompute: {device: auto}")
     assert planned(project) == {}
-    forced = ("-n", "-p", "--forcerun", "baseline", "--", BASELINE)
+    forced = (BASELINE, "-n", "-p", "--forcerun", "baseline")
     assert "--device cpu --precision float32" in succeed(project, *forced)
     edit(project / "config/tiny.yaml", "{device: auto}", "{device: cuda, bfloat16: [small]}")
     assert planned(project) == {}
@@ -437,7 +437,7 @@ def test_a_cluster_is_told_which_device(tmp_path):
     project = copy_project(tmp_path / "project")
     edit(project / "config/tiny.yaml", "preset: tiny", "preset: tiny\ncompute: {device: auto}")
     cluster = ("--executor", "cluster-generic", "--cluster-generic-submit-cmd", "sh", "--jobs", "1")
-    failed = snakemake(project, *cluster, "--", BASELINE)
+    failed = snakemake(project, BASELINE, *cluster)
     assert failed.returncode != 0 and not (project / "data").exists()
     assert "for a cluster say cuda or cpu" in failed.stdout + failed.stderr
 
