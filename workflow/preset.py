@@ -273,6 +273,25 @@ class Preset(Section):
         return self
 
     @model_validator(mode="after")
+    def _a_linear_transform_has_no_cell(self):
+        linear = {}
+        if self.table1:
+            linear["code_learning.linear"] = self.code_learning.linear
+            linear["kd_embedding.linear"] = self.kd_embedding.linear
+            if self.table2.codes == "linear":
+                linear["table2.learning"] = self.table2.learning
+        if self.ablations:
+            if self.ablations.codes == "linear":
+                linear["ablations.learning"] = self.ablations.learning
+            for variant in self.ablations.variants:
+                if variant.transform == "linear":
+                    linear[f"ablation {variant.name}"] = variant.embedding
+        for name, settings in linear.items():
+            if settings.cell != "counted":
+                raise ValueError(f"{name}: the linear transform has no cell")
+        return self
+
+    @model_validator(mode="after")
     def _names_exist(self):
         named = [*self.compute.bfloat16]
         if self.table1:
