@@ -4,7 +4,7 @@
 #              (both need root), `make test-s3` those that push to a local S3 server,
 #              `make test-gpu` those that train on a GPU
 # make paper   the paper's tables and figures from PTB and GloVe: hours
-# make slice   as much of it as fits: make slice MINUTES=10 TARGET=table1_large
+# make slice   as much of it as fits: make slice MINUTES=20 TARGET=table1_large
 # make plan    what `make paper` would compute, what is there already, and how long it takes;
 #              of one target: make plan TARGET=table1_large
 # make collect tables and figures from what `make paper` has measured so far
