@@ -45,6 +45,9 @@ onstart:
             "compute.device is auto, which asks this machine; for a cluster say cuda or cpu,"
             " in the preset or by --config 'compute={device: cuda}'"
         )
+    if PRESET.compute.device == "auto":
+        found = "a GPU" if GPU else "the CPU: PyTorch sees no GPU"
+        print(f"Language models are trained on {found}", file=sys.stderr)
     # A submit host needs no GPU; whether jobs run here is known only now.
     if GPU and workflow.local_exec:
         import torch

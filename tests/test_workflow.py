@@ -425,6 +425,8 @@ def test_where_models_are_trained_is_in_the_commands_and_reruns_nothing(project)
     assert planned(project) == {}
     forced = (BASELINE, "-n", "-p", "--forcerun", "baseline")
     assert "--device cpu --precision float32" in succeed(project, *forced)
+    settings = ("runs/tiny/report/settings.json", "--forcerun", "settings")
+    assert "are trained on the CPU: PyTorch sees no GPU" in succeed(project, *settings)
     edit(project / "config/tiny.yaml", "{device: auto}", "{device: cuda, bfloat16: [small]}")
     assert planned(project) == {}
     assert "--device cuda --precision bfloat16" in succeed(project, *forced)
