@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from kdcore import KDError
 from workflow.preset import Cell, read_preset
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +40,13 @@ def test_a_plan_is_of_its_target(script, preset, target, count):
     assert len(cells) == len(set(cells)) == count
     sizes = {cell.size for cell in cells}
     assert not target.startswith("table1_") or sizes == {target.removeprefix("table1_")}
+
+
+def test_a_plan_of_no_table_and_of_no_size(script, preset):
+    ablations = read_preset(ROOT / "config/ablations.yaml")
+    assert script("plan").cells_of(ablations, "figure3") == []
+    with pytest.raises(KDError, match="table1_huge: model size 'huge' is not defined"):
+        script("plan").cells_of(preset, "table1_huge")
 
 
 def test_a_plan_has_the_models_that_codes_are_learned_from(script, preset):

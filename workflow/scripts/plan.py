@@ -18,6 +18,7 @@ import torch
 import typer
 from torch import nn
 
+from kdcore.errors import KDError
 from kdcore.files import read_json
 from kdcore.language_model import LanguageModel
 from kdcore.settings.language_model import LanguageModelSettings
@@ -36,8 +37,8 @@ from workflow.preset import (
 
 # Words and training tokens of the Penn Treebank; a text of one's own is taken to be as long.
 WORDS, TOKENS = 10_000, 929_589
-# A training step with a KD embedding over one with a table, by benchmarks/.
 LEARNERS = ("linear", "lstm")
+# A small model's training step with a KD embedding over one with a table, by benchmarks/.
 FACTOR = {"none": 1.0, "linear": 1.05, "lstm": 1.6}
 
 
@@ -114,16 +115,23 @@ def wanted(preset: Preset, target: str = "all") -> list[Model]:
 
 
 def cells_of(preset: Preset, target: str) -> list[Cell]:
-    """The models of a target, those that codes are learned from included."""
+    """The models of a target, those that codes are learned from included.
+
+    Raises:
+        KDError: the target is of a model size that there is not.
+    """
     cells = all_cells(preset)
-    if target in ("data", "figure2", "ablations"):
+    if not cells or target in ("data", "figure2", "ablations"):
         return []
     if target in ("baselines", "embeddings", "codes"):
         return [cell for cell in cells if cell.codes == "none"]
     if target == "figure3":
         cells = sweep_cells(preset)
     elif target.startswith("table1_"):
-        cells = table1_cells(preset, [target.removeprefix("table1_")])
+        size = target.removeprefix("table1_")
+        if size not in preset.sizes:
+            raise KDError(f"{target}: model size {size!r} is not defined in sizes")
+        cells = table1_cells(preset, [size])
     learned = [cell for cell in cells if cell.codes in LEARNERS]
     before = [Cell(cell.size, "none", "none", None, None, cell.seed) for cell in learned]
     return list(dict.fromkeys(before + cells))
