@@ -1,10 +1,12 @@
 # make demo    everything on the embedded text, no network, a few minutes
 # make test    the tests; `make test-cluster` those that start a SLURM of two nodes here,
 #              `make test-reliability` those that kill runs twenty times and fill disks
-#              (both need root), `make test-s3` those that push to a local S3 server
+#              (both need root), `make test-s3` those that push to a local S3 server,
+#              `make test-gpu` those that train on a GPU
 # make paper   the paper's tables and figures from PTB and GloVe: hours
-# make slice   as much of it as fits: make slice MINUTES=10 TARGET=table1_large
-# make plan    what `make paper` would compute, what is there already, and how long it takes
+# make slice   as much of it as fits: make slice MINUTES=20 TARGET=table1_large
+# make plan    what `make paper` would compute, what is there already, and how long it takes;
+#              of one target: make plan TARGET=table1_large
 # make collect tables and figures from what `make paper` has measured so far
 #              (another preset: make paper CONFIG=config/ablations.yaml; plan, slice, collect too)
 # make clean   removes what the demo made; `make distclean` all runs and the environment too
@@ -16,7 +18,7 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 DEMO := --configfile config/demo.yaml
 
-.PHONY: slice demo test test-cluster test-reliability test-s3 paper plan collect lint bench clean distclean
+.PHONY: slice demo test test-cluster test-reliability test-gpu test-s3 paper plan collect lint bench clean distclean
 
 $(VENV)/.ready: requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else 0'
@@ -40,6 +42,9 @@ test-cluster: $(VENV)/.ready
 test-reliability: $(VENV)/.ready
 	$(RUN) pytest -m reliability tests/test_reliability.py
 
+test-gpu: $(VENV)/.ready
+	$(RUN) pytest -m gpu tests/test_gpu.py
+
 test-s3: $(VENV)/.ready
 	$(RUN) pip install --quiet --disable-pip-version-check -c requirements.lock -r requirements-s3.txt
 	$(RUN) pytest -m s3 tests/test_s3.py
@@ -55,10 +60,10 @@ slice: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
 	$(RUN) { timeout $(MINUTES)m snakemake --cores $(CORES) --configfile $(CONFIG) -- $(TARGET) \
 		|| { test $$? -eq 124 && echo "The time is up: trainings have written checkpoints."; }; }
-	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES)
+	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES) --target $(TARGET)
 
 plan: $(VENV)/.ready
-	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES)
+	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES) --target $(TARGET)
 
 collect: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock

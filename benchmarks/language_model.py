@@ -1,8 +1,9 @@
 """Training speed of a model of the paper against a plain PyTorch loop and against the floor.
 
 `python -m benchmarks.language_model` prints, for the small model on one CPU thread, tokens per
-second, each variant's time over that of the conventional model, and how much of the time the
-arithmetic alone would take at the speed of a large matrix product on the same device.
+second, each variant's time over that of the conventional model, and how much of the time is the
+floor: the arithmetic at the speed of a large matrix product on the same device, or the bytes at
+the speed of a large copy, whichever takes longer.
 `--size large --device cuda --precision bfloat16` does it for a GPU.
 
 The plain loop is what PyTorch's word-language-model example does: embedding, LSTM, linear layer,
@@ -13,6 +14,7 @@ not depend on them, except that a real text repeats words more, which favours KD
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -20,9 +22,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from kdcore import Codes, KDEmbedding, LanguageModel
+from kdcore.products import linear
 from kdcore.settings.language_model import LanguageModelSettings
-from kdcore.softmax import linear
-from kdcore.training import clipped_sgd_step, resolve_device
+from kdcore.training import resolve_device, training_step
 from workflow.preset import Preset, read_preset
 
 WORDS = 10_000
@@ -47,17 +49,11 @@ class Ours:
 
     def __init__(self, embedding: nn.Module, settings: LanguageModelSettings, device, precision):
         self.model = LanguageModel(embedding, WORDS, settings).to(device)
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.state = self.model.initial_state(settings.batch)
-        self.clip = settings.clip
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+        self.options = {"rate": 0.1, "clip": settings.clip, "precision": precision}
 
     def step(self, ids, targets):
-        with self.autocast:
-            loss, state = self.model.loss(ids, targets, self.state)
-        loss.backward()
-        clipped_sgd_step(self.parameters, 0.1, self.clip)
-        self.state = tuple(s.detach() for s in state)
+        _, self.state = training_step(self.model, ids, targets, self.state, **self.options)
 
 
 class Plain:
@@ -112,25 +108,51 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def product_speed(device: torch.device, precision: str) -> float:
-    """Operations per second of a large matrix product, the fastest of several."""
-    n = 8192 if device.type == "cuda" else 1024
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
+def fastest(action: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the fastest of several runs."""
     times = []
     for _ in range(8):
         wait_for(device)
         begun = time.perf_counter()
-        linear(a, b)
+        action()
         wait_for(device)
         times.append(time.perf_counter() - begun)
-    return 2 * n**3 / min(times)
+    return min(times)
+
+
+def product_speed(device: torch.device, precision: str) -> float:
+    """Operations per second of a large matrix product."""
+    n = 8192 if device.type == "cuda" else 1024
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
+    return 2 * n**3 / fastest(lambda: linear(a, b), device)
+
+
+def copy_speed(device: torch.device) -> float:
+    """Bytes per second of a large copy, read and written."""
+    source = torch.zeros(
+        2**30 if device.type == "cuda" else 2**27, dtype=torch.uint8, device=device
+    )
+    target = torch.empty_like(source)
+    return 2 * source.numel() / fastest(lambda: target.copy_(source), device)
 
 
 def operations(settings: LanguageModelSettings) -> float:
     """Of a training step's products: two a multiply-add, forward and twice that backward."""
     a_token = settings.layers * 8 * settings.hidden**2 + settings.hidden * WORDS
     return 6 * a_token * settings.steps * settings.batch
+
+
+def traffic(settings: LanguageModelSettings, precision: str) -> float:
+    """Bytes that a training step of the conventional model moves where no cache keeps weights.
+
+    The recurrent weights are read at each of the dependent steps, there and back; the update reads
+    every gradient and weight and writes the weight.
+    """
+    recurrent = settings.layers * 4 * settings.hidden**2
+    weights = 2 * recurrent + 2 * settings.hidden * WORDS
+    width = 2 if precision == "bfloat16" else 4
+    return 2 * settings.steps * recurrent * width + 3 * 4 * weights
 
 
 def main() -> None:
@@ -162,12 +184,13 @@ def main() -> None:
             if turn:  # the first turn warms up
                 seconds[name].append((time.perf_counter() - begun) / arguments.steps)
     tokens = settings.steps * settings.batch
-    speed = product_speed(device, arguments.precision)
-    work = operations(settings)
-    floor = work / speed
+    speed, copied = product_speed(device, arguments.precision), copy_speed(device)
+    work, moved = operations(settings), traffic(settings, arguments.precision)
+    floor = max(work / speed, moved / copied)
     print(
-        f"{arguments.size} model: {work / 1e9:.1f} GFLOP a step of {tokens} tokens, "
-        f"{1000 * floor:.1f} ms at {speed / 1e9:.0f} GFLOP/s of a large product"
+        f"{arguments.size} model, a step of {tokens} tokens: {work / 1e9:.1f} GFLOP, "
+        f"{1000 * work / speed:.1f} ms at {speed / 1e9:.0f} GFLOP/s of a large product; "
+        f"{moved / 1e9:.2f} GB, {1000 * moved / copied:.1f} ms at {copied / 1e9:.0f} GB/s of a copy"
     )
     print(f"{'':20}{'ms/step':>9}{'tokens/s':>10}{'of floor':>10}  time over conventional (median)")
     for name, times in seconds.items():

@@ -12,16 +12,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdcore import Corpus, LanguageModel, train
+from kdcore import Corpus, EpochRecord, LanguageModel, perplexity, train
+from kdcore.corpus import EOS
 from kdcore.files import fingerprint
-from kdcore.training import EpochRecord, resolve_device
+from kdcore.training import resolve_device
 from workflow.preset import read_preset
 
 TOLERANCE = 0.005
 
 
 def main() -> int:
-    """Print a line per epoch and the difference."""
+    """Print a line per epoch and the differences."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
     parser.add_argument("--corpus", type=Path, required=True)
@@ -50,10 +51,12 @@ def main() -> int:
             model, corpus, settings, checkpoint=arguments.scratch / f"{identity}.safetensors",
             identity=identity, precision=precision, report=tell,
         )  # fmt: skip
-        ends[precision] = records[-1].valid_ppl
-    apart = ends["bfloat16"] / ends["float32"] - 1
-    print(f"bfloat16 over float32: {apart:+.2%} in validation perplexity")
-    return int(abs(apart) > TOLERANCE)
+        test = perplexity(model, corpus.test, corpus.words.index(EOS))
+        print(f"{precision} test {test:.2f}", flush=True)
+        ends[precision] = (records[-1].valid_ppl, test)
+    valid, test = (b / a - 1 for a, b in zip(ends["float32"], ends["bfloat16"], strict=True))
+    print(f"bfloat16 over float32: {valid:+.2%} in validation and {test:+.2%} in test perplexity")
+    return int(abs(valid) > TOLERANCE)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,21 @@ from kdcore.errors import KDError
 from kdcore.tensors import load_tensors, save_tensors
 
 
-def check_shape(K: int, D: int) -> None:
+def check_shape(K: int, D: int, N: int = 1) -> None:
     """Refuse a code shape that cannot be.
 
     Raises:
-        KDError: K < 2 or D < 1.
+        KDError: K < 2, D < 1, N < 1, or one of them is not an integer.
     """
+    for name, value in (("K", K), ("D", D), ("N", N)):
+        if not isinstance(value, Integral):
+            raise KDError(f"{name} = {value!r}: not an integer")
     if K < 2:
         raise KDError(f"K = {K}: a code position needs at least 2 values")
     if D < 1:
         raise KDError(f"D = {D}: a code needs at least 1 position")
+    if N < 1:
+        raise KDError(f"N = {N}: there is no symbol to encode")
 
 
 def symbol_bits(K: int) -> int:
@@ -94,7 +100,7 @@ class Codes:
             i, j = wrong.nonzero()[0].tolist()
             value = int(symbols[i, j])
             raise KDError(f"code {i} has {value} at position {j}; K = {K} allows 0 to {K - 1}")
-        self.K = K
+        self.K = int(K)
         self.shape = tuple(symbols.shape)
         self.packed = pack(symbols.long(), self.bits)
 
@@ -142,13 +148,13 @@ class Codes:
 
     def format(self, i: int) -> str:
         """The code of symbol i as in Table 2, for example `3-1-0-4`."""
-        return "-".join(str(symbol) for symbol in self[i].tolist())
+        return _written(self[i].tolist())
 
     def groups(self) -> dict[str, list[int]]:
         """The symbols of every code in use (Table 2), in order; codes as `format` writes them."""
         found = defaultdict(list)
         for i, code in enumerate(self.tensor().tolist()):
-            found["-".join(map(str, code))].append(i)
+            found[_written(code)].append(i)
         return dict(found)
 
     def statistics(self) -> CodeStatistics:
@@ -177,11 +183,8 @@ class Codes:
         Raises:
             KDError: missing, damaged, or a symbol is out of range.
         """
-        tensors, header = load_tensors(path, "codes")
-        try:
-            return cls.from_packed(tensors["packed"], header["K"], tuple(header["shape"]))
-        except KeyError as error:
-            raise KDError(f"{path}: damaged, {error} is missing") from None
+        tensors, header = load_tensors(path, "codes", ["packed", "K", "shape"])
+        return cls.from_packed(tensors["packed"], header["K"], tuple(header["shape"]))
 
     @classmethod
     def from_packed(cls, packed: torch.Tensor, K: int, shape: tuple[int, int]) -> "Codes":
@@ -190,7 +193,7 @@ class Codes:
         Raises:
             KDError: the stream has the wrong length, or a symbol is out of range.
         """
-        check_shape(K, shape[1])
+        check_shape(K, shape[1], shape[0])
         expected = math.ceil(shape[0] * shape[1] * symbol_bits(K) / 8)
         if packed.dtype != torch.uint8 or packed.shape != (expected,):
             raise KDError(f"packed codes of shape {shape} at K = {K} take {expected} bytes")
@@ -199,10 +202,18 @@ class Codes:
 
     @classmethod
     def random(cls, N: int, K: int, D: int, seed: int) -> "Codes":
-        """Uniformly random codes, the baseline of Table 1."""
-        check_shape(K, D)
+        """Uniformly random codes, the baseline of Table 1.
+
+        Raises:
+            KDError: K < 2, D < 1 or N < 1.
+        """
+        check_shape(K, D, N)
         generator = torch.Generator().manual_seed(seed)
         return cls(torch.randint(K, (N, D), generator=generator), K)
+
+
+def _written(code: Sequence[int]) -> str:
+    return "-".join(map(str, code))
 
 
 def _positions(index: object, length: int) -> torch.Tensor:

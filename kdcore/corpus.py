@@ -115,7 +115,7 @@ class Corpus:
         Raises:
             KDError: the file is missing, damaged, or its content does not match its digest.
         """
-        tensors, header = load_tensors(path, "corpus")
+        tensors, header = load_tensors(path, "corpus", [*SPLITS, "words", "digest"])
         splits = {split: tensors[split].long() for split in SPLITS}
         if _digest(header["words"], splits) != header["digest"]:
             raise KDError(f"{path}: altered since it was written; delete it and run again")

@@ -1,5 +1,8 @@
 """A drop-in for `torch.nn.Embedding` whose rows are composed from KD codes (Figure 1b)."""
 
+import copy
+import inspect
+
 import torch
 from torch import nn
 
@@ -13,7 +16,8 @@ class KDEmbedding(nn.Module):
 
     Called like `torch.nn.Embedding`: integer ids of any shape (…) give vectors
     (…, embedding_dim). Memory is that of the transform plus N·D·⌈log2 K⌉ bits; the packed
-    codes are a buffer, so `state_dict` and `.to(device)` carry them.
+    codes are a buffer, so `state_dict` and `.to(device)` carry them; `state_dict` has their N, K
+    and D too, and one of another shape is refused.
 
     Args:
         codes: the code of every symbol.
@@ -27,7 +31,8 @@ class KDEmbedding(nn.Module):
             or `normalise`.
 
     Raises:
-        KDError: an unknown transform, or one that does not fit the codes.
+        KDError: an unknown transform or setting, settings beside a ready transform, or a transform
+            that does not fit the codes.
     """
 
     def __init__(
@@ -41,7 +46,16 @@ class KDEmbedding(nn.Module):
                 raise KDError(f"transform {transform!r} is unknown; there are: {known}")
             if embedding_dim is None:
                 raise KDError("embedding_dim is needed to make a transform by name")
-            transform = TRANSFORMS[transform](codes.K, codes.D, embedding_dim, **settings)
+            made = TRANSFORMS[transform]
+            known = inspect.signature(made).parameters.keys() - {"K", "D", "dim"}
+            if unknown := sorted(settings.keys() - known):
+                raise KDError(
+                    f"the {transform} transform has no setting {unknown[0]!r}; there are: "
+                    f"{', '.join(sorted(known))}"
+                )
+            transform = made(codes.K, codes.D, embedding_dim, **settings)
+        elif settings:
+            raise KDError(f"{sorted(settings)[0]!r} is for a transform by name, not a ready one")
         if (transform.K, transform.D) != (codes.K, codes.D):
             raise KDError(
                 f"the transform is for K = {transform.K}, D = {transform.D}, "
@@ -60,6 +74,22 @@ class KDEmbedding(nn.Module):
         self.padding_idx = padding_idx
         self.gradient_scale = gradient_scale
         self.register_buffer("packed", codes.packed.clone())
+
+    def get_extra_state(self) -> torch.Tensor:
+        """N, K and D, which the packed codes do not tell."""
+        return torch.tensor([self.num_embeddings, self.K, self.D])
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Nothing: it has been compared before anything was loaded."""
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
+        own, name = self.get_extra_state().tolist(), f"{prefix}_extra_state"
+        # Absent where a state was stored before it was kept.
+        found = state_dict.setdefault(name, self.get_extra_state()).tolist()
+        if found != own:
+            shapes = ["N = {}, K = {}, D = {}".format(*shape) for shape in (found, own)]
+            raise KDError(f"the codes to load have {shapes[0]}, the embedding's {shapes[1]}")
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
     def codes(self) -> Codes:
@@ -94,9 +124,12 @@ class KDEmbedding(nn.Module):
         for the device; vectors and gradients are the same up to rounding.
 
         Raises:
+            TypeError: ids that are not integers.
             IndexError: an id outside 0 … num_embeddings − 1 (on a GPU, PyTorch's own check on
                 the device).
         """
+        if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+            raise TypeError(f"ids must be integers, not {ids.dtype}")
         flat = ids.reshape(-1).long()
         compose = self._compose_distinct if flat.device.type == "cpu" else self._compose_each
         vectors = compose(flat)
@@ -117,12 +150,12 @@ class KDEmbedding(nn.Module):
         cls, codes: Codes, transform: Transform, *, freeze: bool = True,
         padding_idx: int | None = None,
     ) -> "KDEmbedding":  # fmt: skip
-        """An embedding from what `learn_codes` returned: its codes and its transform.
+        """An embedding from what `learn_codes` returned: its codes and a copy of its transform.
 
         Args:
             freeze: whether the transform stays as it is when the model around it trains.
         """
-        embedding = cls(codes, transform=transform, padding_idx=padding_idx)
+        embedding = cls(codes, transform=copy.deepcopy(transform), padding_idx=padding_idx)
         embedding.transform.requires_grad_(not freeze)
         return embedding
 

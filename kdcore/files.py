@@ -19,7 +19,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     never share a temporary file.
 
     Raises:
-        KDError: the folder cannot be written or the disk is full.
+        KDError: the folder cannot be written or the disk is full; a file that the block reads
+            cannot be read, which the message then names.
     """
     path = Path(path)
     temporary = None
@@ -35,6 +36,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
+        named = {str(name) for name in (error.filename, error.filename2) if name is not None}
+        if temporary is not None and named and str(temporary) not in named:
+            raise KDError(f"{error.filename}: {error.strerror}") from error
         raise KDError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:

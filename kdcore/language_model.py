@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from kdcore.errors import KDError
+from kdcore.products import denormals_are_zero, linear
 from kdcore.settings.language_model import LanguageModelSettings
-from kdcore.softmax import cross_entropy_sum, linear
+from kdcore.softmax import cross_entropy_sum
 
 State = tuple[torch.Tensor, torch.Tensor]
 
@@ -25,10 +27,16 @@ class LanguageModel(nn.Module):
         embedding: maps word ids of any shape (…) to vectors (…, hidden).
         vocabulary: number of words N.
         settings: sizes; see `LanguageModelSettings`.
+
+    Raises:
+        KDError: the embedding says that its vectors have another size than `hidden`.
     """
 
     def __init__(self, embedding: nn.Module, vocabulary: int, settings: LanguageModelSettings):
         super().__init__()
+        size = getattr(embedding, "embedding_dim", settings.hidden)
+        if size != settings.hidden:
+            raise KDError(f"the embedding's vectors have size {size}, hidden is {settings.hidden}")
         self.embedding = embedding
         self.lstm = nn.LSTM(settings.hidden, settings.hidden, settings.layers)
         self.weight = nn.Parameter(torch.empty(vocabulary, settings.hidden))
@@ -70,6 +78,7 @@ class LanguageModel(nn.Module):
         return total / ids.shape[1], state
 
 
+@denormals_are_zero()
 @torch.no_grad()
 def perplexity(model: LanguageModel, stream: torch.Tensor, start: int, chunk: int = 1000) -> float:
     """exp of the mean negative log-likelihood over every token of a stream.
@@ -81,7 +90,12 @@ def perplexity(model: LanguageModel, stream: torch.Tensor, start: int, chunk: in
         stream: word ids, shape (n,).
         start: id of `<eos>`.
         chunk: words read between two uses of the output layer; does not change the result.
+
+    Raises:
+        KDError: the stream is empty.
     """
+    if len(stream) == 0:
+        raise KDError("an empty stream has no perplexity")
     training = model.training
     model.eval()
     total = 0.0

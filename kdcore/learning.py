@@ -20,7 +20,7 @@ from kdcore.errors import KDError
 from kdcore.refinement import RefinementRecord, refine_codes
 from kdcore.settings.codes import CodeLearningSettings
 from kdcore.transforms import TRANSFORMS, Transform
-from kdcore.vectors import check_vectors, relative_error
+from kdcore.vectors import check_vectors, relative_error, root_mean_square
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,13 @@ def learn_codes(
             mappings.
 
     Returns:
-        The codes and the transform that composes vectors of the original scale from them.
+        The codes and the transform that composes vectors of the original scale from them, both on
+        the CPU, where all of it is computed.
 
     Raises:
         KDError: vectors that are not finite or not a table, K < 2, D < 1, an unknown
-            transform or setting, a refinement of anything but sums of code embeddings.
+            transform or setting, a cell for a transform that has none, a refinement of anything
+            but sums of code embeddings.
 
     Warns:
         UserWarning: the code has more values than there are symbols, or is no smaller than
@@ -120,6 +122,8 @@ def learn_codes(
     options = {"code_dim": settings.code_dim, "init_scale": settings.init_scale}
     if transform == "lstm":
         options["cell"] = settings.cell
+    elif settings.cell != "counted":
+        raise KDError(f"cell {settings.cell!r} is for the LSTM transform, not the {transform} one")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = TRANSFORMS[transform](K, D, vectors.shape[1], **options)
@@ -152,7 +156,7 @@ def _warn_if_pointless(vectors: torch.Tensor, model: Transform) -> None:
 def _learn(vectors, model, settings, report) -> LearnedCodes:
     N, batch = len(vectors), settings.batch
     # Step sizes are meant for vectors of unit root mean square.
-    scale = float(vectors.square().mean().sqrt())
+    scale = root_mean_square(vectors)
     targets = vectors / scale
     logits = settings.logit_scale * torch.randn(N, model.D, model.K)
     moments = _RowAdam(logits, settings.code_rate)
@@ -212,8 +216,8 @@ def fit_transform(
     """Make a transform compose the given vectors from fixed codes, as well as it can.
 
     Least squares by Adam, line 6 of Algorithm 1 without the codes. The transform changes in
-    place; random choices come from PyTorch's global generator. A transform with `normalise`
-    composes vectors of mean zero: their mean stays as error.
+    place and is left in training mode; random choices come from PyTorch's global generator. A
+    transform with `normalise` composes vectors of mean zero: their mean stays as error.
 
     Args:
         transform: for the K and D of the codes and vectors of size d.
@@ -235,7 +239,7 @@ def fit_transform(
             f"{tuple(vectors.shape)} do not fit a transform with K = {transform.K}, "
             f"D = {transform.D} to size {transform.dim}"
         )
-    scale = float(vectors.square().mean().sqrt())
+    scale = root_mean_square(vectors)
     targets, symbols = vectors / scale, codes.tensor()
     optimizer = torch.optim.Adam(transform.parameters())
     steps, step = math.ceil(len(vectors) / batch) * epochs, 0

@@ -20,7 +20,7 @@ from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.settings.codes import RefinementSettings
 from kdcore.transforms import LinearTransform
-from kdcore.vectors import check_vectors, relative_error
+from kdcore.vectors import check_vectors, relative_error, root_mean_square
 
 # Symbols whose codes are improved at a time: memory beyond the vectors is this times K·D numbers.
 PIECE = 10_000
@@ -94,6 +94,8 @@ def refine_codes(
         raise KDError.of_settings(error, "refinement") from None
     weights = _weights(counts, len(vectors), settings.count_power)
     K, D = codes.K, codes.D
+    scale = root_mean_square(vectors)
+    vectors = vectors / scale
     spread = vectors.std(0)
     first = torch.arange(D) * K
     generator = torch.Generator().manual_seed(seed)
@@ -129,6 +131,7 @@ def refine_codes(
     transform = LinearTransform(K, D, vectors.shape[1])
     with torch.no_grad():
         transform.W.copy_(best[2].view_as(transform.W))
+    transform.rescale(scale)
     return RefinedCodes(best[1], transform, tuple(history))
 
 

@@ -1,7 +1,7 @@
 """Named tensors and a JSON header in one safetensors file: no pickle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -26,8 +26,13 @@ def save_tensors(
             raise KDError(f"cannot write {path}: {error}") from None
 
 
-def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], dict]:
+def load_tensors(
+    path: str | Path, kind: str, needed: Iterable[str] = ()
+) -> tuple[dict[str, torch.Tensor], dict]:
     """Read what `save_tensors` wrote and check that its header names this `kind`.
+
+    Args:
+        needed: names that must be there, of tensors or in the header.
 
     Raises:
         KDError: the file is missing, damaged, or holds something else.
@@ -42,4 +47,7 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], 
         raise KDError(f"{path}: damaged or not a safetensors file ({error})") from None
     if header.get("kind") != kind:
         raise KDError(f"{path}: holds {header.get('kind', 'no kdcore data')!r}, not {kind!r}")
+    for name in needed:
+        if name not in tensors and name not in header:
+            raise KDError(f"{path}: damaged, {name!r} is missing")
     return tensors, header

@@ -8,19 +8,25 @@ by epoch.
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 from kdcore.corpus import EOS, Corpus, batches
 from kdcore.errors import KDError
-from kdcore.language_model import LanguageModel, exp, perplexity
+from kdcore.language_model import LanguageModel, State, exp, perplexity
+from kdcore.products import denormals_are_zero
 from kdcore.settings.language_model import LanguageModelSettings
 from kdcore.tensors import load_tensors, save_tensors
 
 Precision = Literal["float32", "bfloat16"]
+# What a checkpoint holds beside the model.
+CHECKPOINT = (
+    "state.h", "state.c", "loss_sum", "random.cpu", "identity", "records", "position", "seconds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,40 @@ def clipped_sgd_step(parameters: Iterable[torch.nn.Parameter], rate: float, clip
         p.grad = None
 
 
+def training_step(
+    model: LanguageModel,
+    ids: torch.Tensor,
+    targets: torch.Tensor,
+    state: State,
+    *,
+    rate: float,
+    clip: float,
+    precision: Precision = "float32",
+) -> tuple[torch.Tensor, State]:
+    """One step of truncated back-propagation: loss, gradient, clipped update.
+
+    Nothing is read back from a GPU. Under bfloat16 autocast weights, their gradients and the loss
+    stay as they are; the softmax's products are in bfloat16, and cuDNN's LSTM is in float16,
+    because autocast casts it to that whatever type it is asked for.
+
+    Args:
+        ids, targets: word ids, (steps, batch) each.
+        state: from `LanguageModel.initial_state` or the previous step.
+        rate: SGD step size.
+        clip: largest global norm of the gradient.
+
+    Returns:
+        The loss of `LanguageModel.loss` and the new state, neither with a graph behind it.
+    """
+    halved = precision == "bfloat16"
+    with torch.autocast(ids.device.type, torch.bfloat16) if halved else nullcontext():
+        loss, (h, c) = model.loss(ids, targets, state)
+    loss.backward()
+    clipped_sgd_step(model.parameters(), rate, clip)
+    return loss.detach(), (h.detach(), c.detach())
+
+
+@denormals_are_zero()
 def train(
     model: LanguageModel,
     corpus: Corpus,
@@ -97,16 +137,20 @@ def train(
 ) -> list[EpochRecord] | None:
     """Train a model to the end of its schedule, continuing from a checkpoint if there is one.
 
-    A continued run ends with the same bytes as an undisturbed one: weights, epoch, position,
-    hidden state, loss so far and random state are all in the checkpoint.
+    On a CPU a continued run ends with the same bytes as an undisturbed one: weights, epoch,
+    position, hidden state, loss so far and random state are all in the checkpoint. On a GPU sums
+    are not ordered, and cuDNN keeps the random state of the dropout between LSTM layers to itself:
+    a continued run is the same up to rounding without dropout, and like another seed's with it.
+
+    Dropout draws from PyTorch's global generator, and the model is left in training mode.
 
     Args:
         model: initialised, on its device; holds the trained weights afterwards.
         corpus: the text; the validation split is scored after every epoch.
-        checkpoint: file to continue from and to write every `checkpoint_seconds`.
+        checkpoint: file to continue from and to write every `checkpoint_seconds` and at the end.
         identity: names everything the run depends on; a checkpoint of another identity is
             refused.
-        precision: `bfloat16` runs the matrix products under autocast, weights stay float32.
+        precision: of training; see `training_step`. Scores are computed in float32.
         report: called about once a second with a `Progress`, after each epoch with its
             `EpochRecord`.
         stop: asked once a second; when true, a checkpoint is written and None returned.
@@ -115,8 +159,11 @@ def train(
         One record per epoch, or None when stopped before the end.
 
     Raises:
-        KDError: the checkpoint belongs to other settings or is damaged; the loss is not finite.
+        KDError: the checkpoint belongs to other settings or is damaged; the loss is not finite;
+            the precision is unknown; the training split is too short.
     """
+    if precision not in get_args(Precision):
+        raise KDError(f"precision {precision!r} is unknown; use 'float32' or 'bfloat16'")
     device = model.weight.device
     data = batches(corpus.train, settings.batch).to(device)
     steps = (len(data) - 1) // settings.steps
@@ -134,19 +181,24 @@ def train(
 
     if Path(checkpoint).exists():
         try:
-            tensors, header = load_tensors(checkpoint, "checkpoint")
+            tensors, header = load_tensors(checkpoint, "checkpoint", CHECKPOINT)
         except KDError as error:
             raise KDError(f"{error}; delete it to start over") from None
         if header["identity"] != identity:
             raise KDError(
                 f"{checkpoint}: belongs to a run with other settings; delete it to start over"
             )
-        model.load_state_dict(
-            {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-        )
+        try:
+            model.load_state_dict(
+                {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+            )
+        except RuntimeError:
+            raise KDError(
+                f"{checkpoint}: belongs to another model; delete it to start over"
+            ) from None
         state = (tensors["state.h"].to(device), tensors["state.c"].to(device))
         loss_sum = tensors["loss_sum"].to(device)
-        _set_random_state(tensors)
+        _set_random_state(tensors, device)
         records = [EpochRecord(**record) for record in header["records"]]
         position, spent = header["position"], header["seconds"]
 
@@ -165,20 +217,21 @@ def train(
     begun = told = saved = time.monotonic()
     done_here = 0
     model.train()
-    parameters = [p for p in model.parameters() if p.requires_grad]
     while len(records) < settings.epochs:
         epoch = len(records) + 1
         rate = settings.rate(epoch)
         while position < steps:
             first = position * settings.steps
-            ids = data[first : first + settings.steps]
-            targets = data[first + 1 : first + 1 + settings.steps]
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                loss, state = model.loss(ids, targets, state)
-            loss.backward()
-            clipped_sgd_step(parameters, rate, settings.clip)
-            state = (state[0].detach(), state[1].detach())
-            loss_sum += loss.detach()
+            loss, state = training_step(
+                model,
+                data[first : first + settings.steps],
+                data[first + 1 : first + 1 + settings.steps],
+                state,
+                rate=rate,
+                clip=settings.clip,
+                precision=precision,
+            )
+            loss_sum += loss
             position += 1
             done_here += 1
             now = time.monotonic()
@@ -214,8 +267,10 @@ def train(
         position = 0
         state = model.initial_state(settings.batch)
         loss_sum = torch.zeros_like(loss_sum)
-        save()
-        saved = time.monotonic()
+        now = time.monotonic()
+        if epoch == settings.epochs or now - saved >= checkpoint_seconds:
+            save()
+            saved = now
     return records
 
 
@@ -231,7 +286,7 @@ def _random_state(device: torch.device) -> dict[str, torch.Tensor]:
     return states
 
 
-def _set_random_state(tensors: dict[str, torch.Tensor]) -> None:
+def _set_random_state(tensors: dict[str, torch.Tensor], device: torch.device) -> None:
     torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+    if device.type == "cuda" and "random.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)

@@ -15,8 +15,8 @@ from torch import nn
 
 from kdcore.codes import check_shape
 from kdcore.errors import KDError
+from kdcore.products import linear
 from kdcore.settings.codes import Cell
-from kdcore.softmax import linear
 
 
 class Transform(nn.Module, ABC):

@@ -1,5 +1,6 @@
 """Word vectors: the table that code learning starts from, and what is lost of it."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class WordVectors:
         Raises:
             KDError: missing, damaged, or the words and rows do not match.
         """
-        tensors, header = load_tensors(path, "word vectors")
+        tensors, header = load_tensors(path, "word vectors", ["vectors", "words"])
         words, vectors = header["words"], tensors["vectors"].float()
         if vectors.ndim != 2 or len(words) != len(vectors):
             raise KDError(f"{path}: {len(words)} words for vectors of shape {tuple(vectors.shape)}")
@@ -60,6 +61,13 @@ def check_vectors(vectors: torch.Tensor | np.ndarray) -> torch.Tensor:
     if bool((vectors == vectors[0]).all()):
         raise KDError("all vectors are equal: there is nothing to encode")
     return vectors
+
+
+def root_mean_square(vectors: torch.Tensor) -> float:
+    """Of all numbers in a table, of whatever size they are."""
+    found = float(vectors.square().mean().sqrt())
+    # Squares of very large or small numbers leave the range of a float32.
+    return found if 1e-15 < found < math.inf else float(vectors.double().square().mean().sqrt())
 
 
 def relative_error(

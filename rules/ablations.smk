@@ -65,6 +65,7 @@ if not PRESET.partial:
                 ABLATIONS.size, variant(wildcards.name).transform
             ),
             gpu=GPU,
+            precision=precision(ABLATIONS.size),
         params:
             settings=as_json(PRESET.sizes[ABLATIONS.size]),
             embedding=lambda wildcards: as_json(variant(wildcards.name).embedding),

@@ -21,6 +21,7 @@ rule baseline:
         mem_mb=lambda wildcards: megabytes(wildcards.size),
         runtime=lambda wildcards: minutes(wildcards.size),
         gpu=GPU,
+        precision=lambda wildcards: precision(wildcards.size),
     params:
         settings=lambda wildcards: as_json(PRESET.sizes[wildcards.size]),
         code=code("train_baseline"),

@@ -9,6 +9,7 @@ from kdcore.download import name_mirror
 from kdcore.errors import KDError
 from kdcore.files import read_json
 from workflow import records
+from workflow.compute import device_of, precision_of
 from workflow.measured import checks
 from workflow.preset import all_cells, load_preset, sweep_cells, table1_cells
 from workflow.provenance import code_hash
@@ -39,13 +40,21 @@ if workflow.is_main_process:
 
 
 onstart:
+    if PRESET.compute.device == "auto" and not workflow.local_exec:
+        raise WorkflowError(
+            "compute.device is auto, which asks this machine; for a cluster say cuda or cpu,"
+            " in the preset or by --config 'compute={device: cuda}'"
+        )
+    if PRESET.compute.device == "auto":
+        found = "a GPU" if GPU else "the CPU: PyTorch sees no GPU"
+        print(f"Language models are trained on {found}", file=sys.stderr)
     # A submit host needs no GPU; whether jobs run here is known only now.
     if GPU and workflow.local_exec:
         import torch
 
         if not torch.cuda.is_available():
             raise WorkflowError(
-                "compute.device is cuda, but PyTorch sees no CUDA device; set cpu"
+                "compute.device is cuda, but PyTorch sees no CUDA device; set cpu or auto"
             )
     records.begin(PRESET.preset)
 
@@ -62,11 +71,12 @@ onerror:
 ENVIRONMENT = f"{workflow.basedir}/workflow/environment.yaml"
 # Codes that are learned, and through which transform.
 LEARNERS = {"linear": "linear", "lstm": "lstm", "refined": "linear"}
-GPU = int(PRESET.compute.device == "cuda")
+DEVICE = device_of(PRESET.compute)
+GPU = int(DEVICE == "cuda")
 # Part of the commands, not a parameter of the rules: where a model is trained must not make it
 # run again. Each measurement names its device.
 COMPUTE = (
-    f"--device {PRESET.compute.device} --precision {PRESET.compute.precision}"
+    f"--device {DEVICE} --precision {{resources.precision}}"
     f" --checkpoint-seconds {PRESET.compute.checkpoint_seconds}"
 )
 
@@ -149,6 +159,11 @@ def variant(name):
 def variant_learning(wildcards):
     """How an ablation's codes are learned."""
     return variant(wildcards.name).learning or PRESET.ablations.learning
+
+
+def precision(size):
+    """Of a size's products, as a resource: unlike a parameter, it makes nothing run again."""
+    return precision_of(PRESET.compute, DEVICE, size)
 
 
 def minutes(size, transform="none"):

@@ -27,6 +27,7 @@ rule retrain:
         mem_mb=lambda wildcards: megabytes(wildcards.size),
         runtime=lambda wildcards: minutes(wildcards.size, wildcards.transform),
         gpu=GPU,
+        precision=lambda wildcards: precision(wildcards.size),
     params:
         settings=lambda wildcards: as_json(PRESET.sizes[wildcards.size]),
         embedding=lambda wildcards: as_json(

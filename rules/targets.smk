@@ -43,6 +43,7 @@ localrules:
     codes,
     retrained,
     table1_small,
+    table1_medium,
     table1_large,
 
 
@@ -77,6 +78,11 @@ rule retrained:
 rule table1_small:
     input:
         f"{RESULTS}/table1_small.csv",
+
+
+rule table1_medium:
+    input:
+        f"{RESULTS}/table1_medium.csv",
 
 
 rule table1_large:

@@ -1,4 +1,6 @@
-"""Shared fixtures: one thread, a small corpus, a small model."""
+"""Shared fixtures: one thread, no GPU, a small corpus, a small model."""
+
+import os
 
 import pytest
 import torch
@@ -7,6 +9,12 @@ from kdcore import Corpus
 from kdcore.settings.language_model import LanguageModelSettings
 
 torch.set_num_threads(1)
+
+
+def pytest_configure(config):
+    # A GPU that happens to be here is hidden: what is tested must not depend on it.
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from kdcore import Codes, KDError
+from kdcore.tensors import save_tensors
 
 
 @st.composite
@@ -97,6 +98,30 @@ def test_bad_codes_are_one_clear_line(symbols, K, message):
     with pytest.raises(KDError, match=message) as caught:
         Codes(symbols, K)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"N": -1, "K": 4, "D": 2}, "N = -1"),
+        ({"N": 5, "K": 2.0, "D": 2}, "K = 2.0: not an integer"),
+        ({"N": 5, "K": 2, "D": "2"}, "D = '2': not an integer"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_one_clear_line(shape, message):
+    with pytest.raises(KDError, match=message):
+        Codes.random(**shape, seed=1)
+
+
+def test_K_may_be_any_integer(tmp_path):
+    Codes([[0, 1]], np.int64(4)).save(tmp_path / "codes")
+    assert Codes.load(tmp_path / "codes").K == 4
+
+
+def test_a_file_that_lacks_something_is_told(tmp_path):
+    save_tensors(tmp_path / "codes", {}, {"kind": "codes", "K": 4})
+    with pytest.raises(KDError, match="damaged, 'packed' is missing"):
+        Codes.load(tmp_path / "codes")
 
 
 def test_statistics_of_known_codes():

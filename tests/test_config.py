@@ -74,9 +74,11 @@ def test_a_sweeps_default_is_the_tables_cell(paper):
         ({"sizes.small.keep": 1.5}, "sizes.small.keep: Input should be less than or equal to 1"),
         ({"sizes.small.epoch": 3}, "sizes.small.epoch: Extra inputs"),
         ({"corpus": {"kind": "wiki"}}, "corpus: Input tag 'wiki'"),
-        ({"compute.device": "tpu"}, "compute.device: Input should be 'cpu' or 'cuda'"),
-        ({"compute.precision": "bfloat16"}, "bfloat16 needs device cuda"),
+        ({"compute.device": "tpu"}, "compute.device: Input should be 'auto', 'cpu' or 'cuda'"),
+        ({"compute.bfloat16": ["huge"]}, "model size 'huge' is not defined"),
         ({"code_learning.linear.temperature.T0": 0.0}, "temperature.T0"),
+        ({"kd_embedding.linear.cell": "printed"}, "the linear transform has no cell"),
+        ({"table2.learning.cell": "printed"}, "table2.learning: the linear transform has no cell"),
         ({"figure3.sweep.K": [1, 50]}, r"figure3.sweep.K.0"),
         ({"figure3.sweep.K": [2, 20]}, r"figure3.sweep.K needs table1.K = 50"),
         ({"sizes": {"we/ird": {}}}, "we/ird"),
@@ -147,10 +149,11 @@ def test_every_snakemake_command_that_is_printed_parses():
     line = re.compile(r"^[# ]*(snakemake --.+?)(?:  .*)?$", re.M)
     commands = [c for text in texts for c in inline.findall(text) + line.findall(text)]
     assert len(commands) >= 8
+    sizes = {"table1_small", "table1_medium", "table1_large"}
     for command in commands:
         words = shlex.split(command, comments=True)[1:]
         parsed = get_argument_parser().parse_args(words)
-        assert set(parsed.targets) <= {"all", "table1_small", "table1_large", "figure3", "table2"}
+        assert set(parsed.targets) <= {"all", "codes", "figure3", "table2", *sizes}
         assert all(Path(ROOT / path).is_file() for path in parsed.configfile or []), command
 
 

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from kdcore import Corpus, KDError
+from kdcore import Corpus, KDError, WordVectors
 from kdcore.corpus import SPLITS
 from kdcore.ptb import SHA256, fetch_ptb
+from kdcore.tensors import save_tensors
 
 
 def write_splits(folder, **texts):
@@ -45,6 +46,13 @@ def test_save_load_and_alteration(tmp_path, corpus):
     path.write_bytes(raw)
     with pytest.raises(KDError, match="altered"):
         Corpus.load(path)
+
+
+@pytest.mark.parametrize(("kind", "load"), [("corpus", Corpus), ("word vectors", WordVectors)])
+def test_a_file_that_lacks_something_is_told(tmp_path, kind, load):
+    save_tensors(tmp_path / "file", {}, {"kind": kind, "words": []})
+    with pytest.raises(KDError, match=r"damaged, '(train|vectors)' is missing"):
+        load.load(tmp_path / "file")
 
 
 @pytest.mark.parametrize(

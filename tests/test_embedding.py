@@ -93,6 +93,26 @@ def test_ids_outside_are_refused(codes):
             KDEmbedding(codes, 5)(torch.tensor(ids))
 
 
+@pytest.mark.parametrize("dtype", [torch.float, torch.bool, torch.cfloat])
+def test_ids_that_are_no_integers_are_refused(codes, dtype):
+    with pytest.raises(TypeError, match=str(dtype)):
+        KDEmbedding(codes, 5)(torch.ones(3, dtype=dtype))
+
+
+def test_codes_of_another_shape_are_not_loaded(codes):
+    """K = 6 and K = 7 take the same bits."""
+    model = nn.Sequential(KDEmbedding(codes, 5, code_dim=3))
+    other = nn.Sequential(KDEmbedding(Codes.random(11, 7, 4, seed=1), 5, code_dim=3))
+    before = other[0].codes
+    with pytest.raises(KDError, match="have N = 11, K = 6, D = 4, the embedding's N = 11, K = 7"):
+        other.load_state_dict(model.state_dict())
+    assert other[0].codes == before
+    # A state stored before the shape was kept with it.
+    state = model.state_dict()
+    del state["0._extra_state"]
+    model.load_state_dict(state)
+
+
 def test_state_dict_carries_the_codes(codes):
     first = KDEmbedding(codes, 5, "lstm", normalise=True)
     second = KDEmbedding(Codes.random(11, 6, 4, seed=9), 5, "lstm", normalise=True)
@@ -121,6 +141,7 @@ def test_from_pretrained_gives_back_the_learned_vectors():
     error = (embedding(torch.arange(40)) - vectors).square().sum() / vectors.square().sum()
     assert error < 0.6
     assert not any(p.requires_grad for p in embedding.parameters())
+    assert all(p.requires_grad for p in learned.transform.parameters())
 
 
 def test_a_frozen_embedding_does_not_change_in_training(codes):
@@ -151,7 +172,8 @@ def test_it_replaces_an_embedding_in_a_model(codes):
 def test_memory_is_that_of_transform_and_packed_codes():
     codes = Codes.random(10_000, 50, 10, seed=0)
     embedding = KDEmbedding(codes, 200)
-    held = sum(t.numel() * t.element_size() for t in embedding.state_dict().values())
+    tensors = [*embedding.parameters(), *embedding.buffers()]
+    held = sum(t.numel() * t.element_size() for t in tensors if t is not embedding.transform.first)
     assert held == 100_000 * 4 + 10_000 * 10 * 6 // 8
 
 
@@ -160,6 +182,10 @@ def test_what_does_not_fit_is_refused(codes):
 
     with pytest.raises(KDError, match="linear, lstm"):
         KDEmbedding(codes, 5, "quadratic")
+    with pytest.raises(KDError, match="no setting 'cell'; there are: code_dim, init_scale, norm"):
+        KDEmbedding(codes, 5, "linear", cell="printed")
+    with pytest.raises(KDError, match="'normalise' is for a transform by name"):
+        KDEmbedding(codes, transform=LinearTransform(6, 4, 5), normalise=True)
     with pytest.raises(KDError, match="K = 7"):
         KDEmbedding(codes, transform=LinearTransform(7, 4, 5))
     with pytest.raises(KDError, match="embedding_dim"):

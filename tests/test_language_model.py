@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kdcore import LanguageModel, perplexity
-from kdcore.settings.language_model import LanguageModelSettings
-from kdcore.softmax import cross_entropy_sum, linear
+from kdcore import KDError, LanguageModel, LanguageModelSettings, perplexity
+from kdcore.products import linear
+from kdcore.softmax import cross_entropy_sum
 
 
 @pytest.fixture
@@ -57,6 +57,16 @@ def test_perplexity_scores_every_token_in_one_pass_with_carried_state(model, cor
     for chunk in (7, 60, 1000):
         assert perplexity(model, stream, 0, chunk) == pytest.approx(expected, rel=1e-5)
     assert model.training
+
+
+def test_an_empty_stream_has_no_perplexity(model, corpus):
+    with pytest.raises(KDError, match="empty stream"):
+        perplexity(model, corpus.test[:0], 0)
+
+
+def test_an_embedding_of_another_size_is_refused(corpus, settings):
+    with pytest.raises(KDError, match="size 13, hidden is 12"):
+        LanguageModel(nn.Embedding(len(corpus.words), 13), len(corpus.words), settings)
 
 
 def test_a_uniform_model_has_the_vocabularys_perplexity(model, corpus):

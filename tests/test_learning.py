@@ -91,6 +91,17 @@ def test_scale_of_the_vectors_does_not_matter(vectors):
     assert small.codes == large.codes
 
 
+@pytest.mark.parametrize("factor", [1e20, 1e-25])
+def test_vectors_whose_squares_no_float32_holds(vectors, factor):
+    learned = learn_codes(vectors, 8, 4, epochs=20)
+    other = learn_codes(vectors * factor, 8, 4, epochs=20)
+    assert other.history[-1].error == pytest.approx(learned.history[-1].error, abs=0.1)
+    composed = other.transform.table(other.codes.tensor()) / factor
+    assert relative_error(vectors, composed) == pytest.approx(other.history[-1].error, rel=1e-3)
+    transform = TRANSFORMS["linear"](8, 4, 12)
+    assert fit_transform(transform, other.codes, vectors * factor, learning_rate=0.02) < 1
+
+
 def test_history_tells_what_happened(vectors):
     seen = []
     learned = learn_codes(
@@ -156,6 +167,8 @@ def test_bad_vectors_are_one_clear_line(vectors, message):
     [
         ({"K": 1, "D": 2}, "K = 1"),
         ({"K": 2, "D": 0}, "D = 0"),
+        ({"K": 2.0, "D": 2}, "K = 2.0: not an integer"),
+        ({"K": 2, "D": 2, "cell": "printed"}, "cell 'printed' is for the LSTM transform"),
         ({"K": 2, "D": 2, "transform": "cubic"}, "linear, lstm"),
         ({"K": 2, "D": 2, "epoch": 3}, "code learning: epoch: "),
         ({"K": 2, "D": 2, "learning_rate": "1e-3"}, "code learning: learning_rate: .* not '1e-3'"),

@@ -89,3 +89,10 @@ def _imported(path: Path) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             names.append(node.module or "")
     return names
+
+
+def test_every_public_name_is_there():
+    import kdcore
+
+    assert all(getattr(kdcore, name).__name__ for name in kdcore.__all__ if name != "TRANSFORMS")
+    assert {"LanguageModelSettings", "EpochRecord", "WordVectors"} <= set(dir(kdcore))

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import http.server
+import shutil
 import threading
 import zipfile
 
@@ -207,6 +208,17 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     with pytest.raises(KDError, match="cannot write"), atomic_path(target / "below"):
         pass
+
+
+def test_what_cannot_be_read_is_not_what_cannot_be_written(tmp_path):
+    with pytest.raises(KDError, match=r"absent: No such file"), atomic_path(tmp_path / "file") as t:
+        shutil.copyfile(tmp_path / "absent", t)
+    with (
+        pytest.raises(KDError, match=r"cannot write .*file: No such file"),
+        atomic_path(tmp_path / "file") as t,
+    ):
+        t.unlink()
+        t.read_bytes()
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path):

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from kdcore import Codes, KDEmbedding, KDError, LanguageModel, train
+from kdcore import Codes, KDEmbedding, KDError, LanguageModel, train, training
 from kdcore.corpus import batches
-from kdcore.tensors import load_tensors
-from kdcore.training import clipped_sgd_step, resolve_device
+from kdcore.tensors import load_tensors, save_tensors
+from kdcore.training import clipped_sgd_step, resolve_device, training_step
 
 
 def make(corpus, settings, kd: bool = False) -> LanguageModel:
@@ -74,10 +74,22 @@ def test_training_is_the_plain_loop(corpus, settings, tmp_path):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4, msg=name)
 
 
+def same(whole: LanguageModel, expected: list, cut: LanguageModel, records: list) -> None:
+    for (name, a), b in zip(whole.state_dict().items(), cut.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    for a, b in zip(expected, records, strict=True):
+        assert asdict(a) | {"seconds": 0} == asdict(b) | {"seconds": 0}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("kd", [False, True])
-def test_a_run_cut_anywhere_ends_with_the_same_bytes(corpus, settings, tmp_path, monkeypatch, kd):
+def test_a_run_cut_anywhere_ends_with_the_same_bytes(
+    corpus, settings, tmp_path, monkeypatch, kd, precision
+):
     whole = make(corpus, settings, kd)
-    expected = train(whole, corpus, settings, checkpoint=tmp_path / "whole", identity="a")
+    expected = train(
+        whole, corpus, settings, checkpoint=tmp_path / "whole", identity="a", precision=precision
+    )
 
     # Every look at the clock is a second later, so that `stop` is asked at every step.
     clock = iter(range(10**9))
@@ -91,16 +103,96 @@ def test_a_run_cut_anywhere_ends_with_the_same_bytes(corpus, settings, tmp_path,
             torch.manual_seed(7)
             cut = make(corpus, settings, kd)
         records = train(
-            cut, corpus, settings, checkpoint=path, identity="a",
+            cut, corpus, settings, checkpoint=path, identity="a", precision=precision,
             stop=lambda: next(asked) % 7 == 6,
         )  # fmt: skip
         if records is not None:
             break
     assert next(asked) > 30, "never stopped"
-    for (name, a), b in zip(whole.state_dict().items(), cut.state_dict().values(), strict=True):
-        assert torch.equal(a, b), name
-    for a, b in zip(expected, records, strict=True):
-        assert asdict(a) | {"seconds": 0} == asdict(b) | {"seconds": 0}
+    same(whole, expected, cut, records)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("checkpoint_seconds", "reports", "at"), [(29.0, 41, 29), (63.0, 100, 0)])
+def test_a_run_killed_between_checkpoints_ends_with_the_same_bytes(
+    corpus, settings, tmp_path, monkeypatch, checkpoint_seconds, reports, at
+):
+    """Killed after as many reports, with checkpoints in the middle or at the end of an epoch."""
+    whole = make(corpus, settings)
+    expected = train(whole, corpus, settings, checkpoint=tmp_path / "whole", identity="a")
+    clock, told, positions = iter(range(10**9)), iter(range(10**9)), set()
+    monkeypatch.setattr("kdcore.training.time.monotonic", lambda: float(next(clock)))
+
+    def report(_):
+        if next(told) % reports == reports - 1:
+            raise Killed
+
+    for _ in range(1000):
+        torch.manual_seed(7)
+        cut = make(corpus, settings)
+        try:
+            records = train(
+                cut, corpus, settings, checkpoint=tmp_path / "cut", identity="a",
+                checkpoint_seconds=checkpoint_seconds, report=report,
+            )  # fmt: skip
+            break
+        except Killed:
+            positions.add(load_tensors(tmp_path / "cut", "checkpoint")[1]["position"])
+    assert at in positions
+    same(whole, expected, cut, records)
+
+
+def test_a_checkpoint_is_written_when_it_is_time_and_at_the_end(
+    corpus, settings, tmp_path, monkeypatch
+):
+    written = []
+    monkeypatch.setattr(training, "save_tensors", lambda *a: (written.append(a), save_tensors(*a)))
+    monkeypatch.setattr("kdcore.training.time.monotonic", lambda: 0.0)
+    for seconds, count in ((1.0, 1), (0.0, settings.epochs)):
+        written.clear()
+        model = make(corpus, settings)
+        train(
+            model, corpus, settings, checkpoint=tmp_path / str(count), identity="a",
+            checkpoint_seconds=seconds,
+        )  # fmt: skip
+        assert len(written) == count
+
+
+def test_training_in_bfloat16_ends_near_float32_with_float32_weights(corpus, settings, tmp_path):
+    ends = {}
+    for precision in ("float32", "bfloat16"):
+        model = make(corpus, settings, kd=True)
+        records = train(
+            model, corpus, settings, checkpoint=tmp_path / precision, identity="a",
+            precision=precision,
+        )  # fmt: skip
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+        ends[precision] = records[-1].valid_ppl
+    assert ends["bfloat16"] != ends["float32"]
+    assert ends["bfloat16"] == pytest.approx(ends["float32"], rel=0.05)
+
+
+def test_an_unknown_precision_is_told(corpus, settings, tmp_path):
+    with pytest.raises(KDError, match="precision 'float16' is unknown; use 'float32' or"):
+        train(
+            make(corpus, settings), corpus, settings, checkpoint=tmp_path / "c", identity="a",
+            precision="float16",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["random.cpu", "state.h", "model.weight"])
+def test_a_checkpoint_that_lacks_something_is_told(corpus, settings, tmp_path, name):
+    path = tmp_path / "c"
+    train(make(corpus, settings), corpus, settings, checkpoint=path, identity="a")
+    tensors, header = load_tensors(path, "checkpoint")
+    del tensors[name]
+    save_tensors(path, tensors, header)
+    with pytest.raises(KDError, match="delete it to start over") as caught:
+        train(make(corpus, settings), corpus, settings, checkpoint=path, identity="a")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_finished_checkpoint_is_read_and_not_trained_on(corpus, settings, tmp_path):
@@ -155,19 +247,18 @@ def test_a_step_off_the_cpu_reads_nothing_back(corpus, settings, transform):
             codes, 12, transform, code_dim=8, normalise=True, gradient_scale=0.5
         )
     model = LanguageModel(embedding, words, settings).to("meta")
-    parameters = [p for p in model.parameters() if p.requires_grad]
     data = batches(corpus.train, 4)[:6].to("meta")
-    loss, state = model.loss(data[:5], data[1:], model.initial_state(4))
-    loss.backward()
-    assert all(p.grad is not None for p in parameters)
-    clipped_sgd_step(parameters, 1.0, 5.0)
+    loss, state = training_step(
+        model, data[:5], data[1:], model.initial_state(4), rate=1.0, clip=5.0
+    )
+    assert not loss.requires_grad and not state[0].requires_grad
     assert loss.device.type == state[0].device.type == "meta"
 
 
 @pytest.mark.parametrize("transform", [None, "linear", "lstm"])
 def test_a_bfloat16_step_is_close_to_a_float32_step(corpus, settings, transform, monkeypatch):
     """The code path of a GPU with autocast, on the CPU."""
-    monkeypatch.setattr("kdcore.softmax._onednn_linear", None)
+    monkeypatch.setattr("kdcore.products._onednn_linear", None)
     settings = settings.model_copy(update={"keep": 1.0})
     words = len(corpus.words)
     torch.manual_seed(7)
@@ -194,5 +285,6 @@ def test_a_bfloat16_step_is_close_to_a_float32_step(corpus, settings, transform,
         model.zero_grad()
     assert found[True][0] == pytest.approx(found[False][0], rel=0.01)
     for name, gradient in found[False][1].items():
+        assert gradient.norm() > 0, name
         difference = (found[True][1][name] - gradient).norm()
-        assert difference < 0.1 * gradient.norm() + 1e-3, name
+        assert difference < 0.25 * gradient.norm(), name

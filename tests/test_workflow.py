@@ -420,12 +420,47 @@ def test_a_wrong_configuration_stops_before_any_work(tmp_path, old, new, message
     assert not (project / "runs").exists()
 
 
+def test_where_models_are_trained_is_in_the_commands_and_reruns_nothing(project):
+    edit(project / "config/tiny.yaml", "preset: tiny", "preset: tiny\ncompute: {device: auto}")
+    assert planned(project) == {}
+    forced = (BASELINE, "-n", "-p", "--forcerun", "baseline")
+    assert "--device cpu --precision float32" in succeed(project, *forced)
+    settings = ("runs/tiny/report/settings.json", "--forcerun", "settings")
+    assert "are trained on the CPU: PyTorch sees no GPU" in succeed(project, *settings)
+    edit(project / "config/tiny.yaml", "{device: auto}", "{device: cuda, bfloat16: [small]}")
+    assert planned(project) == {}
+    assert "--device cuda --precision bfloat16" in succeed(project, *forced)
+    edit(project / "config/tiny.yaml", "[small]", "[large]")
+    assert "--device cuda --precision float32" in succeed(project, *forced)
+
+
+def test_a_cluster_is_told_which_device(tmp_path):
+    project = copy_project(tmp_path / "project")
+    edit(project / "config/tiny.yaml", "preset: tiny", "preset: tiny\ncompute: {device: auto}")
+    cluster = ("--executor", "cluster-generic", "--cluster-generic-submit-cmd", "sh", "--jobs", "1")
+    failed = snakemake(project, BASELINE, *cluster)
+    assert failed.returncode != 0 and not (project / "data").exists()
+    assert "for a cluster say cuda or cpu" in failed.stdout + failed.stderr
+
+
+def test_the_three_sizes_of_table_1(tmp_path):
+    project = copy_project(tmp_path / "project")
+    edit(project / "config/tiny.yaml", "  large: *size", "  medium: *size\n  large: *size")
+    edit(project / "config/tiny.yaml", "sizes: [small]", "sizes: [small, medium, large]")
+    found = planned(project)
+    assert found["baseline"] == found["embedding"] == 3
+    assert found["retrain"] == 3 * 3 + 2  # and two more shapes of the sweep
+    for size in ("small", "medium", "large"):
+        found = planned(project, f"table1_{size}")
+        assert found["baseline"] == 1 and found["retrain"] == 3
+
+
 def test_cuda_that_is_absent_stops_before_any_work(tmp_path):
     project = copy_project(tmp_path / "project")
     edit(project / "config/tiny.yaml", "preset: tiny", "preset: tiny\ncompute: {device: cuda}")
     failed = snakemake(project, "all")
     assert failed.returncode != 0
-    assert "PyTorch sees no CUDA device; set cpu" in failed.stdout + failed.stderr
+    assert "PyTorch sees no CUDA device; set cpu or auto" in failed.stdout + failed.stderr
     assert not (project / "data").exists()
 
 

@@ -132,9 +132,7 @@ class Sweep(Section):
     """Figure 3 (c, d): K at a fixed D and D at a fixed K, on the language model."""
 
     size: str = Field(description="model size")
-    codes: Literal["random", "linear", "lstm", "refined"] = Field(
-        description="how codes are made"
-    )
+    codes: Literal["random", "linear", "lstm", "refined"] = Field(description="how codes are made")
     transform: Literal["linear", "lstm"] = Field(description="how vectors are composed")
     K: list[Annotated[int, Field(ge=2)]] = Field(
         min_length=2, description="values of K, at D of Table 1; has the K of Table 1"
@@ -213,18 +211,18 @@ class PerTransformEmbedding(Section):
 class Compute(Section):
     """Where and how models are trained; results name the device."""
 
-    device: Literal["cpu", "cuda"] = Field("cpu", description="device of the language models")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16: matrix products under autocast, CUDA only"
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "cpu",
+        description="device of the language models; auto is a GPU where PyTorch sees one, "
+        "and not for clusters",
+    )
+    bfloat16: list[str] = Field(
+        [],
+        description="model sizes that a GPU trains under bfloat16 autocast; the others, and all "
+        "on a CPU, in float32",
     )
     threads: int = Field(1, gt=0, description="CPU threads of one job")
     checkpoint_seconds: float = Field(60.0, gt=0, description="time between checkpoints")
-
-    @model_validator(mode="after")
-    def _bfloat16_needs_cuda(self):
-        if self.precision == "bfloat16" and self.device != "cuda":
-            raise ValueError("precision bfloat16 needs device cuda")
-        return self
 
 
 class Preset(Section):
@@ -284,8 +282,29 @@ class Preset(Section):
         return self
 
     @model_validator(mode="after")
+    def _a_linear_transform_has_no_cell(self):
+        linear = {}
+        if self.table1:
+            linear["code_learning.linear"] = self.code_learning.linear
+            if self.code_learning.refined:
+                linear["code_learning.refined"] = self.code_learning.refined
+            linear["kd_embedding.linear"] = self.kd_embedding.linear
+            if self.table2.codes == "linear":
+                linear["table2.learning"] = self.table2.learning
+        if self.ablations:
+            if self.ablations.codes == "linear":
+                linear["ablations.learning"] = self.ablations.learning
+            for variant in self.ablations.variants:
+                if variant.transform == "linear":
+                    linear[f"ablation {variant.name}"] = variant.embedding
+        for name, settings in linear.items():
+            if settings.cell != "counted":
+                raise ValueError(f"{name}: the linear transform has no cell")
+        return self
+
+    @model_validator(mode="after")
     def _names_exist(self):
-        named = []
+        named = [*self.compute.bfloat16]
         if self.table1:
             table = self.table1
             rows = [(row.codes, row.transform) for row in table.rows]

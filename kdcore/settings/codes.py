@@ -117,8 +117,11 @@ class KDEmbeddingSettings(BaseModel):
     )
 
     def arguments(self, transform: str) -> dict:
-        """Keyword arguments of `KDEmbedding` for the named transform."""
+        """Keyword arguments of `KDEmbedding` for the named transform.
+
+        A cell that is not the default stays, for the transform to refuse if it has none.
+        """
         values = self.model_dump(exclude={"fit"})
-        if transform != "lstm":
+        if transform != "lstm" and self.cell == "counted":
             values.pop("cell")
         return values

@@ -18,7 +18,7 @@ def main(
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
-    tensors, _ = load_tensors(model, "language model")
+    tensors, _ = load_tensors(model, "language model", ["embedding.weight"])
     found = WordVectors(Corpus.load(corpus).words, tensors["embedding.weight"])
     found.save(vectors)
     _script.log.info("%d vectors of size %d", *found.vectors.shape)

@@ -1,4 +1,4 @@
-"""Say what a preset would compute, what is there already, and how long the rest would take.
+"""Say what a target would compute, what is there already, and how long the rest would take.
 
 Times a few training steps of each model size here; changes nothing. A model counts as measured
 when it was with the preset's settings; whether the code has changed since is what
@@ -18,38 +18,52 @@ import torch
 import typer
 from torch import nn
 
+from kdcore.errors import KDError
 from kdcore.files import read_json
 from kdcore.language_model import LanguageModel
 from kdcore.settings.language_model import LanguageModelSettings
-from kdcore.training import clipped_sgd_step, resolve_device
+from kdcore.training import Precision, resolve_device, training_step
+from workflow.compute import device_of, precision_of
 from workflow.measured import other_than_cell, other_than_variant
-from workflow.preset import Cell, Preset, Variant, all_cells, read_preset
+from workflow.preset import (
+    Cell,
+    Preset,
+    Variant,
+    all_cells,
+    read_preset,
+    sweep_cells,
+    table1_cells,
+)
 
 # Words and training tokens of the Penn Treebank; a text of one's own is taken to be as long.
 WORDS, TOKENS = 10_000, 929_589
-# A training step with a KD embedding over one with a table, by benchmarks/.
+LEARNERS = ("linear", "lstm")
+# A small model's training step with a KD embedding over one with a table, by benchmarks/.
 FACTOR = {"none": 1.0, "linear": 1.05, "lstm": 1.6}
 
 
 def main(
     config: Annotated[Path, typer.Option(help="preset file")] = Path("config/paper.yaml"),
     cores: Annotated[str, typer.Option(help="cores to use, a number or all")] = "all",
+    target: Annotated[str, typer.Option(help="what Snakemake would be asked for")] = "all",
 ) -> None:
     _script.start_log(None)
     preset = read_preset(config)
-    models = wanted(preset)
+    models = wanted(preset, target)
     left = [model for model in models if not model.done]
     _script.log.info(
-        "Preset %s: %d language models, %d measured, %d to train",
-        preset.preset, len(models), len(models) - len(left), len(left),
+        "Preset %s, %s: %d language models, %d measured, %d to train",
+        preset.preset, target, len(models), len(models) - len(left), len(left),
     )  # fmt: skip
     tokens = preset.corpus.tokens if preset.corpus.kind == "generated" else TOKENS
     count = len(os.sched_getaffinity(0)) if cores == "all" else int(cores)
-    workers = 1 if preset.compute.device == "cuda" else max(1, count // preset.compute.threads)
+    device, threads = resolve_device(device_of(preset.compute)), preset.compute.threads
+    workers = 1 if device.type == "cuda" else max(1, count // threads)
     total = 0.0
     for size, count in Counter(model.size for model in left).items():
         settings = preset.sizes[size]
-        speed = tokens_per_second(settings, preset)
+        precision = precision_of(preset.compute, device.type, size)
+        speed = tokens_per_second(settings, device, precision, threads)
         hours = sum(
             FACTOR[model.transform] * settings.epochs * tokens / speed / 3600
             for model in left
@@ -58,7 +72,7 @@ def main(
         total += hours
         _script.log.info(
             "  %s: %d models of %d epochs at %.0f tokens/s: %s of one %s",
-            size, count, settings.epochs, speed, duration(hours), preset.compute.device,
+            size, count, settings.epochs, speed, duration(hours), device.type,
         )  # fmt: skip
     if begun := len(list(Path("runs", preset.preset, "scratch").glob("[!.]*.safetensors"))):
         _script.log.info("  %d checkpoints to continue from make that less.", begun)
@@ -79,10 +93,11 @@ class Model:
     done: bool
 
 
-def wanted(preset: Preset) -> list[Model]:
-    """Every model of the preset's tables and ablations."""
-    cells, chosen = all_cells(preset), preset.ablations
-    if chosen:
+def wanted(preset: Preset, target: str = "all") -> list[Model]:
+    """Every model that a target needs; of one that is not known by name, those of all tables."""
+    cells, chosen = cells_of(preset, target), None
+    if target in ("all", "ablations") and preset.ablations:
+        chosen = preset.ablations
         baseline = Cell(chosen.baseline, "none", "none", None, None, 1)
         cells = list(dict.fromkeys([baseline, *cells]))
     models = [
@@ -99,6 +114,29 @@ def wanted(preset: Preset) -> list[Model]:
     return models
 
 
+def cells_of(preset: Preset, target: str) -> list[Cell]:
+    """The models of a target, those that codes are learned from included.
+
+    Raises:
+        KDError: the target is of a model size that there is not.
+    """
+    cells = all_cells(preset)
+    if not cells or target in ("data", "figure2", "ablations"):
+        return []
+    if target in ("baselines", "embeddings", "codes"):
+        return [cell for cell in cells if cell.codes == "none"]
+    if target == "figure3":
+        cells = sweep_cells(preset)
+    elif target.startswith("table1_"):
+        size = target.removeprefix("table1_")
+        if size not in preset.sizes:
+            raise KDError(f"{target}: model size {size!r} is not defined in sizes")
+        cells = table1_cells(preset, [size])
+    learned = [cell for cell in cells if cell.codes in LEARNERS]
+    before = [Cell(cell.size, "none", "none", None, None, cell.seed) for cell in learned]
+    return list(dict.fromkeys(before + cells))
+
+
 def _measured(preset: Preset, folder: str, other_than: Callable, model: Cell | Variant) -> bool:
     path = Path("runs", preset.preset, folder, "measurement.json")
     return path.exists() and not other_than(read_json(path), preset, model)
@@ -109,25 +147,22 @@ def duration(hours: float) -> str:
     return f"{hours:.0f} h" if hours >= 2 else f"{max(1, round(60 * hours))} min"
 
 
-def tokens_per_second(settings: LanguageModelSettings, preset: Preset) -> float:
+def tokens_per_second(
+    settings: LanguageModelSettings, device: torch.device, precision: Precision, threads: int
+) -> float:
     """Speed of the conventional model here, on random words."""
-    device = resolve_device(preset.compute.device)
-    torch.set_num_threads(preset.compute.threads)
+    torch.set_num_threads(threads)
     model = LanguageModel(nn.Embedding(WORDS, settings.hidden), WORDS, settings).to(device)
-    parameters = [p for p in model.parameters() if p.requires_grad]
     state = model.initial_state(settings.batch)
     ids = torch.randint(WORDS, (settings.steps + 1, settings.batch), device=device)
-    halved = preset.compute.precision == "bfloat16"
     steps, begun = 0, time.perf_counter()
     while steps < 2 or time.perf_counter() - begun < 2:
         if steps == 1:
             begun = time.perf_counter()  # the first step also sets things up
-        with torch.autocast(device.type, torch.bfloat16, enabled=halved):
-            loss, state = model.loss(ids[:-1], ids[1:], state)
-        loss.backward()
-        clipped_sgd_step(parameters, 0.01, settings.clip)
-        state = (state[0].detach(), state[1].detach())
-        float(loss.detach())
+        loss, state = training_step(
+            model, ids[:-1], ids[1:], state, rate=0.01, clip=settings.clip, precision=precision
+        )
+        float(loss)
         steps += 1
     return (steps - 1) * settings.steps * settings.batch / (time.perf_counter() - begun)
 

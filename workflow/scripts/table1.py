@@ -149,7 +149,17 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
         for _, row in part.iterrows():
             cells = _cell(row)
             lines.append("| " + " | ".join(cells[name] for name in headings) + " |")
+        if (part["n_seeds"] == 0).any():
+            lines += ["", f"Not run; what fills these cells: `{command(preset, size)}`"]
     return "\n".join(lines) + "\n"
+
+
+def command(preset: Preset, size: str) -> str:
+    """What trains the models of a size."""
+    named = size in ("small", "medium", "large")
+    target = f"table1_{size}" if named else f"results/{preset.preset}/table1_{size}.csv"
+    chosen = "" if preset.preset == "paper" else f"--configfile config/{preset.preset}.yaml -- "
+    return f"snakemake --cores 8 {chosen}{target}"
 
 
 def as_latex(rows: pd.DataFrame, preset: Preset) -> str:
