@@ -6,6 +6,7 @@ thread. Error is the relative squared error Σ‖v − v̂‖² / Σ‖v − mea
 power of two: it is compared at K = 64, D = 10 (`pip install faiss-cpu`).
 """
 
+import argparse
 import time
 from collections.abc import Callable
 
@@ -52,6 +53,7 @@ def theirs(vectors: torch.Tensor, index) -> Callable[[], torch.Tensor]:
 
 def main() -> None:
     """Print one line per method."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     torch.set_num_threads(1)
     if faiss is not None:
         faiss.omp_set_num_threads(1)
