@@ -10,7 +10,7 @@ from kdcore.errors import KDError
 from kdcore.files import read_json
 from workflow import records
 from workflow.measured import checks
-from workflow.preset import all_cells, load_preset, sweep_cells, table1_cells
+from workflow.preset import Cell, all_cells, load_preset, sweep_cells, table1_cells
 from workflow.provenance import code_hash
 
 try:
@@ -28,12 +28,10 @@ RUNS = f"runs/{PRESET.preset}"
 RESULTS = f"results/{PRESET.preset}"
 SETTINGS = f"{RUNS}/report/settings.json"
 # Results that came with a clone look finished to Snakemake. This mark, an input of the rules that
-# begin them, is made with the first run and newer than they are: they are made again.
+# begin them, is made by the first run: they are made again.
 MADE_HERE = f"{RUNS}/report/made_here"
-if not os.path.exists(MADE_HERE):
-    os.makedirs(f"{RUNS}/report", exist_ok=True)
-    open(MADE_HERE, "a").close()
 
+# Before Snakemake looks at them, so before it holds its lock: does nothing while another run does.
 if workflow.is_main_process:
     records.restore(PRESET.preset)
 

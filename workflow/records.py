@@ -19,22 +19,31 @@ from pathlib import Path, PurePosixPath
 from kdcore.files import read_json, sha256, write_json, write_text
 
 METADATA = Path(".snakemake/metadata")
+LOCKS = Path(".snakemake/locks")
 # Of every folder's records: the SHA-256 that .snakemake/metadata agrees with.
 AGREED = Path(".snakemake/records.json")
 NAME = "records.json"
+# Folders of a preset that DVC knows: each has records, so that it is there whatever a preset has.
+STAGES = ("baseline", "embedding", "codes", "clustering", "table2", "retrained", "ablations",
+          "report")  # fmt: skip
 # A file name cannot be longer; longer ones are folders of pieces that begin with @.
 PIECE = 254
 
 
 def restore(preset: str) -> None:
-    """Take over the records of folders that were exchanged since the last run."""
+    """Take over the records of folders that were exchanged since the last run.
+
+    Not while another run holds Snakemake's lock: its records are its own.
+    """
+    if any(LOCKS.glob("*")):
+        return
     agreed = _agreed()
     exchanged = [file for file in _files(preset) if agreed.get(str(file)) != sha256(file)]
     here = _gather() if exchanged else {}
     for file in exchanged:
         records = read_json(file)["records"]
         for output in here.get(file, {}).keys() - records.keys():
-            _place(output).unlink()
+            _place(output).unlink(missing_ok=True)
         for output, record in records.items():
             write_text(_place(output), json.dumps(record))
         agreed[str(file)] = sha256(file)
@@ -54,7 +63,8 @@ def keep(preset: str) -> None:
     """Write the records of every folder of a run that has ended."""
     agreed = _agreed()
     found = _gather()
-    for file in {*_files(preset), *(file for file in found if file.parts[1] == preset)}:
+    of_run = {Path("data", preset, NAME), *(Path("runs", preset, name, NAME) for name in STAGES)}
+    for file in {*of_run, *_files(preset), *(f for f in found if f.parts[1] == preset)}:
         write_json(file, {"records": dict(sorted(found.get(file, {}).items()))})
         agreed[str(file)] = sha256(file)
     write_json(AGREED, agreed)
@@ -70,6 +80,10 @@ def settle() -> None:
     }
     for preset in sorted(killed):
         keep(preset)
+    for report in Path("runs").glob("*/report"):
+        for name in STAGES:
+            if not (file := report.parent / name / NAME).exists():
+                write_json(file, {"records": {}})
 
 
 def _agreed() -> dict[str, str]:
