@@ -63,3 +63,5 @@ rule all:
         [f"{RESULTS}/settings.json", f"{RESULTS}/report.html"],
         PAPER if PRESET.table1 else [],
         rules.ablations.output if PRESET.ablations else [],
+    message:
+        "All of the preset {PRESET.preset}: {RESULTS}/report.html"

@@ -10,11 +10,14 @@ from kdcore.errors import KDError
 from kdcore.files import read_json
 from workflow import records
 from workflow.measured import checks
+from workflow.own import check_watched, own_files
 from workflow.preset import Cell, all_cells, load_preset, sweep_cells, table1_cells
 from workflow.provenance import code_hash
 
 try:
     PRESET = load_preset(config)
+    OWN = own_files(PRESET)
+    check_watched(OWN)
 except KDError as error:
     raise WorkflowError(str(error)) from None
 
@@ -45,7 +48,10 @@ onstart:
             raise WorkflowError(
                 "compute.device is cuda, but PyTorch sees no CUDA device; set cpu"
             )
-    records.begin(PRESET.preset)
+    try:
+        records.begin(PRESET.preset)
+    except KDError as error:
+        raise WorkflowError(str(error)) from None
 
 
 onsuccess:

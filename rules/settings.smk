@@ -22,7 +22,7 @@ rule settings:
         "Settings of the preset {PRESET.preset}"
     shell:
         "for file in {output:q}; do printf '%s\\n' {params.text:q} > \"$file.part\";"
-        " mv \"$file.part\" \"$file\"; done 2> {log:q}"
+        ' mv "$file.part" "$file"; done 2> {log:q}'
 
 
 rule made_here:

@@ -10,6 +10,7 @@ A run that begins marks its folders, so that a killed one, whose records are onl
 """
 
 import json
+import platform
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import defaultdict
@@ -20,6 +21,8 @@ from kdcore.files import read_json, sha256, write_json, write_text
 
 METADATA = Path(".snakemake/metadata")
 LOCKS = Path(".snakemake/locks")
+# Where the run is that holds them.
+HOST = Path(".snakemake/host")
 # Of every folder's records: the SHA-256 that .snakemake/metadata agrees with.
 AGREED = Path(".snakemake/records.json")
 NAME = "records.json"
@@ -51,7 +54,8 @@ def restore(preset: str) -> None:
 
 
 def begin(preset: str) -> None:
-    """Mark the folders of a run that begins."""
+    """Mark the folders of a run that begins, and note on which machine it is."""
+    write_text(HOST, platform.node() + "\n")
     agreed = _agreed()
     for file in _files(preset):
         write_json(file, {**read_json(file), "running": uuid.uuid4().hex})
@@ -61,6 +65,7 @@ def begin(preset: str) -> None:
 
 def keep(preset: str) -> None:
     """Write the records of every folder of a run that has ended."""
+    HOST.unlink(missing_ok=True)
     agreed = _agreed()
     found = _gather()
     of_run = {Path("data", preset, NAME), *(Path("runs", preset, name, NAME) for name in STAGES)}
@@ -84,6 +89,11 @@ def settle() -> None:
         for name in STAGES:
             if not (file := report.parent / name / NAME).exists():
                 write_json(file, {"records": {}})
+
+
+def host_of_run() -> str:
+    """The machine of the run that is going on or was killed; empty if none is known."""
+    return HOST.read_text(encoding="utf-8").strip() if HOST.exists() else ""
 
 
 def _agreed() -> dict[str, str]:
