@@ -39,6 +39,14 @@ if workflow.is_main_process:
     records.restore(PRESET.preset)
 
 
+def noted(action):
+    """Begin or end the records; a disk that is full is one line."""
+    try:
+        action(PRESET.preset)
+    except KDError as error:
+        raise WorkflowError(str(error)) from None
+
+
 onstart:
     # A submit host needs no GPU; whether jobs run here is known only now.
     if GPU and workflow.local_exec:
@@ -48,18 +56,15 @@ onstart:
             raise WorkflowError(
                 "compute.device is cuda, but PyTorch sees no CUDA device; set cpu"
             )
-    try:
-        records.begin(PRESET.preset)
-    except KDError as error:
-        raise WorkflowError(str(error)) from None
+    noted(records.begin)
 
 
 onsuccess:
-    records.keep(PRESET.preset)
+    noted(records.keep)
 
 
 onerror:
-    records.keep(PRESET.preset)
+    noted(records.keep)
 
 
 # Inert unless asked for: snakemake --software-deployment-method conda

@@ -1,4 +1,4 @@
-"""Files of the user's own that a preset reads: no rule makes them, and DVC has to be told of them."""
+"""Files of the user's own that a preset reads: no rule makes them, and DVC is told of them."""
 
 import os
 from pathlib import Path

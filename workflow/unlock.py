@@ -37,7 +37,7 @@ def main() -> None:
     if any(locks.glob("*")):
         if (host := records.host_of_run()) not in ("", platform.node()):
             sys.exit(
-                f"error: a run on {host} holds {folder}; whether it is alive can be told only there: "
+                f"error: a run on {host} holds {folder}; whether it is alive is known only there: "
                 "python -m workflow.unlock on that machine, or snakemake --unlock if it is gone"
             )
         if running := alive(folder):
