@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -17,7 +18,9 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+import yaml
 
+from kdcore.files import sha256
 from kdcore.vectors import WordVectors
 
 pytestmark = pytest.mark.workflow
@@ -386,20 +389,70 @@ def test_killed_in_training_and_continued_by_the_same_command(finished, tmp_path
     assert not any(scratch.glob("[!.]*.safetensors"))
 
 
-def test_two_runs_at_once_are_kept_apart(tmp_path):
-    project = copy_project(tmp_path / "project")
+def tree(project: Path) -> dict[str, str]:
+    """Hashes of all files but Snakemake's own logs."""
+    return {
+        str(path.relative_to(project)): sha256(path)
+        for path in project.rglob("*")
+        if path.is_file() and ".snakemake/log/" not in str(path)
+    }
+
+
+def test_two_runs_at_once_are_kept_apart(project):
     edit(project / "config/tiny.yaml", "epochs: 2", "epochs: 2000")
     first = start(project)
     try:
-        locks = project / ".snakemake" / "locks"
-        eventually(lambda: locks.is_dir() and any(locks.iterdir()))
-        assert snakemake(project, BASELINE).returncode != 0
+        eventually(lambda: jobs_in(project))
+        # Stopped, so that whatever changes is the second one's doing.
+        os.killpg(first.pid, signal.SIGSTOP)
+        assert (project / ".snakemake/host").read_text().strip() == platform.node()
+        # A folder that looks exchanged is not for the second to settle.
+        exchanged = project / "runs/tiny/clustering/records.json"
+        exchanged.write_text(json.dumps({"records": {"runs/tiny/clustering/seed1.csv": {}}}))
+        before = tree(project)
+        refused = snakemake(project, BASELINE)
+        told = refused.stdout + refused.stderr
+        assert refused.returncode != 0 and "Directory cannot be locked" in told, told
         refused = unlock(project)
         assert refused.returncode != 0 and "already going on" in refused.stderr
-        assert any(locks.iterdir())
+        assert tree(project) == before
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
+
+
+def test_a_run_on_another_machine_keeps_its_lock(tmp_path):
+    locks = tmp_path / ".snakemake/locks"
+    locks.mkdir(parents=True)
+    (locks / "0.output.lock").write_text("model\n")
+    (tmp_path / ".snakemake/host").write_text("login2.elsewhere\n")
+    refused = subprocess.run(
+        [sys.executable, "-m", "workflow.unlock"], cwd=tmp_path, capture_output=True, text=True,
+        env={**environment(), "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert refused.returncode != 0 and "a run on login2.elsewhere holds" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert any(locks.iterdir())
+
+
+def test_a_dry_run_and_lint_write_nothing(tmp_path):
+    project = copy_project(tmp_path / "project")
+    before = tree(project)
+    assert planned(project)["made_here"] == 1
+    succeed(project, "--lint")
+    assert tree(project) == {
+        path: found for path, found in tree(project).items() if path in before
+    } | {path: found for path, found in tree(project).items() if "__pycache__" in path}
+
+
+def test_a_partition_has_time_for_every_job(tmp_path):
+    """The large model on a CPU, through the LSTM transform, takes longest."""
+    partitions = yaml.safe_load((ROOT / "profiles/slurm/partitions.yaml").read_text())
+    longest = max(p["max_runtime"] for p in partitions["partitions"].values())
+    told = succeed(copy_project(tmp_path / "project"), "-n", "all", "--printshellcmds",
+                   preset="paper")  # fmt: skip
+    asked = [int(number) for number in re.findall(r"runtime=(\d+)", told)]
+    assert asked and max(asked) <= longest
 
 
 @pytest.mark.parametrize(
