@@ -41,6 +41,9 @@ rule report:
     conda:
         ENVIRONMENT
     params:
+        results=lambda wildcards, input: os.path.dirname(
+            input.ablations or input.measurements
+        ),
         vectors=lambda wildcards, input: (
             f"--vectors {input.vectors}" if input.vectors else ""
         ),
@@ -48,5 +51,5 @@ rule report:
     message:
         "Report: {RESULTS}/report.html"
     shell:
-        f"python workflow/scripts/report.py --settings {{input.settings:q}} --results {RESULTS}"
-        " {params.vectors} --template {input.template:q} --report {output:q} --log {log:q}"
+        "python workflow/scripts/report.py --settings {input.settings:q}"
+        " --results {params.results:q} {params.vectors} --template {input.template:q} --report {output:q} --log {log:q}"

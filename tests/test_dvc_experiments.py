@@ -126,7 +126,7 @@ def test_files_of_ones_own_are_seen_by_both(tmp_path):
     told = run(project, "dvc", "repro", "data", fails=True)
     assert "mine/train.txt: DVC would not see it change" in told
 
-    edit(project / "params.yaml", "own: data/README.md", "own: mine")
+    edit(project / "params.yaml", "own: config/paper_numbers.yaml", "own: mine")
     run(project, "dvc", "repro", "data")
     assert "up to date" in run(project, "dvc", "status", "data")
     for name, rule in (("train.txt", "corpus"), ("my.vec", "vectors")):

@@ -18,7 +18,6 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-import yaml
 
 from kdcore.files import sha256
 from kdcore.vectors import WordVectors
@@ -437,22 +436,11 @@ def test_a_run_on_another_machine_keeps_its_lock(tmp_path):
 
 def test_a_dry_run_and_lint_write_nothing(tmp_path):
     project = copy_project(tmp_path / "project")
-    before = tree(project)
     assert planned(project)["made_here"] == 1
     succeed(project, "--lint")
-    assert tree(project) == {
-        path: found for path, found in tree(project).items() if path in before
-    } | {path: found for path, found in tree(project).items() if "__pycache__" in path}
-
-
-def test_a_partition_has_time_for_every_job(tmp_path):
-    """The large model on a CPU, through the LSTM transform, takes longest."""
-    partitions = yaml.safe_load((ROOT / "profiles/slurm/partitions.yaml").read_text())
-    longest = max(p["max_runtime"] for p in partitions["partitions"].values())
-    told = succeed(copy_project(tmp_path / "project"), "-n", "all", "--printshellcmds",
-                   preset="paper")  # fmt: skip
-    asked = [int(number) for number in re.findall(r"runtime=(\d+)", told)]
-    assert asked and max(asked) <= longest
+    found = {path for path in tree(project) if "__pycache__" not in path}
+    # Snakemake's own memory of file times.
+    assert found == set(tree(copy_project(tmp_path / "other"))) | {".snakemake/iocache/latest.pkl"}
 
 
 @pytest.mark.parametrize(
