@@ -27,7 +27,7 @@ $(VENV)/.ready: requirements.lock
 
 demo: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
-	$(RUN) snakemake --cores $(CORES) --quiet rules progress $(DEMO) -- all
+	$(RUN) snakemake --cores $(CORES) --quiet host reason $(DEMO) -- all
 	@echo "Tables:  results/demo/table1.md table2.md claims.md"
 	@echo "Figures: results/demo/figure1.png figure2.png figure3.png curves.png"
 	@echo "Report:  results/demo/report.html"

@@ -67,9 +67,9 @@ def succeed(project: Path, *arguments: str, preset: str = "tiny") -> str:
     return done.stdout + done.stderr
 
 
-def planned(project: Path, target: str = "all") -> dict[str, int]:
+def planned(project: Path, target: str = "all", preset: str = "tiny") -> dict[str, int]:
     """Rules that a dry run would execute, with their number of jobs."""
-    text = succeed(project, "-n", target)
+    text = succeed(project, "-n", target, preset=preset)
     table = text.partition("Job stats:")[2].partition("total")[0]
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
 
@@ -523,3 +523,10 @@ def test_a_script_can_be_run_by_hand_and_fails_in_one_line(finished, tmp_path):
     assert not (tmp_path / "d").exists()
     absent = run("--corpus", "none", "--K", "4", "--D", "2", "--seed", "1", "--codes", "d")
     assert absent.stderr.strip() == "error: none: no such file"
+    # A log that cannot be opened is one line; one on a full disk stops nothing.
+    shape = ("--corpus", corpus, "--K", "4", "--D", "2", "--seed", "1", "--codes", "e")
+    closed = run(*shape, "--log", "/proc/none/log")
+    assert closed.returncode == 1 and closed.stderr.startswith("error: /proc/none: ")
+    assert len(closed.stderr.splitlines()) == 1
+    full = run(*shape, "--log", "/dev/full")
+    assert full.returncode == 0 and "Traceback" not in full.stderr and (tmp_path / "e").exists()
