@@ -34,7 +34,7 @@ def main(
     preset = load_preset(read_json(settings))
     shown = _papers_tables(results) if preset.table1 else {}
     if preset.ablations:
-        shown["ablations"] = _records(pd.read_csv(results / "ablations.csv"), 1)
+        shown["ablations"] = _records(pd.read_csv(results / "ablations.csv"), 2)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
         preset=preset,
