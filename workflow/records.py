@@ -86,9 +86,10 @@ def settle() -> None:
     for preset in sorted(killed):
         keep(preset)
     for report in Path("runs").glob("*/report"):
-        for name in STAGES:
-            if not (file := report.parent / name / NAME).exists():
-                write_json(file, {"records": {}})
+        for folder in (report.parent / name for name in STAGES):
+            # One that is there has outputs, whose records are in .snakemake/metadata.
+            if not folder.exists():
+                write_json(folder / NAME, {"records": {}})
 
 
 def host_of_run() -> str:
