@@ -25,6 +25,8 @@ rule random_codes:
         " --D {wildcards.D} --seed {wildcards.seed} --codes {output:q} --log {log:q}"
 
 
+# Where a cluster that lost sight of one job starts a second, both write the same bytes, each beside
+# the file before it is renamed. A training, which keeps checkpoints, has a lock besides.
 rule learned_codes:
     input:
         vectors=f"{RUNS}/embedding/{{size}}/seed{{seed}}/vectors.safetensors",
