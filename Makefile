@@ -2,7 +2,8 @@
 # make test    the tests; `make test-cluster` those that start a SLURM of two nodes here,
 #              `make test-reliability` those that kill runs twenty times and fill disks
 #              (both need root), `make test-s3` those that push to a local S3 server,
-#              `make test-gpu` those that train on a GPU
+#              `make test-gpu` those that train on a GPU, `make test-browser` those that open
+#              the pages in Debian's chromium
 # make paper   the paper's tables and figures from PTB and GloVe: hours
 # make slice   as much of it as fits: make slice MINUTES=20 TARGET=table1_large
 # make plan    what `make paper` would compute, what is there already, and how long it takes;
@@ -18,7 +19,7 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 DEMO := --configfile config/demo.yaml
 
-.PHONY: slice demo test test-cluster test-reliability test-gpu test-s3 paper plan collect lint bench clean distclean
+.PHONY: slice demo test test-cluster test-reliability test-gpu test-s3 test-browser paper plan collect lint bench clean distclean
 
 $(VENV)/.ready: requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else 0'
@@ -28,13 +29,14 @@ $(VENV)/.ready: requirements.lock
 
 demo: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
-	$(RUN) snakemake --cores $(CORES) --quiet rules progress $(DEMO) -- all
+	$(RUN) snakemake --cores $(CORES) --quiet host reason $(DEMO) -- all
 	@echo "Tables:  results/demo/table1.md table2.md claims.md"
 	@echo "Figures: results/demo/figure1.png figure2.png figure3.png curves.png"
 	@echo "Report:  results/demo/report.html"
 
+# Two workers, a file of tests to each at a time: a file's tests share finished projects.
 test: lint
-	$(RUN) pytest
+	$(RUN) pytest -n 2 --dist loadfile
 
 test-cluster: $(VENV)/.ready
 	$(RUN) pytest -m cluster tests/test_cluster.py
@@ -48,6 +50,9 @@ test-gpu: $(VENV)/.ready
 test-s3: $(VENV)/.ready
 	$(RUN) pip install --quiet --disable-pip-version-check -c requirements.lock -r requirements-s3.txt
 	$(RUN) pytest -m s3 tests/test_s3.py
+
+test-browser: $(VENV)/.ready
+	$(RUN) pytest -m browser tests/test_browser.py
 
 paper: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock

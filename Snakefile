@@ -41,12 +41,16 @@ if PRESET.table1:
 
         include: "rules/retrain.smk"
     include: "rules/results.smk"
-    include: "rules/targets.smk"
 
 
+ABLATED = []
 if PRESET.ablations:
 
     include: "rules/ablations.smk"
+
+
+include: "rules/report.smk"
+include: "rules/targets.smk"
 
 
 localrules:
@@ -56,6 +60,8 @@ localrules:
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/settings.json",
+        [f"{RESULTS}/settings.json", f"{RESULTS}/report.html"],
         PAPER if PRESET.table1 else [],
         rules.ablations.output if PRESET.ablations else [],
+    message:
+        "All of the preset {PRESET.preset}: {RESULTS}/report.html"

@@ -25,22 +25,22 @@ rule random_codes:
         " --D {wildcards.D} --seed {wildcards.seed} --codes {output:q} --log {log:q}"
 
 
+# Where a cluster that lost sight of one job starts a second, both write the same bytes, each beside
+# the file before it is renamed. A training, which keeps checkpoints, has a lock besides.
 rule learned_codes:
     input:
         vectors=f"{RUNS}/embedding/{{size}}/seed{{seed}}/vectors.safetensors",
-        corpus=lambda wildcards: counted(
-            getattr(PRESET.code_learning, wildcards.codes)
-        ),
+        corpus=lambda wildcards: counted(getattr(PRESET.code_learning, wildcards.codes)),
     output:
         codes=f"{CODE}/{{codes}}/{SHAPE}/codes.safetensors",
         decoder=f"{CODE}/{{codes}}/{SHAPE}/decoder.safetensors",
         history=f"{CODE}/{{codes}}/{SHAPE}/history.csv",
-    wildcard_constraints:
-        codes="|".join(LEARNERS),
     log:
         f"{CODE}/{{codes}}/{SHAPE}/log.txt",
     benchmark:
         f"{CODE}/{{codes}}/{SHAPE}/benchmark.tsv"
+    wildcard_constraints:
+        codes="|".join(LEARNERS),
     conda:
         ENVIRONMENT
     threads: PRESET.compute.threads

@@ -11,11 +11,14 @@ from kdcore.files import read_json
 from workflow import records
 from workflow.compute import device_of, precision_of
 from workflow.measured import checks
-from workflow.preset import all_cells, load_preset, sweep_cells, table1_cells
+from workflow.own import check_watched, own_files
+from workflow.preset import Cell, all_cells, load_preset, sweep_cells, table1_cells
 from workflow.provenance import code_hash
 
 try:
     PRESET = load_preset(config)
+    OWN = own_files(PRESET)
+    check_watched(OWN)
 except KDError as error:
     raise WorkflowError(str(error)) from None
 
@@ -29,14 +32,20 @@ RUNS = f"runs/{PRESET.preset}"
 RESULTS = f"results/{PRESET.preset}"
 SETTINGS = f"{RUNS}/report/settings.json"
 # Results that came with a clone look finished to Snakemake. This mark, an input of the rules that
-# begin them, is made with the first run and newer than they are: they are made again.
+# begin them, is made by the first run: they are made again.
 MADE_HERE = f"{RUNS}/report/made_here"
-if not os.path.exists(MADE_HERE):
-    os.makedirs(f"{RUNS}/report", exist_ok=True)
-    open(MADE_HERE, "a").close()
 
+# Before Snakemake looks at them, so before it holds its lock: does nothing while another run does.
 if workflow.is_main_process:
     records.restore(PRESET.preset)
+
+
+def noted(action):
+    """Begin or end the records; a disk that is full is one line."""
+    try:
+        action(PRESET.preset)
+    except KDError as error:
+        raise WorkflowError(str(error)) from None
 
 
 onstart:
@@ -56,15 +65,15 @@ onstart:
             raise WorkflowError(
                 "compute.device is cuda, but PyTorch sees no CUDA device; set cpu or auto"
             )
-    records.begin(PRESET.preset)
+    noted(records.begin)
 
 
 onsuccess:
-    records.keep(PRESET.preset)
+    noted(records.keep)
 
 
 onerror:
-    records.keep(PRESET.preset)
+    noted(records.keep)
 
 
 # Inert unless asked for: snakemake --software-deployment-method conda

@@ -62,7 +62,10 @@ else:
 
     rule corpus:
         input:
-            **PRESET.corpus.files(DATA),
+            **{
+                split: local(path) if path in OWN else path
+                for split, path in PRESET.corpus.files(DATA).items()
+            },
         output:
             f"{DATA}/corpus.safetensors",
         log:

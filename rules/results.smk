@@ -1,4 +1,4 @@
-# Tables, figures, claims and the report.
+# Tables, figures and claims.
 
 CELLS = all_cells(PRESET)
 # Where Table 1's learned codes are, once each.
@@ -26,7 +26,6 @@ localrules:
     code_space,
     claims,
     run_times,
-    report,
 
 
 rule measurements:
@@ -53,7 +52,7 @@ rule measurements:
 rule table1:
     input:
         measurements=f"{RESULTS}/measurements.csv",
-        paper="config/paper_numbers.yaml",
+        paper=local("config/paper_numbers.yaml"),
         settings=SETTINGS,
     output:
         table=shown("table1.csv", "Tables"),
@@ -109,7 +108,7 @@ use rule measurements as measurements_of_sweep with:
 use rule table1 as table1_of_size with:
     input:
         measurements=f"{RUNS}/report/size_{{size}}.csv",
-        paper="config/paper_numbers.yaml",
+        paper=local("config/paper_numbers.yaml"),
         settings=SETTINGS,
     output:
         table=f"{RESULTS}/table1_{{size}}.csv",
@@ -242,6 +241,7 @@ rule run_times:
         benchmarks=available(LEARNED, "benchmark.tsv"),
     output:
         table=f"{RESULTS}/run_times.csv",
+        total=shown("run_times_total.csv", "Tables"),
         png=shown("run_times.png", "Figures"),
         pdf=f"{RESULTS}/run_times.pdf",
     log:
@@ -255,36 +255,5 @@ rule run_times:
     shell:
         "python workflow/scripts/run_times.py {input.benchmarks:q}"
         " --measurements {input.measurements:q} --settings {input.settings:q}"
-        " --table {output.table:q} --png {output.png:q} --pdf {output.pdf:q} --log {log:q}"
-
-
-rule report:
-    input:
-        measurements=f"{RESULTS}/measurements.csv",
-        table1=f"{RESULTS}/table1.csv",
-        table1_figure=f"{RESULTS}/table1.png",
-        curves=f"{RESULTS}/curves.png",
-        figure1=f"{RESULTS}/figure1.png",
-        figure2=f"{RESULTS}/figure2.png",
-        figure3=f"{RESULTS}/figure3.png",
-        table2=f"{RESULTS}/table2.md",
-        similarity=f"{RESULTS}/table2_similarity.csv",
-        code_space=f"{RESULTS}/code_space.png",
-        neighbours=f"{RESULTS}/neighbours.csv",
-        run_times=f"{RESULTS}/run_times.png",
-        claims=f"{RESULTS}/claims.csv",
-        settings=SETTINGS,
-        template="workflow/templates/report.html",
-    output:
-        shown("report.html", "The whole on one page"),
-    log:
-        f"{RUNS}/report/report.log",
-    conda:
-        ENVIRONMENT
-    params:
-        code=code("report"),
-    message:
-        "Report: {RESULTS}/report.html"
-    shell:
-        f"python workflow/scripts/report.py --settings {{input.settings:q}} --results {RESULTS}"
-        " --template {input.template:q} --report {output:q} --log {log:q}"
+        " --table {output.table:q} --total {output.total:q}"
+        " --png {output.png:q} --pdf {output.pdf:q} --log {log:q}"

@@ -3,6 +3,7 @@
 
 localrules:
     settings,
+    made_here,
 
 
 rule settings:
@@ -20,5 +21,18 @@ rule settings:
     message:
         "Settings of the preset {PRESET.preset}"
     shell:
-        "printf '%s\\n' {params.text:q} | tee {output.here:q} > {output.published:q}"
-        " 2> {log:q}"
+        "for file in {output:q}; do printf '%s\\n' {params.text:q} > \"$file.part\";"
+        ' mv "$file.part" "$file"; done 2> {log:q}'
+
+
+rule made_here:
+    output:
+        touch(MADE_HERE),
+    log:
+        f"{RUNS}/report/made_here.log",
+    conda:
+        ENVIRONMENT
+    message:
+        "Mark of the first run here"
+    shell:
+        "date > {log:q}"

@@ -14,7 +14,7 @@ else:
 
     rule vectors:
         input:
-            TABLE2.vectors.path if TABLE2.vectors.kind == "file" else [],
+            local(TABLE2.vectors.path) if TABLE2.vectors.kind == "file" else [],
         output:
             TABLE2_VECTORS,
         log:

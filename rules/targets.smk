@@ -1,9 +1,8 @@
-# What a preset with the paper's tables ends in, and what can be asked for by name.
+# What a preset ends in, and what can be asked for by name: for DVC one target per stage.
 
 PAPER = [
     f"{RESULTS}/{name}"
     for name in [
-        "report.html",
         "measurements.csv",
         "metrics.json",
         "table1.csv",
@@ -29,12 +28,17 @@ PAPER = [
         "curves.png",
         "curves.pdf",
         "run_times.csv",
+        "run_times_total.csv",
         "run_times.png",
         "run_times.pdf",
         "claims.csv",
         "claims.md",
     ]
 ]
+# Those of the tables, and the one whose embedding ablations start from.
+BASELINES = {cell for cell in all_cells(PRESET) if cell.codes == "none"}
+if PRESET.ablations:
+    BASELINES.add(Cell(PRESET.ablations.baseline, "none", "none", None, None, 1))
 
 
 localrules:
@@ -42,14 +46,11 @@ localrules:
     embeddings,
     codes,
     retrained,
-    table1_small,
-    table1_medium,
-    table1_large,
 
 
 rule baselines:
     input:
-        [measurement(cell) for cell in all_cells(PRESET) if cell.codes == "none"],
+        sorted(measurement(cell) for cell in BASELINES),
 
 
 rule embeddings:
@@ -61,30 +62,36 @@ rule embeddings:
                 if cell.codes in LEARNERS
             }
         ),
+        ABLATED_VECTORS if PRESET.ablations else [],
 
 
 rule codes:
     input:
         sorted({codes_of(cell) for cell in all_cells(PRESET) if cell.codes != "none"}),
-        f"{RUNS}/table2/codes.safetensors",
-        CLUSTERINGS,
+        [f"{RUNS}/table2/codes.safetensors", *CLUSTERINGS] if PRESET.table1 else [],
 
 
 rule retrained:
     input:
         [measurement(cell) for cell in all_cells(PRESET) if cell.codes != "none"],
+        [f"{RUNS}/{folder}/measurement.json" for folder in ABLATED],
 
 
-rule table1_small:
-    input:
-        f"{RESULTS}/table1_small.csv",
+if PRESET.table1:
 
+    localrules:
+        table1_small,
+        table1_medium,
+        table1_large,
 
-rule table1_medium:
-    input:
-        f"{RESULTS}/table1_medium.csv",
+    rule table1_small:
+        input:
+            f"{RESULTS}/table1_small.csv",
 
+    rule table1_medium:
+        input:
+            f"{RESULTS}/table1_medium.csv",
 
-rule table1_large:
-    input:
-        f"{RESULTS}/table1_large.csv",
+    rule table1_large:
+        input:
+            f"{RESULTS}/table1_large.csv",

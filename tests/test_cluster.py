@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,8 +85,10 @@ def slurm(tmp_path_factory):
     state = tmp_path_factory.mktemp("slurm")
     (state / "ctld").mkdir()
     CONFIGURATION.parent.mkdir(exist_ok=True)
+    resources = CONFIGURATION.parent / "gres.conf"
+    before = resources.read_bytes() if resources.exists() else None
     CONFIGURATION.write_text(slurm_conf(state))
-    (CONFIGURATION.parent / "gres.conf").write_text("NodeName=n1 Name=gpu File=/dev/null\n")
+    resources.write_text("NodeName=n1 Name=gpu File=/dev/null\n")
     Path("/run/munge").mkdir(exist_ok=True)
     shutil.chown("/run/munge", "munge", "munge")
     if subprocess.run(["munge", "-n"], capture_output=True).returncode:
@@ -99,9 +102,14 @@ def slurm(tmp_path_factory):
         yield state
     finally:
         subprocess.run(["scancel", "--user", "root"])
-        for name in ("slurmd", "slurmctld"):
-            subprocess.run(["pkill", "-9", "-x", name])
+        for file in state.glob("*.pid"):
+            with suppress(ProcessLookupError):
+                os.kill(int(file.read_text()), signal.SIGKILL)
         CONFIGURATION.unlink()
+        if before is None:
+            resources.unlink()
+        else:
+            resources.write_bytes(before)
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +221,7 @@ def test_a_job_killed_at_its_time_limit_continues(project, tmp_path):
     process = begin(project, *SLURM, *minute)
     finish(process, project)
     assert "continuing from a checkpoint" in log_of_training(project)
+    same_as_undisturbed(project, tmp_path)
 
 
 def test_a_lost_node_does_not_make_two_write_one_file(project, slurm, tmp_path):
@@ -228,6 +237,7 @@ def test_a_lost_node_does_not_make_two_write_one_file(project, slurm, tmp_path):
     finally:
         start_node(slurm, node)
         eventually(lambda: node_states() == ["idle", "idle"])
+    assert "another process is at it" in log_of_training(project)
     same_as_undisturbed(project, tmp_path)
 
 
@@ -241,13 +251,15 @@ def test_snakemake_killed_and_started_again(project, tmp_path):
                    env=environment(), check=True)  # fmt: skip
     assert queue(), "the job goes on without Snakemake"
     finish(begin(project, *SLURM), project)
+    assert "another process is at it" in log_of_training(project)
     same_as_undisturbed(project, tmp_path)
 
 
-def test_gpu_jobs_go_to_the_gpu_partition_and_others_do_not(project):
-    edit(project / "config/tiny.yaml", "preset: tiny", "preset: tiny\ncompute: {device: cuda}")
+@pytest.mark.parametrize("profile", [SLURM, GENERIC], ids=["slurm", "cluster"])
+def test_gpu_jobs_go_to_the_gpu_partition_and_others_do_not(project, profile):
+    edit(project / profile[1] / "config.yaml", "device: cpu", "device: cuda")
     before = jobs_seen()
-    process = begin(project, *SLURM, "runs/tiny/clustering/seed1.csv")
+    process = begin(project, *profile, "runs/tiny/clustering/seed1.csv")
 
     def seen() -> set[tuple[str, bool]]:
         return {job for number, job in jobs_seen().items() if number not in before}
@@ -267,5 +279,6 @@ def jobs_seen() -> dict[str, tuple[str, bool]]:
     for line in told.stdout.splitlines():
         fields = dict(field.split("=", 1) for field in line.split() if "=" in field)
         if "JobId" in fields:
-            found[fields["JobId"]] = fields["Partition"], "gpu:1" in fields.get("TresPerJob", "")
+            asked = [value for name, value in fields.items() if name.startswith("TresPer")]
+            found[fields["JobId"]] = fields["Partition"], any("gpu:1" in value for value in asked)
     return found

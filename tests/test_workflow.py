@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -18,6 +19,7 @@ import psutil
 import pytest
 import torch
 
+from kdcore.files import sha256
 from kdcore.vectors import WordVectors
 
 pytestmark = pytest.mark.workflow
@@ -65,9 +67,9 @@ def succeed(project: Path, *arguments: str, preset: str = "tiny") -> str:
     return done.stdout + done.stderr
 
 
-def planned(project: Path, target: str = "all") -> dict[str, int]:
+def planned(project: Path, target: str = "all", preset: str = "tiny") -> dict[str, int]:
     """Rules that a dry run would execute, with their number of jobs."""
-    text = succeed(project, "-n", target)
+    text = succeed(project, "-n", target, preset=preset)
     table = text.partition("Job stats:")[2].partition("total")[0]
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
 
@@ -386,20 +388,59 @@ def test_killed_in_training_and_continued_by_the_same_command(finished, tmp_path
     assert not any(scratch.glob("[!.]*.safetensors"))
 
 
-def test_two_runs_at_once_are_kept_apart(tmp_path):
-    project = copy_project(tmp_path / "project")
+def tree(project: Path) -> dict[str, str]:
+    """Hashes of all files but Snakemake's own logs."""
+    return {
+        str(path.relative_to(project)): sha256(path)
+        for path in project.rglob("*")
+        if path.is_file() and ".snakemake/log/" not in str(path)
+    }
+
+
+def test_two_runs_at_once_are_kept_apart(project):
     edit(project / "config/tiny.yaml", "epochs: 2", "epochs: 2000")
     first = start(project)
     try:
-        locks = project / ".snakemake" / "locks"
-        eventually(lambda: locks.is_dir() and any(locks.iterdir()))
-        assert snakemake(project, BASELINE).returncode != 0
+        eventually(lambda: jobs_in(project))
+        # Stopped, so that whatever changes is the second one's doing.
+        os.killpg(first.pid, signal.SIGSTOP)
+        assert (project / ".snakemake/host").read_text().strip() == platform.node()
+        # A folder that looks exchanged is not for the second to settle.
+        exchanged = project / "runs/tiny/clustering/records.json"
+        exchanged.write_text(json.dumps({"records": {"runs/tiny/clustering/seed1.csv": {}}}))
+        before = tree(project)
+        refused = snakemake(project, BASELINE)
+        told = refused.stdout + refused.stderr
+        assert refused.returncode != 0 and "Directory cannot be locked" in told, told
         refused = unlock(project)
         assert refused.returncode != 0 and "already going on" in refused.stderr
-        assert any(locks.iterdir())
+        assert tree(project) == before
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
+
+
+def test_a_run_on_another_machine_keeps_its_lock(tmp_path):
+    locks = tmp_path / ".snakemake/locks"
+    locks.mkdir(parents=True)
+    (locks / "0.output.lock").write_text("model\n")
+    (tmp_path / ".snakemake/host").write_text("login2.elsewhere\n")
+    refused = subprocess.run(
+        [sys.executable, "-m", "workflow.unlock"], cwd=tmp_path, capture_output=True, text=True,
+        env={**environment(), "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert refused.returncode != 0 and "a run on login2.elsewhere holds" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert any(locks.iterdir())
+
+
+def test_a_dry_run_and_lint_write_nothing(tmp_path):
+    project = copy_project(tmp_path / "project")
+    assert planned(project)["made_here"] == 1
+    succeed(project, "--lint")
+    found = {path for path in tree(project) if "__pycache__" not in path}
+    # Snakemake's own memory of file times.
+    assert found == set(tree(copy_project(tmp_path / "other"))) | {".snakemake/iocache/latest.pkl"}
 
 
 @pytest.mark.parametrize(
@@ -517,3 +558,10 @@ def test_a_script_can_be_run_by_hand_and_fails_in_one_line(finished, tmp_path):
     assert not (tmp_path / "d").exists()
     absent = run("--corpus", "none", "--K", "4", "--D", "2", "--seed", "1", "--codes", "d")
     assert absent.stderr.strip() == "error: none: no such file"
+    # A log that cannot be opened is one line; one on a full disk stops nothing.
+    shape = ("--corpus", corpus, "--K", "4", "--D", "2", "--seed", "1", "--codes", "e")
+    closed = run(*shape, "--log", "/proc/none/log")
+    assert closed.returncode == 1 and closed.stderr.startswith("error: /proc/none: ")
+    assert len(closed.stderr.splitlines()) == 1
+    full = run(*shape, "--log", "/dev/full")
+    assert full.returncode == 0 and "Traceback" not in full.stderr and (tmp_path / "e").exists()

@@ -26,7 +26,8 @@ One file per preset: `paper.yaml` is what `snakemake` uses by itself, `demo.yaml
 `snakemake --config partial=true` or, deeper down, by copying the file and editing it.
 
 A wrong key, type or range is one line before any work starts. YAML reads `1e-3` as text:
-write `1.0e-3`.
+write `1.0e-3`. Repeat a section rather than use an alias (`*name`): `dvc exp run -S` loses a
+change to what an alias repeats.
 
 This page is generated from the schema (`python -m workflow.document`); editors that know
 `schema.json` complete and check the keys.

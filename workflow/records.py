@@ -10,6 +10,7 @@ A run that begins marks its folders, so that a killed one, whose records are onl
 """
 
 import json
+import platform
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import defaultdict
@@ -19,22 +20,33 @@ from pathlib import Path, PurePosixPath
 from kdcore.files import read_json, sha256, write_json, write_text
 
 METADATA = Path(".snakemake/metadata")
+LOCKS = Path(".snakemake/locks")
+# Where the run is that holds them.
+HOST = Path(".snakemake/host")
 # Of every folder's records: the SHA-256 that .snakemake/metadata agrees with.
 AGREED = Path(".snakemake/records.json")
 NAME = "records.json"
+# Folders of a preset that DVC knows: each has records, so that it is there whatever a preset has.
+STAGES = ("baseline", "embedding", "codes", "clustering", "table2", "retrained", "ablations",
+          "report")  # fmt: skip
 # A file name cannot be longer; longer ones are folders of pieces that begin with @.
 PIECE = 254
 
 
 def restore(preset: str) -> None:
-    """Take over the records of folders that were exchanged since the last run."""
+    """Take over the records of folders that were exchanged since the last run.
+
+    Not while another run holds Snakemake's lock: its records are its own.
+    """
+    if any(LOCKS.glob("*")):
+        return
     agreed = _agreed()
     exchanged = [file for file in _files(preset) if agreed.get(str(file)) != sha256(file)]
     here = _gather() if exchanged else {}
     for file in exchanged:
         records = read_json(file)["records"]
         for output in here.get(file, {}).keys() - records.keys():
-            _place(output).unlink()
+            _place(output).unlink(missing_ok=True)
         for output, record in records.items():
             write_text(_place(output), json.dumps(record))
         agreed[str(file)] = sha256(file)
@@ -42,7 +54,8 @@ def restore(preset: str) -> None:
 
 
 def begin(preset: str) -> None:
-    """Mark the folders of a run that begins."""
+    """Mark the folders of a run that begins, and note on which machine it is."""
+    write_text(HOST, platform.node() + "\n")
     agreed = _agreed()
     for file in _files(preset):
         write_json(file, {**read_json(file), "running": uuid.uuid4().hex})
@@ -52,9 +65,11 @@ def begin(preset: str) -> None:
 
 def keep(preset: str) -> None:
     """Write the records of every folder of a run that has ended."""
+    HOST.unlink(missing_ok=True)
     agreed = _agreed()
     found = _gather()
-    for file in {*_files(preset), *(file for file in found if file.parts[1] == preset)}:
+    of_run = {Path("data", preset, NAME), *(Path("runs", preset, name, NAME) for name in STAGES)}
+    for file in {*of_run, *_files(preset), *(f for f in found if f.parts[1] == preset)}:
         write_json(file, {"records": dict(sorted(found.get(file, {}).items()))})
         agreed[str(file)] = sha256(file)
     write_json(AGREED, agreed)
@@ -70,6 +85,16 @@ def settle() -> None:
     }
     for preset in sorted(killed):
         keep(preset)
+    for report in Path("runs").glob("*/report"):
+        for folder in (report.parent / name for name in STAGES):
+            # One that is there has outputs, whose records are in .snakemake/metadata.
+            if not folder.exists():
+                write_json(folder / NAME, {"records": {}})
+
+
+def host_of_run() -> str:
+    """The machine of the run that is going on or was killed; empty if none is known."""
+    return HOST.read_text(encoding="utf-8").strip() if HOST.exists() else ""
 
 
 def _agreed() -> dict[str, str]:

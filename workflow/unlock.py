@@ -1,9 +1,11 @@
 """Remove the lock that a killed run left in this folder, unless a run is alive here.
 
 Snakemake keeps two runs apart by a lock that `kill -9` leaves behind. `make` calls this first,
-so that the same command continues a killed run: `python -m workflow.unlock`.
+so that the same command continues a killed run: `python -m workflow.unlock`. A run on another
+machine that shares the folder is never touched: its processes cannot be seen from here.
 """
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -31,8 +33,13 @@ def alive(folder: Path) -> list[int]:
 def main() -> None:
     """Unlock and settle the records, or end with one line when a run is alive."""
     folder = Path.cwd()
-    locks = folder / ".snakemake" / "locks"
+    locks = folder / records.LOCKS
     if any(locks.glob("*")):
+        if (host := records.host_of_run()) not in ("", platform.node()):
+            sys.exit(
+                f"error: a run on {host} holds {folder}; whether it is alive is known only there: "
+                "python -m workflow.unlock on that machine, or snakemake --unlock if it is gone"
+            )
         if running := alive(folder):
             sys.exit(f"error: a run is already going on in {folder} (process {running[0]})")
         subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet"])

@@ -22,7 +22,7 @@ Settings = TypeVar("Settings", bound=BaseModel)
 def run(main: Callable[..., None]) -> None:
     """Run a script's `main`, its arguments as command-line options.
 
-    A `KDError` ends it with one line and exit status 1.
+    A `KDError`, a full disk or a file that cannot be had ends it with one line and exit status 1.
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(help=sys.modules[main.__module__].__doc__)(main)
@@ -32,10 +32,18 @@ def run(main: Callable[..., None]) -> None:
     except KDError as error:
         log.error("error: %s", error)
         sys.exit(1)
+    except OSError as error:
+        told = error.strerror or error
+        log.error("error: %s", f"{error.filename}: {told}" if error.filename else told)
+        sys.exit(1)
 
 
 def start_log(path: Path | None) -> None:
-    """Send messages to standard error and, when given, to a log file as well."""
+    """Send messages to standard error and, when given, to a log file as well.
+
+    A log that later cannot be written loses lines and stops nothing: results are what counts.
+    """
+    logging.raiseExceptions = False
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)

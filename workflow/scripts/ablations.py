@@ -16,7 +16,7 @@ from workflow.preset import load_preset
 COLUMNS = [
     "variant", "transform", "code_dim", "init_scale", "normalise", "cell", "gradient_scale",
     "fitted", "embedding_params", "code_entropy", "unique_codes", "epochs", "train_ppl",
-    "valid_ppl", "seed", "data_hash", "code_hash", "identity",
+    "valid_ppl", "seed", "device", "torch", "commit", "data_hash", "code_hash", "identity",
 ]  # fmt: skip
 
 

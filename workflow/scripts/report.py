@@ -1,7 +1,9 @@
 """One HTML page with everything a preset measured; opens without network."""
 
 import base64
+import platform
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +14,12 @@ import pandas as pd
 import typer
 from table1 import label
 
-from kdcore.files import read_json, write_text
+from kdcore.files import read_json, sha256, write_text
 from kdcore.grammar import floor_perplexity
 from workflow.preset import load_preset
+
+FIGURES = ("table1", "curves", "figure1", "figure2", "figure3", "code_space", "run_times")
+PACKAGES = ("torch", "numpy", "scikit-learn", "pandas", "matplotlib", "snakemake", "dvc")
 
 
 def main(
@@ -22,40 +27,43 @@ def main(
     results: Annotated[Path, typer.Option(help="folder of tables and figures")],
     template: Annotated[Path, typer.Option(help="the page's template")],
     report: Annotated[Path, typer.Option(help="output: the page")],
+    vectors: Annotated[Path | None, typer.Option(help="word vectors of Table 2")] = None,
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
     preset = load_preset(read_json(settings))
-    floor = floor_perplexity() if preset.corpus.kind == "generated" else None
-    measured = pd.read_csv(results / "measurements.csv")
+    shown = _papers_tables(results) if preset.table1 else {}
+    if preset.ablations:
+        shown["ablations"] = _records(pd.read_csv(results / "ablations.csv"), 2)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
         preset=preset,
         settings=settings.read_text(encoding="utf-8"),
-        table1=_table1(pd.read_csv(results / "table1.csv")),
-        figures={
-            name: _embedded(results / f"{name}.png")
-            for name in (
-                "table1",
-                "curves",
-                "figure1",
-                "figure2",
-                "figure3",
-                "code_space",
-                "run_times",
-            )
-        },
-        table2=_table2(results / "table2.md"),
-        similarity=_records(pd.read_csv(results / "table2_similarity.csv"), 3),
-        neighbours=_records(pd.read_csv(results / "neighbours.csv", keep_default_na=False), 0),
-        claims=_records(pd.read_csv(results / "claims.csv", dtype={"holds": "object"}), 3),
-        code_health=_records(_code_health(measured), 3),
-        measurements=_records(measured, 2),
-        columns=list(measured.columns),
-        floor=floor,
+        models=shown.get("measurements") or shown.get("ablations"),
+        vectors_hash=sha256(vectors)[:16] if vectors else "",
+        floor=floor_perplexity() if preset.corpus.kind == "generated" else None,
+        versions={"Python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        **shown,
     )
     write_text(report, page)
     _script.log.info("report: %s", report)
+
+
+def _papers_tables(results: Path) -> dict:
+    """What the template shows of the paper's tables and figures, by name."""
+    measured = pd.read_csv(results / "measurements.csv")
+    return {
+        "table1": _table1(pd.read_csv(results / "table1.csv")),
+        "figures": {name: _embedded(results / f"{name}.png") for name in FIGURES},
+        "table2": _table2(results / "table2.md"),
+        "similarity": _records(pd.read_csv(results / "table2_similarity.csv"), 3),
+        "neighbours": _records(pd.read_csv(results / "neighbours.csv", keep_default_na=False), 0),
+        "claims": _records(pd.read_csv(results / "claims.csv", dtype={"holds": "object"}), 3),
+        "run_times": _records(pd.read_csv(results / "run_times_total.csv"), 2),
+        "code_health": _records(_code_health(measured), 3),
+        "measurements": _records(measured, 2),
+        "columns": list(measured.columns),
+    }
 
 
 def _records(frame: pd.DataFrame, digits: int) -> list[dict]:
