@@ -85,8 +85,8 @@ def learn_codes(
     """Learn a K-way D-dimensional code for every row of a table of vectors (Algorithm 1).
 
     With `transform="linear"` and D = 1 this is k-means by gradient descent. With
-    `refinement={}`, the linear transform's codes are then refined (`refine_codes`): a fifth to a
-    third less error in a quarter of the time.
+    `refinement={}`, the codes are then refined (`refine_codes`): a fifth to a third less error in
+    a quarter of the time, and a linear transform without H that composes the vectors.
 
     Args:
         vectors: pretrained embeddings v, shape (N, d).
@@ -104,8 +104,7 @@ def learn_codes(
 
     Raises:
         KDError: vectors that are not finite or not a table, K < 2, D < 1, an unknown
-            transform or setting, a cell for a transform that has none, a refinement of anything
-            but sums of code embeddings.
+            transform or setting, a cell for a transform that has none.
 
     Warns:
         UserWarning: the code has more values than there are symbols, or is no smaller than
@@ -127,8 +126,6 @@ def learn_codes(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = TRANSFORMS[transform](K, D, vectors.shape[1], **options)
-        if settings.refinement and (transform != "linear" or model.H is not None):
-            raise KDError("refinement is for the linear transform without H: code_dim null or d")
         _warn_if_pointless(vectors, model)
         learned = _learn(vectors, model, settings, report)
     if not settings.refinement:

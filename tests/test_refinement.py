@@ -116,8 +116,15 @@ def test_learning_and_refining_in_one_call(vectors):
     start = learn_codes(vectors, K, D, epochs=5, seed=2)
     assert one.codes == refine_codes(vectors, start.codes, seed=2, rounds=4).codes
     assert one.history == start.history and len(one.refinement) == 5
-    with pytest.raises(KDError, match="without H"):
-        learn_codes(vectors, K, D, epochs=5, transform="lstm", refinement={})
+
+
+def test_codes_learned_through_h_or_an_lstm_are_refined_for_plain_sums(vectors):
+    for options in ({"code_dim": 2}, {"transform": "lstm"}):
+        learned = learn_codes(vectors, K, D, epochs=5, refinement={"rounds": 4}, **options)
+        assert learned.transform.H is None
+        composed = learned.transform.table(learned.codes.tensor())
+        error = (vectors - composed).square().sum() / (vectors - vectors.mean(0)).square().sum()
+        assert float(error) == pytest.approx(min(r.error for r in learned.refinement), rel=1e-4)
 
 
 @pytest.mark.parametrize(

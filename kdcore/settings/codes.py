@@ -28,7 +28,7 @@ class TemperatureSchedule(BaseModel):
 
 
 class RefinementSettings(BaseModel):
-    """How learned codes are refined for the linear transform."""
+    """How learned codes are refined for sums of code embeddings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -78,7 +78,7 @@ class CodeLearningSettings(BaseModel):
         default_factory=TemperatureSchedule, description="schedule of the softmax temperature"
     )
     refinement: RefinementSettings | None = Field(
-        None, description="how the linear transform's codes are refined afterwards; null: not"
+        None, description="how the codes are refined afterwards; null: not"
     )
 
 
