@@ -49,7 +49,6 @@ if not PRESET.partial:
                 ABLATED_VECTORS if variant(wildcards.name).embedding.fit else []
             ),
         output:
-            model=temp(f"{ABLATION}/model.safetensors"),
             curve=f"{ABLATION}/curve.csv",
             measurement=f"{ABLATION}/measurement.json",
         log:
@@ -80,7 +79,7 @@ if not PRESET.partial:
             f" --size {ABLATIONS.size} --learner {ABLATIONS.codes}"
             " --transform {params.transform} --seed 1 --settings {params.settings:q}"
             f" --embedding {{params.embedding:q}} {{params.fit}} {{params.learning}} --scratch {RUNS}/scratch"
-            " --model {output.model:q} --curve {output.curve:q}"
+            " --curve {output.curve:q}"
             f" --measurement {{output.measurement:q}} {COMPUTE} --threads {{threads}}"
             " --log {log:q}"
 

@@ -32,8 +32,12 @@ RUNS = f"runs/{PRESET.preset}"
 RESULTS = f"results/{PRESET.preset}"
 SETTINGS = f"{RUNS}/report/settings.json"
 # Results that came with a clone look finished to Snakemake. This mark, an input of the rules that
-# begin them, is made by the first run: they are made again.
+# begin them, is made with the first run and newer than they are: they are made again. (A rule that
+# makes it would not do: Snakemake looks for no input of results that are there.)
 MADE_HERE = f"{RUNS}/report/made_here"
+if not os.path.exists(MADE_HERE):
+    os.makedirs(f"{RUNS}/report", exist_ok=True)
+    open(MADE_HERE, "a").close()
 
 # Before Snakemake looks at them, so before it holds its lock: does nothing while another run does.
 if workflow.is_main_process:

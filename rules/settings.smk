@@ -3,7 +3,6 @@
 
 localrules:
     settings,
-    made_here,
 
 
 rule settings:
@@ -23,16 +22,3 @@ rule settings:
     shell:
         "for file in {output:q}; do printf '%s\\n' {params.text:q} > \"$file.part\";"
         ' mv "$file.part" "$file"; done 2> {log:q}'
-
-
-rule made_here:
-    output:
-        touch(MADE_HERE),
-    log:
-        f"{RUNS}/report/made_here.log",
-    conda:
-        ENVIRONMENT
-    message:
-        "Mark of the first run here"
-    shell:
-        "date > {log:q}"

@@ -434,15 +434,6 @@ def test_a_run_on_another_machine_keeps_its_lock(tmp_path):
     assert any(locks.iterdir())
 
 
-def test_a_dry_run_and_lint_write_nothing(tmp_path):
-    project = copy_project(tmp_path / "project")
-    assert planned(project)["made_here"] == 1
-    succeed(project, "--lint")
-    found = {path for path in tree(project) if "__pycache__" not in path}
-    # Snakemake's own memory of file times.
-    assert found == set(tree(copy_project(tmp_path / "other"))) | {".snakemake/iocache/latest.pkl"}
-
-
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

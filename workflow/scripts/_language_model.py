@@ -35,7 +35,7 @@ def fit(
     seed: int,
     compute: dict,
     scratch: Path,
-    model: Path,
+    model: Path | None,
     curve: Path,
     measurement: Path,
     about: dict,
@@ -51,6 +51,7 @@ def fit(
             weights come from a checkpoint.
         compute: `device`, `precision`, `threads`, `checkpoint_seconds`.
         scratch: folder of checkpoints, one file per identity of a run.
+        model: file for the weights; None keeps none.
         about: what the measurement says of the run beside what is measured here; all of it is
             part of the run's identity.
     """
@@ -86,7 +87,9 @@ def fit(
         if records is None:
             raise KDError(f"{name}: stopped; the same command continues from the checkpoint")
         _write_curve(curve, records)
-        save_tensors(model, network.state_dict(), {"kind": "language model", "identity": identity})
+        if model:
+            header = {"kind": "language model", "identity": identity}
+            save_tensors(model, network.state_dict(), header)
         seconds = records[-1].seconds
         tokens = settings.epochs * len(corpus.train)
         result = {

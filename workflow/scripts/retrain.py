@@ -30,9 +30,9 @@ def main(
     transform: Annotated[str, typer.Option(help="linear or lstm")],
     seed: Annotated[int, typer.Option(help="random seed")],
     scratch: Annotated[Path, typer.Option(help="folder of checkpoints")],
-    model: Annotated[Path, typer.Option(help="output: weights")],
     curve: Annotated[Path, typer.Option(help="output: perplexity by epoch")],
     measurement: Annotated[Path, typer.Option(help="output: what was measured")],
+    model: Annotated[Path | None, typer.Option(help="output: weights, if wanted")] = None,
     vectors: Annotated[
         Path | None, typer.Option(help="pretrained vectors to fit the transform to first")
     ] = None,
