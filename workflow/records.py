@@ -126,10 +126,7 @@ def _place(output: str) -> Path:
 
 
 def _gather() -> dict[Path, dict[str, dict]]:
-    """Records of files whose folder exists, by the file that is to hold them.
-
-    A temporary output is gone, but without its record Snakemake would make it again.
-    """
+    """Records of files that exist, by the file that is to hold them."""
     found: dict[Path, dict[str, dict]] = defaultdict(dict)
     for path in METADATA.rglob("*"):
         if path.is_dir():
@@ -137,7 +134,7 @@ def _gather() -> dict[Path, dict[str, dict]]:
         code = "".join(part.removeprefix("@") for part in path.relative_to(METADATA).parts)
         output = urlsafe_b64decode(code).decode()
         home = None if Path(output).is_absolute() else _home(output)
-        if home and Path(output).parent.is_dir():
+        if home and Path(output).exists():
             # One that a kill cut off counts as absent, as for Snakemake.
             with suppress(json.JSONDecodeError):
                 found[home][output] = json.loads(path.read_text(encoding="utf-8"))
