@@ -19,6 +19,7 @@ _HOME = {
     "LinearTransform": "transforms",
     "LSTMTransform": "transforms",
     "Progress": "training",
+    "RefinedCodes": "refinement",
     "RefinementRecord": "refinement",
     "TRANSFORMS": "transforms",
     "Transform": "transforms",

@@ -128,8 +128,8 @@ def refine_codes(
         report(record)
         if best is None or record.error < best[0]:
             best = record.error, now, W
-    transform = LinearTransform(K, D, vectors.shape[1])
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):  # its random start is of no use
+        transform = LinearTransform(K, D, vectors.shape[1])
         transform.W.copy_(best[2].view_as(transform.W))
     transform.rescale(scale)
     return RefinedCodes(best[1], transform, tuple(history))

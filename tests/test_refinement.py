@@ -103,10 +103,11 @@ def test_what_weighs_more_is_composed_better(vectors):
 
 
 def test_equal_seeds_equal_codes_and_rounds_are_counted(vectors):
-    codes = Codes.random(N, K, D, seed=5)
+    codes, state = Codes.random(N, K, D, seed=5), torch.get_rng_state()
     one, two, other = (refine_codes(vectors, codes, seed=s, rounds=5) for s in (7, 7, 8))
     assert one.codes == two.codes and torch.equal(one.transform.W, two.transform.W)
     assert other.codes != one.codes
+    assert torch.equal(torch.get_rng_state(), state)
     assert [record.round for record in one.history] == list(range(6))
     assert one.history[0].noise == 0.0 and one.history[1].noise == 0.05
 
