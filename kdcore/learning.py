@@ -5,10 +5,13 @@ uses the softmax of ô / T (straight-through estimator, Section 2.3). The loss i
 error between a symbol's vector and the vector its code composes.
 """
 
+import hashlib
 import math
+import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,8 +20,10 @@ from pydantic import ValidationError
 
 from kdcore.codes import Codes
 from kdcore.errors import KDError
+from kdcore.files import fingerprint
 from kdcore.refinement import RefinementRecord, refine_codes
 from kdcore.settings.codes import CodeLearningSettings
+from kdcore.tensors import load_tensors, save_tensors
 from kdcore.transforms import TRANSFORMS, Transform
 from kdcore.vectors import check_vectors, relative_error, root_mean_square
 
@@ -80,8 +85,11 @@ def learn_codes(
     seed: int = 0,
     counts: torch.Tensor | np.ndarray | None = None,
     report: Callable[[LearningRecord, torch.Tensor], None] = lambda record, symbols: None,
+    checkpoint: str | Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    stop: Callable[[], bool] = lambda: False,
     **settings,
-) -> LearnedCodes:
+) -> LearnedCodes | None:
     """Learn a K-way D-dimensional code for every row of a table of vectors (Algorithm 1).
 
     With `transform="linear"` and D = 1 this is k-means by gradient descent. With
@@ -95,16 +103,21 @@ def learn_codes(
         seed: of every random choice; equal seeds give equal codes on the same machine.
         counts: for the refinement: how often each symbol occurs, shape (N,).
         report: called after each epoch with its record and the symbols, int64 (N, D).
+        checkpoint: file to continue from, if it is there, and to write every
+            `checkpoint_seconds` and after the last epoch. A continued run ends with the same
+            codes and weights, to the last bit, as an undisturbed one. It has 3·N·D·K numbers.
+        stop: asked after each epoch; when true, the checkpoint is written and None returned.
         settings: fields of `CodeLearningSettings`; `temperature` and `refinement` may be
             mappings.
 
     Returns:
         The codes and the transform that composes vectors of the original scale from them, both on
-        the CPU, where all of it is computed.
+        the CPU, where all of it is computed. None when stopped before the end.
 
     Raises:
         KDError: vectors that are not finite or not a table, K < 2, D < 1, an unknown
-            transform or setting, a cell for a transform that has none.
+            transform or setting, a cell for a transform that has none; a checkpoint that is
+            damaged or of other vectors or settings.
 
     Warns:
         UserWarning: the code has more values than there are symbols, or is no smaller than
@@ -127,13 +140,28 @@ def learn_codes(
         torch.manual_seed(seed)
         model = TRANSFORMS[transform](K, D, vectors.shape[1], **options)
         _warn_if_pointless(vectors, model)
-        learned = _learn(vectors, model, settings, report)
+        learning = _Learning(vectors, model, settings)
+        if checkpoint is not None:
+            checkpoint, identity = Path(checkpoint), _identity(vectors, model, seed, settings)
+            if checkpoint.exists():
+                learning.load(checkpoint, identity)
+        saved = time.monotonic()
+        while len(learning.history) < settings.epochs:
+            learning.epoch()
+            report(learning.history[-1], learning.symbols)
+            stopped = stop()
+            done = stopped or len(learning.history) == settings.epochs
+            if checkpoint is not None and (done or time.monotonic() - saved >= checkpoint_seconds):
+                learning.save(checkpoint, identity)
+                saved = time.monotonic()
+            if stopped:
+                return None
+    model.rescale(learning.scale)
+    codes, history = Codes(learning.symbols, K), tuple(learning.history)
     if not settings.refinement:
-        return learned
-    refined = refine_codes(
-        vectors, learned.codes, counts=counts, seed=seed, **dict(settings.refinement)
-    )
-    return LearnedCodes(refined.codes, refined.transform, learned.history, refined.history)
+        return LearnedCodes(codes, model, history)
+    refined = refine_codes(vectors, codes, counts=counts, seed=seed, **dict(settings.refinement))
+    return LearnedCodes(refined.codes, refined.transform, history, refined.history)
 
 
 def _warn_if_pointless(vectors: torch.Tensor, model: Transform) -> None:
@@ -150,55 +178,102 @@ def _warn_if_pointless(vectors: torch.Tensor, model: Transform) -> None:
         )
 
 
-def _learn(vectors, model, settings, report) -> LearnedCodes:
-    N, batch = len(vectors), settings.batch
-    # Step sizes are meant for vectors of unit root mean square.
-    scale = root_mean_square(vectors)
-    targets = vectors / scale
-    logits = settings.logit_scale * torch.randn(N, model.D, model.K)
-    moments = _RowAdam(logits, settings.code_rate)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    symbols = logits.argmax(2)
-    steps = math.ceil(N / batch)
-    history, step = [], 0
-    for epoch in range(settings.epochs):
-        total = 0.0
-        for rows in torch.randperm(N).split(batch):
+class _Learning:
+    """Algorithm 1 under way; between two epochs it can be stored and continued."""
+
+    def __init__(self, vectors: torch.Tensor, model: Transform, settings: CodeLearningSettings):
+        # Step sizes are meant for vectors of unit root mean square.
+        self.scale = root_mean_square(vectors)
+        self.targets = vectors / self.scale
+        self.model, self.settings = model, settings
+        self.logits = settings.logit_scale * torch.randn(len(vectors), model.D, model.K)
+        self.moments = _RowAdam(self.logits, settings.code_rate)
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+        self.symbols = self.logits.argmax(2)
+        self.history: list[LearningRecord] = []
+
+    def epoch(self) -> None:
+        """One pass over the symbols."""
+        settings, model, N = self.settings, self.model, len(self.targets)
+        epoch, steps = len(self.history), math.ceil(N / settings.batch)
+        step, total = epoch * steps, 0.0
+        for rows in torch.randperm(N).split(settings.batch):
             T = settings.temperature.at(step, epoch)
-            _set_rate(optimizer, settings.learning_rate, step / (steps * settings.epochs))
-            chosen = logits[rows].requires_grad_()
+            _set_rate(self.optimizer, settings.learning_rate, step / (steps * settings.epochs))
+            chosen = self.logits[rows].requires_grad_()
             if settings.estimator == "straight_through":
                 weights = straight_through(chosen, T)
             else:
                 weights = torch.softmax(chosen / T, 2)
-            loss = (model.mix(weights) - targets[rows]).square().sum(1).mean()
-            optimizer.zero_grad()
+            loss = (model.mix(weights) - self.targets[rows]).square().sum(1).mean()
+            self.optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
-            moments.step(rows, chosen.grad, epoch + 1)
+            self.optimizer.step()
+            self.moments.step(rows, chosen.grad, epoch + 1)
             total += loss.item() * len(rows)
             step += 1
         if not math.isfinite(total):
             raise KDError(f"code learning diverged in epoch {epoch + 1}; lower the learning rate")
-        new = logits.argmax(2)
-        codes = Codes(new, model.K)
-        health = codes.statistics()
+        new = self.logits.argmax(2)
+        health = Codes(new, model.K).statistics()
         record = LearningRecord(
             epoch=epoch + 1,
             step=step,
             temperature=T,
-            loss=total / N * scale**2,
-            error=relative_error(targets, model.table(new)),
-            changed=float((new != symbols).any(1).double().mean()),
+            loss=total / N * self.scale**2,
+            error=relative_error(self.targets, model.table(new)),
+            changed=float((new != self.symbols).any(1).double().mean()),
             entropy=sum(health.entropy) / model.D,
             used=min(health.used),
             unique=health.unique,
         )
-        symbols = new
-        history.append(record)
-        report(record, symbols)
-    model.rescale(scale)
-    return LearnedCodes(codes, model, tuple(history))
+        self.symbols = new
+        self.history.append(record)
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """All that an epoch changes but the history and PyTorch's random state, not copied."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {"logits": self.logits, "symbols": self.symbols}
+        tensors |= {"moments.first": self.moments.first, "moments.second": self.moments.second}
+        for name, parameter in self.model.named_parameters():
+            state = self.optimizer.state[parameter]
+            tensors |= {f"adam.{name}.{key}": value for key, value in state.items()}
+        return tensors
+
+    def save(self, path: Path, identity: str) -> None:
+        """Write a checkpoint."""
+        header = {
+            "kind": "code learning checkpoint",
+            "identity": identity,
+            "history": [asdict(record) for record in self.history],
+        }
+        save_tensors(path, self._tensors() | {"random": torch.get_rng_state()}, header)
+
+    def load(self, path: Path, identity: str) -> None:
+        """Go on from a checkpoint, PyTorch's random state included."""
+        try:
+            needed = ("identity", "history", "random")
+            tensors, header = load_tensors(path, "code learning checkpoint", needed)
+            if header["identity"] != identity:
+                raise KDError(f"{path}: of other vectors or settings")
+            for parameter in self.model.parameters():
+                zeros = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+                self.optimizer.state[parameter] = {"step": torch.zeros(()), **zeros}
+            for name, value in self._tensors().items():
+                if name not in tensors or tensors[name].shape != value.shape:
+                    raise KDError(f"{path}: damaged, {name!r} is missing")
+                value.copy_(tensors[name])
+        except KDError as error:
+            raise KDError(f"{error}; delete it to start over") from None
+        torch.set_rng_state(tensors["random"])
+        self.history = [LearningRecord(**record) for record in header["history"]]
+
+
+def _identity(vectors: torch.Tensor, model: Transform, seed: int, settings) -> str:
+    """Names all that codes depend on but the code itself."""
+    data = hashlib.sha256(vectors.contiguous().numpy().tobytes()).hexdigest()
+    of_model = [type(model).__name__, model.K, model.D, list(vectors.shape)]
+    return fingerprint([data, of_model, seed, settings.model_dump(exclude={"refinement"})])
 
 
 def fit_transform(

@@ -39,7 +39,7 @@ if not PRESET.partial:
             "python workflow/scripts/learn_codes.py --vectors {input.vectors:q}"
             " {params.counts} {params.shape} --seed 1 --settings {params.settings:q} --codes {output.codes:q}"
             " --decoder {output.decoder:q} --history {output.history:q}"
-            " --threads {threads} --log {log:q}"
+            f" {SCRATCH} --threads {{threads}} --log {{log:q}}"
 
     rule ablation:
         input:
@@ -78,9 +78,9 @@ if not PRESET.partial:
             "python workflow/scripts/retrain.py --corpus {input.corpus:q} --codes {input.codes:q}"
             f" --size {ABLATIONS.size} --learner {ABLATIONS.codes}"
             " --transform {params.transform} --seed 1 --settings {params.settings:q}"
-            f" --embedding {{params.embedding:q}} {{params.fit}} {{params.learning}} --scratch {RUNS}/scratch"
+            " --embedding {params.embedding:q} {params.fit} {params.learning}"
             " --curve {output.curve:q}"
-            f" --measurement {{output.measurement:q}} {COMPUTE} --threads {{threads}}"
+            f" --measurement {{output.measurement:q}} {COMPUTE} {SCRATCH} --threads {{threads}}"
             " --log {log:q}"
 
 

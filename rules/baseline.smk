@@ -30,6 +30,5 @@ rule baseline:
     shell:
         "python workflow/scripts/train_baseline.py --corpus {input.corpus:q}"
         " --size {wildcards.size} --seed {wildcards.seed} --settings {params.settings:q}"
-        f" --scratch {RUNS}/scratch"
         " --model {output.model:q} --curve {output.curve:q} --measurement {output.measurement:q}"
-        f" {COMPUTE} --threads {{threads}} --log {{log:q}}"
+        f" {COMPUTE} {SCRATCH} --threads {{threads}} --log {{log:q}}"

@@ -25,8 +25,6 @@ rule random_codes:
         " --D {wildcards.D} --seed {wildcards.seed} --codes {output:q} --log {log:q}"
 
 
-# Where a cluster that lost sight of one job starts a second, both write the same bytes, each beside
-# the file before it is renamed. A training, which keeps checkpoints, has a lock besides.
 rule learned_codes:
     input:
         vectors=f"{RUNS}/embedding/{{size}}/seed{{seed}}/vectors.safetensors",
@@ -62,4 +60,4 @@ rule learned_codes:
         " {params.counts} --K {wildcards.K} --D {wildcards.D} --transform {params.transform}"
         " --settings {params.settings:q} --seed {wildcards.seed} --codes {output.codes:q}"
         " --decoder {output.decoder:q} --history {output.history:q}"
-        " --threads {threads} --log {log:q}"
+        f" {SCRATCH} --threads {{threads}} --log {{log:q}}"

@@ -88,9 +88,10 @@ DEVICE = device_of(PRESET.compute)
 GPU = int(DEVICE == "cuda")
 # Part of the commands, not a parameter of the rules: where a model is trained must not make it
 # run again. Each measurement names its device.
-COMPUTE = (
-    f"--device {DEVICE} --precision {{resources.precision}}"
-    f" --checkpoint-seconds {PRESET.compute.checkpoint_seconds}"
+COMPUTE = f"--device {DEVICE} --precision {{resources.precision}}"
+# What takes long is stopped and continued.
+SCRATCH = (
+    f"--scratch {RUNS}/scratch --checkpoint-seconds {PRESET.compute.checkpoint_seconds}"
 )
 
 

@@ -45,6 +45,6 @@ rule retrain:
         "python workflow/scripts/retrain.py --corpus {input.corpus:q} --codes {input.codes:q}"
         " --size {wildcards.size} --learner {wildcards.codes} --transform {wildcards.transform}"
         " --seed {wildcards.seed} --settings {params.settings:q}"
-        f" --embedding {{params.embedding:q}} {{params.fit}} {{params.learning}} --scratch {RUNS}/scratch"
+        " --embedding {params.embedding:q} {params.fit} {params.learning}"
         " --model {output.model:q} --curve {output.curve:q} --measurement {output.measurement:q}"
-        f" {COMPUTE} --threads {{threads}} --log {{log:q}}"
+        f" {COMPUTE} {SCRATCH} --threads {{threads}} --log {{log:q}}"

@@ -60,7 +60,7 @@ rule table2_codes:
     shell:
         "python workflow/scripts/learn_codes.py --vectors {input.vectors:q} {params.shape}"
         " --settings {params.settings:q} --codes {output.codes:q} --decoder {output.decoder:q}"
-        " --history {output.history:q} --threads {threads} --log {log:q}"
+        f" --history {{output.history:q}} {SCRATCH} --threads {{threads}} --log {{log:q}}"
 
 
 rule table2:

@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -82,6 +83,61 @@ def test_equal_seeds_give_equal_codes_and_leave_the_random_state_alone(vectors):
     assert first.codes == second.codes
     assert torch.equal(first.transform.W, second.transform.W)
     assert first.codes != learn_codes(vectors, 8, 4, seed=4, epochs=3).codes
+
+
+class _Killed(Exception):
+    """A learner that ends without a word."""
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+def test_learning_continues_to_the_same_bits(vectors, tmp_path, transform, how):
+    options = {"transform": transform, "batch": 50, "epochs": 6, "seed": 2}
+    if transform == "linear":
+        options["refinement"] = {"rounds": 3}
+    whole = learn_codes(vectors, 8, 4, **options)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    options |= {"checkpoint": checkpoint, "checkpoint_seconds": 0}
+    if how == "stopped":
+        told = iter([False, True])
+        assert learn_codes(vectors, 8, 4, stop=lambda: next(told), **options) is None
+    else:
+
+        def kill(record, _):
+            if record.epoch == 3:  # the second is in the checkpoint
+                raise _Killed
+
+        with pytest.raises(_Killed):
+            learn_codes(vectors, 8, 4, report=kill, **options)
+
+    state, seen = torch.get_rng_state(), []
+    learned = learn_codes(vectors, 8, 4, report=lambda record, _: seen.append(record), **options)
+    assert torch.equal(state, torch.get_rng_state())
+    assert [record.epoch for record in seen] == [3, 4, 5, 6]
+    assert learned.history == whole.history and learned.refinement == whole.refinement
+    assert learned.codes == whole.codes
+    weights = zip(learned.transform.parameters(), whole.transform.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
+
+    # What is finished is in the checkpoint, too.
+    again = learn_codes(vectors, 8, 4, stop=lambda: True, **options)
+    assert again.codes == whole.codes and again.history == whole.history
+
+
+def test_a_checkpoint_of_something_else_is_refused(vectors, tmp_path):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    learn = partial(learn_codes, K=8, D=4, epochs=2, checkpoint=checkpoint)
+    learn(vectors)
+    stored = checkpoint.read_bytes()
+    for other in ({"epochs": 3}, {"seed": 1}, {"D": 3}, {"transform": "lstm"}):
+        with pytest.raises(KDError, match="of other vectors or settings; delete it to start over"):
+            learn(vectors, **other)
+    with pytest.raises(KDError, match="of other vectors"):
+        learn(vectors + 1)
+    assert checkpoint.read_bytes() == stored
+    checkpoint.write_bytes(stored[:-100])
+    with pytest.raises(KDError, match=r"damaged .*; delete it to start over"):
+        learn(vectors)
 
 
 def test_scale_of_the_vectors_does_not_matter(vectors):

@@ -1,12 +1,17 @@
 """Parts of scripts by themselves."""
 
+import json
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from kdcore import KDError
+from kdcore.vectors import WordVectors
 from workflow.preset import Cell, read_preset
 
 ROOT = Path(__file__).parent.parent
@@ -67,3 +72,40 @@ def test_table_1_names_what_fills_its_empty_cells(script, preset):
     demo = read_preset(ROOT / "config/demo.yaml")
     assert table1.command(demo, "small").endswith("config/demo.yaml -- table1_small")
     assert table1.command(demo, "tiny").endswith("-- results/demo/table1_tiny.csv")
+
+
+def test_code_learning_stops_when_told_to_and_continues(tmp_path):
+    torch.manual_seed(0)
+    vectors = WordVectors(tuple(f"word{i}" for i in range(2000)), torch.randn(2000, 32))
+    vectors.save(tmp_path / "vectors.safetensors")
+    settings = {"epochs": 60, "batch": 50, "temperature": {"decay_rate": 1.0}}
+
+    def start(name: str) -> subprocess.Popen:
+        outputs = {"codes": "safetensors", "decoder": "safetensors", "history": "csv"}
+        files = [f"--{kind}={tmp_path}/{name}/{kind}.{end}" for kind, end in outputs.items()]
+        return subprocess.Popen(
+            [
+                sys.executable, str(ROOT / "workflow/scripts/learn_codes.py"),
+                f"--vectors={tmp_path}/vectors.safetensors", "--K=16", "--D=6",
+                "--transform=lstm", "--seed=1", f"--settings={json.dumps(settings)}",
+                f"--scratch={tmp_path}/{name}/scratch", *files,
+            ],
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    whole, broken = start("whole"), start("broken")
+    assert "epoch 1 of 60" in broken.stderr.readline()
+    broken.terminate()
+    told = broken.communicate(timeout=120)[1]
+    assert broken.returncode == 1
+    assert told.splitlines()[-1].endswith("stopped; the same command continues from the checkpoint")
+    assert len(list((tmp_path / "broken/scratch").glob("[!.]*.safetensors"))) == 1
+    assert not (tmp_path / "broken/codes.safetensors").exists()
+
+    broken = start("broken")
+    assert "continuing from a checkpoint" in broken.communicate(timeout=120)[1]
+    assert "continuing" not in whole.communicate(timeout=120)[1]
+    for name in ("codes.safetensors", "decoder.safetensors", "history.csv"):
+        whole, broken = ((tmp_path / run / name).read_bytes() for run in ("whole", "broken"))
+        assert whole == broken
+    assert not list((tmp_path / "broken/scratch").glob("[!.]*.safetensors"))

@@ -1,16 +1,13 @@
 """Training and measuring one language model, whatever its input embedding."""
 
 import csv
-import fcntl
 import io
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
 
 import torch
+from _continued import alone, terminated
 from _script import log
 from torch import nn
 
@@ -63,7 +60,7 @@ def fit(
         + [compute[name] for name in ("device", "precision", "threads")]
     )
     checkpoint = scratch / f"{identity}.safetensors"
-    with _alone(scratch / f".{identity}.lock", name) as waited:
+    with alone(checkpoint, name) as waited:
         if waited and measurement.exists() and read_json(measurement)["identity"] == identity:
             log.info("%s: the other process has finished it", name)
             return
@@ -82,7 +79,7 @@ def fit(
             precision=compute["precision"],
             checkpoint_seconds=compute["checkpoint_seconds"],
             report=_Reporter(name),
-            stop=_terminated(),
+            stop=terminated(),
         )
         if records is None:
             raise KDError(f"{name}: stopped; the same command continues from the checkpoint")
@@ -117,22 +114,6 @@ def fit(
         log.info("%s: valid %.2f, test %.2f", name, result["valid_ppl"], result["test_ppl"])
 
 
-@contextmanager
-def _alone(lock: Path, name: str) -> Iterator[bool]:
-    """Hold a lock that ends with the process; yields whether another process held it first."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "w") as stream:
-        waited = False
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waited = True
-            log.info("%s: another process is at it; waiting for its end", name)
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        # The file stays: to remove it would give the next process a lock of its own.
-        yield waited
-
-
 def _write_curve(path: Path, records: list[EpochRecord]) -> None:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -165,13 +146,6 @@ class _Reporter:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def _terminated():
-    """Ask for a checkpoint on SIGTERM, which a cluster sends at a job's time limit."""
-    told = []
-    signal.signal(signal.SIGTERM, lambda *_: told.append(True))
-    return lambda: bool(told)
 
 
 def conventional(words: int, settings: LanguageModelSettings) -> nn.Embedding:

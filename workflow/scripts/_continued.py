@@ -1,0 +1,38 @@
+"""Work continued from a checkpoint: one process at a time, which is told when to stop."""
+
+import fcntl
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from _script import log
+
+
+@contextmanager
+def alone(checkpoint: Path, name: str) -> Iterator[bool]:
+    """Hold a lock that ends with the process; yields whether another process held it first.
+
+    Args:
+        checkpoint: of the work that one process at a time is to do.
+        name: what the work is called in messages.
+    """
+    lock = checkpoint.with_name(f".{checkpoint.stem}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w") as stream:
+        waited = False
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waited = True
+            log.info("%s: another process is at it; waiting for its end", name)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        # The file stays: to remove it would give the next process a lock of its own.
+        yield waited
+
+
+def terminated() -> Callable[[], bool]:
+    """Ask for a checkpoint on SIGTERM, which a cluster sends at a job's time limit."""
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+    return lambda: bool(told)
