@@ -74,10 +74,10 @@ def planned(project: Path, target: str = "all", preset: str = "tiny") -> dict[st
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
 
 
-def start(project: Path) -> subprocess.Popen:
-    """Begin to train the baseline, in a process group of its own."""
+def start(project: Path, target: str = BASELINE) -> subprocess.Popen:
+    """Begin to train the baseline, or what else is named, in a process group of its own."""
     return subprocess.Popen(
-        command(BASELINE), cwd=project, env=environment(), start_new_session=True,
+        command(target), cwd=project, env=environment(), start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
@@ -385,6 +385,30 @@ def test_killed_in_training_and_continued_by_the_same_command(finished, tmp_path
     folder = Path(BASELINE).parent
     for name in ("model.safetensors", "curve.csv"):
         assert (project / folder / name).read_bytes() == (whole / folder / name).read_bytes()
+    assert not any(scratch.glob("[!.]*.safetensors"))
+
+
+def test_told_to_stop_in_code_learning_and_continued_by_the_same_command(project, tmp_path):
+    """As `make slice` does when the time is up: SIGTERM to Snakemake and to what it runs."""
+    codes = Path("runs/tiny/codes/small/linear/K4_D2/seed1")
+    config = project / "config/tiny.yaml"
+    edit(config, "&learning {epochs: 3", "&learning {epochs: 1500")
+    with config.open("a", encoding="utf-8") as stream:
+        stream.write("compute: {checkpoint_seconds: 0.1}\n")
+    whole = tmp_path / "whole"
+    shutil.copytree(project, whole)
+    succeed(whole, f"{codes}/codes.safetensors")
+
+    scratch = project / "runs/tiny/scratch"
+    process = start(project, f"{codes}/codes.safetensors")
+    eventually(lambda: any(scratch.glob("[!.]*.safetensors")))
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait() != 0
+    assert any(scratch.glob("[!.]*.safetensors"))
+    assert not (project / codes / "codes.safetensors").exists()
+    assert "continuing from a checkpoint" in succeed(project, f"{codes}/codes.safetensors")
+    for name in ("codes.safetensors", "decoder.safetensors", "history.csv"):
+        assert (project / codes / name).read_bytes() == (whole / codes / name).read_bytes()
     assert not any(scratch.glob("[!.]*.safetensors"))
 
 
