@@ -216,7 +216,7 @@ def test_a_cancelled_job_is_submitted_again_and_continues(project, tmp_path):
 
 
 def test_a_job_killed_at_its_time_limit_continues(project, tmp_path):
-    slow(project, 500)
+    slow(project, 1500)
     minute = ("--set-resources=baseline:runtime=1", "--retries", "8")
     process = begin(project, *SLURM, *minute)
     finish(process, project)
