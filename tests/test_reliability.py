@@ -127,6 +127,12 @@ def tiny(tmp_path_factory) -> Path:
     return project
 
 
+def no_traceback_of_ours(project: Path, told: str) -> None:
+    """Snakemake shows its own where it cannot write its log or its lock; scripts say one line."""
+    assert f'File "{project}/workflow/' not in told, told
+    assert f'File "{project}/kdcore/' not in told, told
+
+
 @pytest.mark.parametrize("left", [20_000, 100_000, 300_000])
 def test_a_full_disk(disk, tiny, left):
     project = copy_project(disk / "project")
@@ -134,7 +140,7 @@ def test_a_full_disk(disk, tiny, left):
     failed = snakemake(project, "all")
     told = failed.stdout + failed.stderr
     assert failed.returncode != 0 and "No space left on device" in told, told
-    assert "Traceback" not in told, told
+    no_traceback_of_ours(project, told)
     for path in (project / "runs").rglob("[!.]*.safetensors"):
         load_file(path)
     filler.unlink()
@@ -147,7 +153,8 @@ def test_a_full_disk_through_dvc(disk, tiny):
     project = prepare(disk / "project")
     filler = fill(disk, 300_000)
     told = run_by(project, "dvc", "repro", fails=True)
-    assert "No space left on device" in told and "Traceback" not in told, told
+    assert "No space left on device" in told, told
+    no_traceback_of_ours(project, told)
     filler.unlink()
     run_by(project, "dvc", "repro")
     same(project, tiny, at_least=10)
@@ -161,7 +168,7 @@ def test_a_folder_that_cannot_be_written(disk, tiny):
     failed = snakemake(project, "all")
     told = failed.stdout + failed.stderr
     assert failed.returncode != 0 and "Read-only file system" in told, told
-    assert "Traceback" not in told, told
+    no_traceback_of_ours(project, told)
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
     succeed(project, "all")
     same(project, tiny, at_least=10)
