@@ -27,17 +27,21 @@ class KDEmbedding(nn.Module):
         gradient_scale: multiplies the gradient that reaches the transform. A step of an LSTM
             moves the vectors of all symbols at once: under SGD at rate 1 it needs smaller ones
             than the model around it.
+        dropout: in training each code embedding vector of a symbol is left out with this
+            probability, and what is left divided by 1 − dropout; one choice for all places at
+            which the symbol stands in a batch, from PyTorch's global generator.
         settings: further arguments of the named transform, such as `code_dim`
             or `normalise`.
 
     Raises:
-        KDError: an unknown transform or setting, settings beside a ready transform, or a transform
-            that does not fit the codes.
+        KDError: an unknown transform or setting, settings beside a ready transform, a transform
+            that does not fit the codes, or a dropout outside [0, 1).
     """
 
     def __init__(
         self, codes: Codes, embedding_dim: int | None = None, transform: str | Transform = "linear",
-        *, padding_idx: int | None = None, gradient_scale: float = 1.0, **settings,
+        *, padding_idx: int | None = None, gradient_scale: float = 1.0,
+        dropout: float = 0.0, **settings,
     ):  # fmt: skip
         super().__init__()
         if isinstance(transform, str):
@@ -72,7 +76,9 @@ class KDEmbedding(nn.Module):
                 raise KDError(f"padding_idx {padding_idx} is outside the {len(codes)} symbols")
             padding_idx %= len(codes)
         self.padding_idx = padding_idx
-        self.gradient_scale = gradient_scale
+        if not 0 <= dropout < 1:
+            raise KDError(f"dropout is {dropout}; it is at least 0 and below 1")
+        self.gradient_scale, self.dropout = gradient_scale, dropout
         self.register_buffer("packed", codes.packed.clone())
 
     def get_extra_state(self) -> torch.Tensor:
@@ -96,10 +102,19 @@ class KDEmbedding(nn.Module):
         """The codes in use."""
         return Codes.from_packed(self.packed.cpu(), self.K, (self.num_embeddings, self.D))
 
-    def _compose(self, ids: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    def _kept(self, symbols: int) -> torch.Tensor | None:
+        """What multiplies the code embedding vectors of so many symbols, (symbols, D)."""
+        if not self.training or self.dropout == 0:
+            return None
+        kept = torch.empty(symbols, self.D, device=self.packed.device).bernoulli_(1 - self.dropout)
+        return kept.div_(1 - self.dropout)
+
+    def _compose(
+        self, ids: torch.Tensor, kept: torch.Tensor | None, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
         positions = ids[:, None] * self.D + torch.arange(self.D, device=ids.device)
         symbols = unpack_at(self.packed, positions, symbol_bits(self.K))
-        vectors = self.transform(symbols, weights)
+        vectors = self.transform(symbols, weights, kept)
         if self.gradient_scale != 1 and vectors.requires_grad:
             # All that the transform's parameters get passes here.
             vectors.register_hook(lambda gradient: gradient * self.gradient_scale)
@@ -109,13 +124,14 @@ class KDEmbedding(nn.Module):
         distinct, inverse = torch.unique(ids, return_inverse=True)
         if len(distinct) and not 0 <= int(distinct[0]) <= int(distinct[-1]) < self.num_embeddings:
             raise IndexError(f"id out of range for {self.num_embeddings} symbols")
-        return self._compose(distinct)[inverse]
+        return self._compose(distinct, self._kept(len(distinct)))[inverse]
 
     def _compose_each(self, ids: torch.Tensor) -> torch.Tensor:
         """The same without a size that depends on the ids, for which the host would wait."""
         ones = torch.ones_like(ids, dtype=torch.float32)
         times = ones.new_zeros(self.num_embeddings).index_add_(0, ids, ones)
-        return self._compose(ids, 1 / times[ids])
+        kept = self._kept(self.num_embeddings)
+        return self._compose(ids, None if kept is None else kept[ids], 1 / times[ids])
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids (…) to vectors (…, embedding_dim).

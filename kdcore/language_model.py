@@ -18,6 +18,38 @@ from kdcore.softmax import cross_entropy_sum
 State = tuple[torch.Tensor, torch.Tensor]
 
 
+class WordTable(nn.Embedding):
+    """The conventional input embedding: a row for each of N words, with dropout of whole words.
+
+    Args:
+        words: N.
+        dim: size of a row.
+        init_scale: rows start uniform in ±init_scale.
+        dropout: in training a word is left out with this probability at all its places in a batch,
+            and what stays is divided by 1 − dropout (Gal and Ghahramani, "A Theoretically Grounded
+            Application of Dropout in Recurrent Neural Networks", 2016). It is what
+            `KDEmbedding(dropout=)` does to one-hot codes, for which D = 1 and K = N.
+
+    Raises:
+        KDError: a dropout outside [0, 1).
+    """
+
+    def __init__(self, words: int, dim: int, init_scale: float, dropout: float = 0.0):
+        if not 0 <= dropout < 1:
+            raise KDError(f"dropout is {dropout}; it is at least 0 and below 1")
+        super().__init__(words, dim)
+        nn.init.uniform_(self.weight, -init_scale, init_scale)
+        self.dropout = dropout
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Ids (…) to vectors (…, dim)."""
+        vectors = super().forward(ids)
+        if self.training and self.dropout > 0:
+            kept = self.weight.new_empty(self.num_embeddings, 1).bernoulli_(1 - self.dropout)
+            vectors = vectors * nn.functional.embedding(ids, kept.div_(1 - self.dropout))
+        return vectors
+
+
 class LanguageModel(nn.Module):
     """P(next word | words so far), with any module as the input embedding.
 

@@ -86,13 +86,19 @@ class Transform(nn.Module, ABC):
         return centred * torch.where(alone, norm.running_var, spread + norm.eps).rsqrt()
 
     @abstractmethod
-    def forward(self, symbols: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        symbols: torch.Tensor,
+        weights: torch.Tensor | None = None,
+        factors: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Discrete codes, int64 (n, D), to vectors (n, dim).
 
         Args:
             weights: how much each row counts where `normalise` standardises over them, (n,);
                 a symbol that stands in m rows counts once with 1/m in each. By default 1.
-        """
+            factors: multiply the code embedding vectors W^j[c_j], (n, D). By default 1.
+        """  # fmt: skip
 
     @abstractmethod
     def mix(self, weights: torch.Tensor) -> torch.Tensor:
@@ -149,9 +155,16 @@ class LinearTransform(Transform):
         self.W = nn.Parameter(torch.empty(D, K, code_dim).uniform_(-init_scale, init_scale))
         self.register_buffer("first", torch.arange(D) * K, persistent=False)
 
-    def forward(self, symbols: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-        total = F.embedding_bag(symbols + self.first, self.W.flatten(0, 1), mode="sum")
-        return self._project(total, weights)
+    def forward(
+        self,
+        symbols: torch.Tensor,
+        weights: torch.Tensor | None = None,
+        factors: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        total = F.embedding_bag(
+            symbols + self.first, self.W.flatten(0, 1), mode="sum", per_sample_weights=factors
+        )
+        return self._project(total, weights)  # fmt: skip
 
     def mix(self, weights: torch.Tensor) -> torch.Tensor:
         return self._project(weights.flatten(1) @ self.W.flatten(0, 1))
@@ -191,19 +204,27 @@ class LSTMTransform(Transform):
 
     def _gate_table(self) -> torch.Tensor:
         """What each value contributes to the gates at each position, (D or 1, K, 4h)."""
-        if self.input is None:
-            return self.W.repeat(1, 1, 4) + self.bias
-        return self.W @ self.input.t() + self.bias
+        return self.W.repeat(1, 1, 4) if self.input is None else self.W @ self.input.t()
 
-    def forward(self, symbols: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        symbols: torch.Tensor,
+        weights: torch.Tensor | None = None,
+        factors: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         table = self._gate_table()
+        if factors is None:
+            table = table + self.bias
         rows = symbols.t()
         if len(table) > 1:
             rows = rows + torch.arange(self.D, device=rows.device)[:, None] * self.K
-        return self._run(F.embedding(rows, table.flatten(0, 1)), weights)
+        inputs = F.embedding(rows, table.flatten(0, 1))
+        if factors is not None:
+            inputs = torch.addcmul(self.bias, inputs, factors.t()[:, :, None])
+        return self._run(inputs, weights)  # fmt: skip
 
     def mix(self, weights: torch.Tensor) -> torch.Tensor:
-        return self._run(weights.transpose(0, 1) @ self._gate_table())
+        return self._run(weights.transpose(0, 1) @ (self._gate_table() + self.bias))
 
     def _run(self, inputs: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
         return self._project(_SummedLSTM.apply(inputs, self.U), weights)

@@ -12,7 +12,14 @@ from workflow import records
 from workflow.compute import device_of, precision_of
 from workflow.measured import checks
 from workflow.own import check_watched, own_files
-from workflow.preset import Cell, all_cells, load_preset, sweep_cells, table1_cells
+from workflow.preset import (
+    Cell,
+    all_cells,
+    embedding_of,
+    load_preset,
+    sweep_cells,
+    table1_cells,
+)
 from workflow.provenance import code_hash
 
 try:
@@ -99,6 +106,7 @@ wildcard_constraints:
     size="|".join(PRESET.sizes),
     codes="|".join(["random", *LEARNERS]),
     transform="linear|lstm",
+    dropout=r"|\+dropout",
     K=r"\d+",
     D=r"\d+",
     seed=r"\d+",
@@ -138,6 +146,11 @@ def learned_from(cell):
 def codes_of(cell):
     """A cell's codes."""
     return f"{RUNS}/{cell.codes_folder}/codes.safetensors"
+
+
+def dropout_option(wildcards):
+    """How a conventional table is trained with dropout, on the command line."""
+    return f"--dropout {PRESET.dropout.conventional}" if wildcards.dropout else ""
 
 
 def fitted_to(embedding, cell):

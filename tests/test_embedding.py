@@ -51,6 +51,45 @@ def test_gradient_scale_changes_gradients_and_nothing_else(codes, transform):
         torch.testing.assert_close(q.grad, p.grad * 0.25)
 
 
+@pytest.mark.parametrize("way", ["_compose_distinct", "_compose_each"])
+def test_dropout_leaves_out_code_embedding_vectors_and_makes_up_for_them(codes, way, monkeypatch):
+    embedding = KDEmbedding(codes, 5, dropout=0.25)
+    monkeypatch.setattr(embedding, "_compose_distinct", getattr(embedding, way))
+    # Each code embedding vector has a component of its own: what was kept can be read off.
+    W = embedding.transform.W
+    with torch.no_grad():
+        W.zero_()[torch.arange(4), :, torch.arange(4)] = 1.0
+    ids = torch.arange(11).repeat(2)
+    torch.manual_seed(0)
+    drawn = torch.stack([embedding(ids) for _ in range(600)])[..., :4]
+    values = drawn.unique()
+    torch.testing.assert_close(values, torch.tensor([0.0, 1 / 0.75]))
+    # One choice for all places of a symbol, another for each symbol, position and batch.
+    assert torch.equal(drawn[:, :11], drawn[:, 11:])
+    torch.testing.assert_close(drawn.mean(0), torch.ones(22, 4), rtol=0, atol=0.1)
+    kept = (drawn[:, :11] > 0).flatten(1).float()
+    assert torch.corrcoef(kept.t()).fill_diagonal_(0).abs().max() < 0.2
+    assert torch.equal(embedding.eval()(ids), embedding(ids))
+    torch.testing.assert_close(embedding(ids)[:, :4], torch.ones(22, 4))
+
+
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+def test_dropout_has_no_say_in_eval_mode_and_in_a_table(codes, transform):
+    plain = KDEmbedding(codes, 5, transform)
+    dropping = KDEmbedding(codes, 5, transform, dropout=0.5)
+    dropping.load_state_dict(plain.state_dict())
+    ids = torch.arange(11)
+    assert not torch.allclose(dropping(ids), plain(ids))
+    torch.testing.assert_close(dropping.eval()(ids), plain.eval()(ids))
+    torch.testing.assert_close(dropping.train().materialise()(ids), plain(ids))
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0])
+def test_a_dropout_that_is_no_share_is_refused(codes, dropout):
+    with pytest.raises(KDError, match="at least 0 and below 1"):
+        KDEmbedding(codes, 5, dropout=dropout)
+
+
 def test_equal_symbols_are_composed_once(codes):
     embedding = KDEmbedding(codes, 5)
     composed = []

@@ -11,13 +11,14 @@ from kdcore.tensors import load_tensors, save_tensors
 from kdcore.training import clipped_sgd_step, resolve_device, training_step
 
 
-def make(corpus, settings, kd: bool = False) -> LanguageModel:
+def make(corpus, settings, kd: bool = False, dropout: float = 0.0) -> LanguageModel:
     torch.manual_seed(7)
     words = len(corpus.words)
     if kd:
         embedding = KDEmbedding(
-            Codes.random(words, 4, 3, seed=0), 12, "lstm", init_scale=1.0, normalise=True
-        )
+            Codes.random(words, 4, 3, seed=0), 12, "lstm", init_scale=1.0, normalise=True,
+            dropout=dropout,
+        )  # fmt: skip
     else:
         embedding = nn.Embedding(words, 12)
     return LanguageModel(embedding, words, settings)
@@ -86,7 +87,7 @@ def same(whole: LanguageModel, expected: list, cut: LanguageModel, records: list
 def test_a_run_cut_anywhere_ends_with_the_same_bytes(
     corpus, settings, tmp_path, monkeypatch, kd, precision
 ):
-    whole = make(corpus, settings, kd)
+    whole = make(corpus, settings, kd, 0.2)
     expected = train(
         whole, corpus, settings, checkpoint=tmp_path / "whole", identity="a", precision=precision
     )
@@ -97,11 +98,11 @@ def test_a_run_cut_anywhere_ends_with_the_same_bytes(
     asked = iter(range(10**9))
     path = tmp_path / "cut"
     for _ in range(1000):
-        cut = make(corpus, settings, kd)
+        cut = make(corpus, settings, kd, 0.2)
         torch.manual_seed(99)  # what the checkpoint restores must not depend on this
         if not path.exists():
             torch.manual_seed(7)
-            cut = make(corpus, settings, kd)
+            cut = make(corpus, settings, kd, 0.2)
         records = train(
             cut, corpus, settings, checkpoint=path, identity="a", precision=precision,
             stop=lambda: next(asked) % 7 == 6,

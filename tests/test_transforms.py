@@ -58,6 +58,16 @@ def test_one_hot_weights_and_symbols_compose_the_same(name, options):
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_factors_multiply_code_embedding_vectors(name, options):
+    transform = TRANSFORMS[name](7, 4, 6, **options).eval()
+    symbols, factors = torch.randint(7, (9, 4)), torch.rand(9, 4)
+    weights = F.one_hot(symbols, 7) * factors[:, :, None]
+    torch.testing.assert_close(transform(symbols, factors=factors), transform.mix(weights))
+    ones = torch.ones(9, 4)
+    torch.testing.assert_close(transform(symbols, factors=ones), transform(symbols))
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
 def test_rescale_multiplies_the_vectors(name, options):
     transform = TRANSFORMS[name](7, 4, 6, **options).eval()
     symbols = torch.randint(7, (9, 4))

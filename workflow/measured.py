@@ -7,9 +7,10 @@ from pydantic import BaseModel, ValidationError
 
 from kdcore.files import fingerprint
 from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
-from workflow.preset import Cell, Preset, Variant, all_cells
+from workflow.preset import Cell, Preset, Variant, all_cells, embedding_of
 
-RECORDED = ("data_hash", "settings", "embedding", "learning", *Cell.__dataclass_fields__)
+NAMES = ("size", "codes", "transform", "K", "D", "seed")
+RECORDED = ("data_hash", "settings", "embedding", "learning", *NAMES)
 
 
 def config_hash(row: dict) -> str:
@@ -19,7 +20,12 @@ def config_hash(row: dict) -> str:
 
 def cell_of(row: dict) -> Cell:
     """The model that a measurement is of."""
-    return Cell(**{name: row.get(name) for name in Cell.__dataclass_fields__})
+    return Cell(*(row.get(name) for name in NAMES), dropout=dropout_of(row) > 0)
+
+
+def dropout_of(row: dict) -> float:
+    """The share of code embedding vectors, or of words, that was left out in training."""
+    return (row.get("embedding") or {}).get("dropout", 0.0)
 
 
 def other_than_cell(row: dict, preset: Preset, cell: Cell) -> str:
@@ -32,7 +38,9 @@ def other_than_cell(row: dict, preset: Preset, cell: Cell) -> str:
         return f"of {found.folder}"
     settings = {"settings": preset.sizes[cell.size]}
     if cell.codes != "none":
-        settings["embedding"] = getattr(preset.kd_embedding, cell.transform)
+        settings["embedding"] = embedding_of(preset, cell)
+    elif cell.dropout and dropout_of(row) != preset.dropout.conventional:
+        return f"dropout {dropout_of(row)}, not {preset.dropout.conventional}"
     if cell.codes not in ("none", "random"):
         settings["learning"] = getattr(preset.code_learning, cell.codes)
     return _other(row, settings)

@@ -110,7 +110,11 @@ class Row(Section):
 
     codes: CodeSource = Field(description="how codes are made; none is the conventional table")
     transform: TransformName = Field(description="how vectors are composed from them")
+    dropout: bool = Field(False, description="whether it is trained with the preset's `dropout`")
     seeds: int = Field(1, gt=0, description="runs with seeds 1 … n")
+    sizes: list[str] | None = Field(
+        None, min_length=1, description="model sizes that have this row; null is all of the table"
+    )
 
     @model_validator(mode="after")
     def _both_or_neither(self):
@@ -126,6 +130,10 @@ class Table1(Section):
     K: int = Field(ge=2, description="values of a symbol")
     D: int = Field(ge=1, description="symbols in a code")
     rows: list[Row] = Field(min_length=1, description="rows, in order")
+
+    def rows_of(self, size: str) -> list[Row]:
+        """The rows of a model size."""
+        return [row for row in self.rows if row.sizes is None or size in row.sizes]
 
 
 class Sweep(Section):
@@ -208,6 +216,24 @@ class PerTransformEmbedding(Section):
     lstm: KDEmbeddingSettings = Field(description="retraining with the LSTM transform")
 
 
+class Dropout(PerTransformEmbedding):
+    """Embeddings that are trained with dropout: of a code's symbols, or of whole words."""
+
+    conventional: float = Field(
+        gt=0,
+        lt=1,
+        description="share of words left out in training with the conventional table, drawn anew "
+        "for each batch",
+    )
+
+    @model_validator(mode="after")
+    def _drops(self):
+        for transform in ("linear", "lstm"):
+            if getattr(self, transform).dropout == 0:
+                raise ValueError(f"{transform} has no dropout")
+        return self
+
+
 class Compute(Section):
     """Where and how models are trained; results name the device."""
 
@@ -257,6 +283,9 @@ class Preset(Section):
     kd_embedding: PerTransformEmbedding | None = Field(
         None, description="how models are retrained on codes for Table 1"
     )
+    dropout: Dropout | None = Field(
+        None, description="how the rows of Table 1 with dropout are trained"
+    )
     table1: Table1 | None = Field(None, description="Table 1")
     figure3: Figure3 | None = Field(None, description="Figure 3")
     table2: Table2 | None = Field(None, description="Table 2")
@@ -289,6 +318,8 @@ class Preset(Section):
             if self.code_learning.refined:
                 linear["code_learning.refined"] = self.code_learning.refined
             linear["kd_embedding.linear"] = self.kd_embedding.linear
+            if self.dropout:
+                linear["dropout.linear"] = self.dropout.linear
             if self.table2.codes == "linear":
                 linear["table2.learning"] = self.table2.learning
         if self.ablations:
@@ -307,13 +338,16 @@ class Preset(Section):
         named = [*self.compute.bfloat16]
         if self.table1:
             table = self.table1
-            rows = [(row.codes, row.transform) for row in table.rows]
+            rows = [(row.codes, row.transform, row.dropout) for row in table.rows]
             for what, values in (("row", rows), ("size", table.sizes)):
                 if len(set(values)) < len(values):
                     raise ValueError(f"table1 has the same {what} twice")
             sources = [*(row.codes for row in table.rows), self.figure3.sweep.codes]
             if "refined" in sources and not self.code_learning.refined:
                 raise ValueError("refined codes need code_learning.refined")
+            if any(row.dropout for row in table.rows) and not self.dropout:
+                raise ValueError("rows with dropout need the section dropout")
+            named += [size for row in table.rows for size in row.sizes or []]
             named += [*self.table1.sizes, self.figure3.sweep.size]
             if isinstance(self.table2.vectors, CorpusVectors):
                 named.append(self.table2.vectors.size)
@@ -336,7 +370,7 @@ class Preset(Section):
 
 @dataclass(frozen=True)
 class Cell:
-    """One trained language model: (size, codes, transform, K, D, seed) on the preset's corpus."""
+    """One trained language model on the preset's corpus, with dropout of its embedding or not."""
 
     size: str
     codes: str
@@ -344,19 +378,26 @@ class Cell:
     K: int | None
     D: int | None
     seed: int
+    dropout: bool = False
 
     @property
     def folder(self) -> str:
         """Where its files are, below runs/<preset>/."""
+        dropout = "+dropout" if self.dropout else ""
         if self.codes == "none":
-            return f"baseline/{self.size}/seed{self.seed}"
-        code = f"{self.codes}+{self.transform}/K{self.K}_D{self.D}"
+            return f"baseline/{self.size}{dropout}/seed{self.seed}"
+        code = f"{self.codes}+{self.transform}{dropout}/K{self.K}_D{self.D}"
         return f"retrained/{self.size}/{code}/seed{self.seed}"
 
     @property
     def codes_folder(self) -> str:
         """Where its codes are, below runs/<preset>/."""
         return f"codes/{self.size}/{self.codes}/K{self.K}_D{self.D}/seed{self.seed}"
+
+
+def embedding_of(preset: Preset, cell: Cell) -> KDEmbeddingSettings:
+    """How the embedding of a model on codes is made and trained."""
+    return getattr(preset.dropout if cell.dropout else preset.kd_embedding, cell.transform)
 
 
 def load_preset(config: dict) -> Preset:
@@ -389,15 +430,22 @@ def read_preset(path: Path) -> Preset:
 
 def table1_cells(preset: Preset, sizes: list[str] | None = None) -> list[Cell]:
     """The models of Table 1, row by row."""
+    return [
+        cell
+        for size in (preset.table1.sizes if sizes is None else sizes)
+        for row in preset.table1.rows_of(size)
+        for cell in row_cells(preset, size, row)
+    ]
+
+
+def row_cells(preset: Preset, size: str, row: Row) -> list[Cell]:
+    """The models of one row, seed by seed."""
     table = preset.table1
-    cells = []
-    for size in table.sizes if sizes is None else sizes:
-        for row in table.rows:
-            coded = row.codes != "none"
-            shape = (table.K, table.D) if coded else (None, None)
-            for seed in range(1, row.seeds + 1):
-                cells.append(Cell(size, row.codes, row.transform, *shape, seed))
-    return cells
+    shape = (None, None) if row.codes == "none" else (table.K, table.D)
+    return [
+        Cell(size, row.codes, row.transform, *shape, seed, row.dropout)
+        for seed in range(1, row.seeds + 1)
+    ]
 
 
 def sweep_cells(preset: Preset) -> list[Cell]:

@@ -110,6 +110,13 @@ class KDEmbeddingSettings(BaseModel):
         gt=0,
         description="the transform's gradient is multiplied by this before gradients are clipped",
     )
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of a word's code embedding vectors left out in training, drawn anew for "
+        "each batch",
+    )
     fit: FitSettings | None = Field(
         None,
         description="start from a least-squares fit to the pretrained vectors from which codes "

@@ -15,7 +15,7 @@ from workflow.preset import load_preset
 
 COLUMNS = [
     "variant", "transform", "code_dim", "init_scale", "normalise", "cell", "gradient_scale",
-    "fitted", "embedding_params", "code_entropy", "unique_codes", "epochs", "train_ppl",
+    "dropout", "fitted", "embedding_params", "code_entropy", "unique_codes", "epochs", "train_ppl",
     "valid_ppl", "seed", "device", "torch", "commit", "data_hash", "code_hash", "identity",
 ]  # fmt: skip
 

@@ -147,7 +147,7 @@ def arithmetic_claims() -> Iterator[Claim]:
 
 def table1_claims(table: pd.DataFrame) -> Iterator[Claim]:
     """Relations between rows of Table 1, for each size."""
-    for size, rows in table.groupby("size", sort=False):
+    for size, rows in table[~table["dropout"]].groupby("size", sort=False):
         by_row = rows.set_index(["codes", "transform"])["test_ppl_mean"]
 
         def ppl(codes: str, transform: str, by_row=by_row) -> float:
@@ -253,7 +253,9 @@ def clustering_claims(curves: pd.DataFrame) -> Iterator[Claim]:
 def sweep_claims(points: pd.DataFrame, table: pd.DataFrame, preset: Preset) -> Iterator[Claim]:
     """Small K or D harms."""
     chosen, shape = preset.figure3.sweep, preset.table1
-    conventional = table[(table["size"] == chosen.size) & (table["codes"] == "none")]
+    conventional = table[
+        (table["size"] == chosen.size) & (table["codes"] == "none") & ~table["dropout"]
+    ]
     line = float(conventional["test_ppl_mean"].iloc[0]) if len(conventional) else math.nan
     for name, default in (("K", shape.K), ("D", shape.D)):
         by_value = points[points["swept"] == name].groupby(name)["test_ppl"].mean()

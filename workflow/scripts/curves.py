@@ -12,8 +12,8 @@ from table1 import label
 
 from kdcore.files import read_json
 from kdcore.grammar import floor_perplexity
-from workflow.measured import cell_of
-from workflow.preset import Cell, load_preset
+from workflow.measured import NAMES
+from workflow.preset import Cell, load_preset, row_cells
 
 
 def main(
@@ -28,14 +28,14 @@ def main(
 ) -> None:
     _script.start_log(log)
     preset = load_preset(read_json(settings))
-    sizes, table = preset.table1.sizes, preset.table1
+    sizes = preset.table1.sizes
     measured = pd.read_csv(measurements).astype(object)
-    shown = {cell_of(row) for row in measured.where(measured.notna(), None).to_dict("records")}
+    rows = measured.where(measured.notna(), None).to_dict("records")
+    shown = {Cell(*(row[name] for name in NAMES), row["dropout"] > 0) for row in rows}
     figure, axes = plt.subplots(1, len(sizes), figsize=(3.6 * len(sizes), 3.0), squeeze=False)
     for panel, size in zip(axes[0], sizes, strict=True):
-        for row in table.rows:
-            shape = (table.K, table.D) if row.codes != "none" else (None, None)
-            cell = Cell(size, row.codes, row.transform, *shape, seed=1)
+        for row in preset.table1.rows_of(size):
+            cell = row_cells(preset, size, row)[0]
             path = next(
                 (p for p in curves or [] if p.parent.as_posix().endswith(cell.folder)), None
             )
@@ -46,7 +46,8 @@ def main(
                     curve["valid_ppl"],
                     color=CODES[row.codes],
                     ls=TRANSFORM_DASHES[row.transform],
-                    label=label(row.codes, row.transform),
+                    lw=0.8 if row.dropout else 1.5,
+                    label=label(row.codes, row.transform, row.dropout),
                 )
         panel.set_title(f"{size} model", loc="left")
         if not panel.lines:

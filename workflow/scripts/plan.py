@@ -124,7 +124,8 @@ def cells_of(preset: Preset, target: str) -> list[Cell]:
     if not cells or target in ("data", "figure2", "ablations"):
         return []
     if target in ("baselines", "embeddings", "codes"):
-        return [cell for cell in cells if cell.codes == "none"]
+        tables = [cell for cell in cells if cell.codes == "none"]
+        return [cell for cell in tables if target == "baselines" or not cell.dropout]
     if target == "figure3":
         cells = sweep_cells(preset)
     elif target.startswith("table1_"):

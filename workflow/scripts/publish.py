@@ -46,9 +46,9 @@ def main(
     for cell in all_cells(preset):
         if cell.folder not in found:
             continue
-        if cell.codes == "none":
+        if cell.codes == "none" and not cell.dropout:
             _publish_embedding(f"embedding/{cell.size}/seed{cell.seed}", runs, published)
-        elif cell.codes != "random":
+        elif cell.codes not in ("none", "random"):
             _publish_codes(cell, runs, published)
 
 

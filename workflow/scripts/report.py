@@ -82,7 +82,7 @@ def _table1(frame: pd.DataFrame) -> list[tuple[str, list[dict]]]:
     for size, part in frame.groupby("size", sort=False):
         rows = _records(part, 4)
         for row, (_, values) in zip(rows, part.iterrows(), strict=True):
-            row["row"] = label(values["codes"], values["transform"])
+            row["row"] = label(values["codes"], values["transform"], values["dropout"])
             difference = values["test_ppl_mean"] - values["paper_ppl"]
             row["difference"] = "" if pd.isna(difference) else f"{difference:+.2f}"
             for name in ("test_ppl_mean", "test_ppl_std", "paper_ppl"):

@@ -12,9 +12,9 @@ from kdcore.files import read_json, write_json, write_text
 from workflow.preset import Preset, load_preset
 
 COLUMNS = [
-    "size", "codes", "transform", "n_seeds", "test_ppl_mean", "test_ppl_std", "valid_ppl_mean",
-    "embedding_params", "rate", "rate_with_codes", "paper_ppl", "paper_embedding_params",
-    "paper_rate",
+    "size", "codes", "transform", "dropout", "n_seeds", "test_ppl_mean", "test_ppl_std",
+    "valid_ppl_mean", "embedding_params", "rate", "rate_with_codes", "paper_ppl",
+    "paper_embedding_params", "paper_rate",
 ]  # fmt: skip
 NAMES = {"none": "Conventional", "random": "Random", "linear": "Linear", "lstm": "LSTM",
          "refined": "Refined"}  # fmt: skip
@@ -48,17 +48,20 @@ def build(preset: Preset, sizes: list[str], measured: pd.DataFrame, printed: dic
     """One row per cell; what was not run or not printed is empty."""
     rows = []
     for size in sizes:
-        for row in preset.table1.rows:
+        for row in preset.table1.rows_of(size):
             here = measured[
                 (measured["size"] == size)
                 & (measured["codes"] == row.codes)
                 & (measured["transform"] == row.transform)
+                & ((measured["dropout"] > 0) == row.dropout)
                 & (measured["seed"] <= row.seeds)
             ]
             if row.codes != "none":
                 here = here[(here["K"] == preset.table1.K) & (here["D"] == preset.table1.D)]
-            result = {"size": size, "codes": row.codes, "transform": row.transform}
-            result["n_seeds"] = len(here)
+            result = {
+                "size": size, "codes": row.codes, "transform": row.transform,
+                "dropout": row.dropout, "n_seeds": len(here),
+            }  # fmt: skip
             if len(here):
                 first = here.iloc[0]
                 result |= {
@@ -70,7 +73,8 @@ def build(preset: Preset, sizes: list[str], measured: pd.DataFrame, printed: dic
                 }
             if len(here) > 1:
                 result["test_ppl_std"] = round(here["test_ppl"].std(ddof=1), 4)
-            if number := printed.get(size, {}).get(f"{row.codes}+{row.transform}"):
+            number = printed.get(size, {}).get(f"{row.codes}+{row.transform}")
+            if number and not row.dropout:
                 result |= {
                     "paper_ppl": number["ppl"],
                     "paper_embedding_params": number["params"],
@@ -80,9 +84,10 @@ def build(preset: Preset, sizes: list[str], measured: pd.DataFrame, printed: dic
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def label(codes: str, transform: str) -> str:
-    """The paper's name of a row."""
-    return NAMES[codes] if codes == "none" else f"{NAMES[codes]} + {NAMES[transform]}"
+def label(codes: str, transform: str, dropout: bool = False) -> str:
+    """The paper's name of a row, and whether its embedding is trained with dropout."""
+    name = NAMES[codes] if codes == "none" else f"{NAMES[codes]} + {NAMES[transform]}"
+    return f"{name}, dropout" if dropout else name
 
 
 def _cell(row: pd.Series) -> dict[str, str]:
@@ -93,7 +98,7 @@ def _cell(row: pd.Series) -> dict[str, str]:
     if not pd.isna(row.test_ppl_std):
         ppl += f" ± {row.test_ppl_std:.2f}"
     return {
-        "row": label(row["codes"], row["transform"]),
+        "row": label(row["codes"], row["transform"], row["dropout"]),
         "ppl": ppl,
         "seeds": str(row.n_seeds) if row.n_seeds else "",
         "paper": number(row.paper_ppl, ".2f"),
@@ -129,7 +134,12 @@ def as_metrics(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     """What `dvc metrics` and `dvc exp show` compare; a row that was not run is absent."""
     metrics = {}
     for _, row in rows[rows["n_seeds"] > 0].iterrows():
-        name = label(row["codes"], row["transform"]).replace(" ", "").lower()
+        name = (
+            label(row["codes"], row["transform"], row["dropout"])
+            .replace(", ", "+")
+            .replace(" ", "")
+            .lower()
+        )
         values = {key: row[column] for key, column in METRICS.items() if pd.notna(row[column])}
         metrics.setdefault(row["size"], {})[name] = {k: float(v) for k, v in values.items()}
     return metrics
@@ -143,6 +153,8 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
              "the input embedding, and compression rate: the paper's count, and with the codes'",
              "own bits. LSTM transform: the cell "
              + ("whose size is the paper's." if cell == "counted" else "as printed.")]  # fmt: skip
+    if rows["dropout"].any():
+        lines += [f"Rows with dropout go beyond the paper: {dropped(preset)}."]
     for size, part in rows.groupby("size", sort=False):
         lines += ["", f"**{size}**", "", "| " + " | ".join(headings.values()) + " |"]
         lines.append("| --- |" + " ---: |" * (len(headings) - 1))
@@ -152,6 +164,17 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
         if (part["n_seeds"] == 0).any():
             lines += ["", f"Not run; what fills these cells: `{command(preset, size)}`"]
     return "\n".join(lines) + "\n"
+
+
+def dropped(preset: Preset) -> str:
+    """What the rows with dropout leave out in training."""
+    chosen = preset.dropout
+    symbols = dict.fromkeys(f"{100 * part.dropout:g} %" for part in (chosen.linear, chosen.lstm))
+    return (
+        f"{' (linear) or '.join(symbols)}{' (LSTM)' * (len(symbols) > 1)} of a code's symbols, or\n"
+        f"{100 * chosen.conventional:g} % of the words of the conventional table, left out in "
+        "training and drawn anew for each batch"
+    )
 
 
 def command(preset: Preset, size: str) -> str:

@@ -38,7 +38,10 @@ def main(
                 row["paper_ppl"], place, "D", ms=4.5, mfc="none", color=GREY,
                 label="paper" if place == 0 and pd.notna(row["paper_ppl"]) else None,
             )  # fmt: skip
-        panel.set_yticks(range(len(part)), [label(*p) for p in part[["codes", "transform"]].values])
+        panel.set_yticks(
+            range(len(part)),
+            [label(*names) for names in part[["codes", "transform", "dropout"]].values],
+        )
         panel.grid(axis="y", visible=False)
         panel.set(xlabel="test perplexity", ylim=(len(part) - 0.5, -0.5))
         panel.legend(fontsize=7, loc="lower right")
