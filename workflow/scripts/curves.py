@@ -7,7 +7,7 @@ import _script
 import matplotlib.pyplot as plt
 import pandas as pd
 import typer
-from _figure import CODES, ORANGE, TRANSFORM_DASHES, not_run, perplexity_axis, save
+from _figure import CODES, DASHES, DROPOUT_DASHES, ORANGE, not_run, perplexity_axis, save
 from table1 import label
 
 from kdcore.files import read_json
@@ -45,8 +45,7 @@ def main(
                     curve["epoch"],
                     curve["valid_ppl"],
                     color=CODES[row.codes],
-                    ls=TRANSFORM_DASHES[row.transform],
-                    lw=0.8 if row.dropout else 1.5,
+                    ls=(DROPOUT_DASHES if row.dropout else DASHES)[row.transform],
                     label=label(row.codes, row.transform, row.dropout),
                 )
         panel.set_title(f"{size} model", loc="left")

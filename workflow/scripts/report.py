@@ -12,11 +12,11 @@ import jinja2
 import numpy as np
 import pandas as pd
 import typer
-from table1 import label
+from table1 import dropped, label
 
 from kdcore.files import read_json, sha256, write_text
 from kdcore.grammar import floor_perplexity
-from workflow.preset import load_preset
+from workflow.preset import Preset, load_preset
 
 FIGURES = ("table1", "curves", "figure1", "figure2", "figure3", "code_space", "run_times")
 PACKAGES = ("torch", "numpy", "scikit-learn", "pandas", "matplotlib", "snakemake", "dvc")
@@ -32,7 +32,7 @@ def main(
 ) -> None:
     _script.start_log(log)
     preset = load_preset(read_json(settings))
-    shown = _papers_tables(results) if preset.table1 else {}
+    shown = _papers_tables(results, preset) if preset.table1 else {}
     if preset.ablations:
         shown["ablations"] = _records(pd.read_csv(results / "ablations.csv"), 2)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -49,11 +49,12 @@ def main(
     _script.log.info("report: %s", report)
 
 
-def _papers_tables(results: Path) -> dict:
+def _papers_tables(results: Path, preset: Preset) -> dict:
     """What the template shows of the paper's tables and figures, by name."""
     measured = pd.read_csv(results / "measurements.csv")
     return {
         "table1": _table1(pd.read_csv(results / "table1.csv")),
+        "dropped": dropped(preset),
         "figures": {name: _embedded(results / f"{name}.png") for name in FIGURES},
         "table2": _table2(results / "table2.md"),
         "similarity": _records(pd.read_csv(results / "table2_similarity.csv"), 3),

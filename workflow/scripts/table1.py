@@ -1,5 +1,6 @@
 """Table 1: test perplexity, embedding size and compression rate, beside the paper's."""
 
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -153,8 +154,7 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
              "the input embedding, and compression rate: the paper's count, and with the codes'",
              "own bits. LSTM transform: the cell "
              + ("whose size is the paper's." if cell == "counted" else "as printed.")]  # fmt: skip
-    if rows["dropout"].any():
-        lines += [f"Rows with dropout go beyond the paper: {dropped(preset)}."]
+    lines += textwrap.wrap(dropped(preset), 90)
     for size, part in rows.groupby("size", sort=False):
         lines += ["", f"**{size}**", "", "| " + " | ".join(headings.values()) + " |"]
         lines.append("| --- |" + " ---: |" * (len(headings) - 1))
@@ -167,13 +167,20 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
 
 
 def dropped(preset: Preset) -> str:
-    """What the rows with dropout leave out in training."""
-    chosen = preset.dropout
-    symbols = dict.fromkeys(f"{100 * part.dropout:g} %" for part in (chosen.linear, chosen.lstm))
+    """What the rows with dropout leave out in training; empty where there are none."""
+    rows = [row for row in preset.table1.rows if row.dropout]
+    parts, names = [], {"linear": "linear", "lstm": "LSTM"}
+    if any(row.codes == "none" for row in rows):
+        parts.append(f"{100 * preset.dropout.conventional:g} % of the words (conventional)")
+    for transform in ("linear", "lstm"):
+        if any(row.transform == transform for row in rows):
+            share = 100 * getattr(preset.dropout, transform).dropout
+            parts.append(f"{share:g} % of a code's symbols ({names[transform]} transform)")
+    if not parts:
+        return ""
     return (
-        f"{' (linear) or '.join(symbols)}{' (LSTM)' * (len(symbols) > 1)} of a code's symbols, or\n"
-        f"{100 * chosen.conventional:g} % of the words of the conventional table, left out in "
-        "training and drawn anew for each batch"
+        f"Rows with dropout go beyond the paper: in training {' and '.join(parts)} are left out of "
+        "the input, drawn anew for each batch."
     )
 
 
