@@ -261,7 +261,7 @@ class _Learning:
                 self.optimizer.state[parameter] = {"step": torch.zeros(()), **zeros}
             for name, value in self._tensors().items():
                 if name not in tensors or tensors[name].shape != value.shape:
-                    raise KDError(f"{path}: damaged, {name!r} is missing")
+                    raise KDError(f"{path}: damaged, {name!r} is missing or of another shape")
                 value.copy_(tensors[name])
         except KDError as error:
             raise KDError(f"{error}; delete it to start over") from None

@@ -7,6 +7,7 @@ from torch import nn
 
 from kdcore import Codes, KDEmbedding, KDError, LanguageModel, train, training
 from kdcore.corpus import batches
+from kdcore.language_model import WordTable
 from kdcore.tensors import load_tensors, save_tensors
 from kdcore.training import clipped_sgd_step, resolve_device, training_step
 
@@ -241,11 +242,11 @@ def test_devices():
 def test_a_step_off_the_cpu_reads_nothing_back(corpus, settings, transform):
     """On PyTorch's meta device, which has shapes and no numbers, a read-back cannot work."""
     words = len(corpus.words)
-    embedding = nn.Embedding(words, 12)
+    embedding = WordTable(words, 12, 0.1, dropout=0.2)
     if transform:
         codes = Codes.random(words, 4, 3, seed=0)
         embedding = KDEmbedding(
-            codes, 12, transform, code_dim=8, normalise=True, gradient_scale=0.5
+            codes, 12, transform, code_dim=8, normalise=True, gradient_scale=0.5, dropout=0.2
         )
     model = LanguageModel(embedding, words, settings).to("meta")
     data = batches(corpus.train, 4)[:6].to("meta")
