@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kdcore import KDError, LanguageModel, LanguageModelSettings, perplexity
-from kdcore.language_model import WordTable
+from kdcore import KDError, LanguageModel, LanguageModelSettings, WordTable, perplexity
 from kdcore.products import linear
 from kdcore.softmax import cross_entropy_sum
 

@@ -5,9 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from kdcore import Codes, KDEmbedding, KDError, LanguageModel, train, training
+from kdcore import Codes, KDEmbedding, KDError, LanguageModel, WordTable, train, training
 from kdcore.corpus import batches
-from kdcore.language_model import WordTable
 from kdcore.tensors import load_tensors, save_tensors
 from kdcore.training import clipped_sgd_step, resolve_device, training_step
 
