@@ -37,7 +37,7 @@ def main() -> int:
     ends = {}
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(1)
-        embedding = WordTable(len(corpus.words), settings.hidden, settings.init_scale)
+        embedding = WordTable(len(corpus.words), settings.hidden, init_scale=settings.init_scale)
         model = LanguageModel(embedding, len(corpus.words), settings).to(device)
         identity = fingerprint([settings.model_dump(), corpus.digest, str(device), precision])
 

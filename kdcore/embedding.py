@@ -29,7 +29,9 @@ class KDEmbedding(nn.Module):
             than the model around it.
         dropout: in training each code embedding vector of a symbol is left out with this
             probability, and what is left divided by 1 − dropout; one choice for all places at
-            which the symbol stands in a batch, from PyTorch's global generator.
+            which the symbol stands in a batch, from PyTorch's global generator. With `normalise`,
+            the running statistics are those of sums with dropout: what eval mode composes is, for
+            the linear transform, the mean of what training does.
         settings: further arguments of the named transform, such as `code_dim`
             or `normalise`.
 
@@ -114,7 +116,9 @@ class KDEmbedding(nn.Module):
     ) -> torch.Tensor:
         positions = ids[:, None] * self.D + torch.arange(self.D, device=ids.device)
         symbols = unpack_at(self.packed, positions, symbol_bits(self.K))
-        vectors = self.transform(symbols, weights, kept)
+        # A transform of one's own need not know of dropout.
+        options = {} if kept is None else {"factors": kept}
+        vectors = self.transform(symbols, weights, **options)
         if self.gradient_scale != 1 and vectors.requires_grad:
             # All that the transform's parameters get passes here.
             vectors.register_hook(lambda gradient: gradient * self.gradient_scale)
@@ -130,8 +134,13 @@ class KDEmbedding(nn.Module):
         """The same without a size that depends on the ids, for which the host would wait."""
         ones = torch.ones_like(ids, dtype=torch.float32)
         times = ones.new_zeros(self.num_embeddings).index_add_(0, ids, ones)
-        kept = self._kept(self.num_embeddings)
-        return self._compose(ids, None if kept is None else kept[ids], 1 / times[ids])
+        kept = self._kept(len(ids))
+        if kept is not None:
+            # All places of a symbol share what was drawn for the first of them.
+            places = torch.arange(len(ids), device=ids.device)
+            first = torch.full_like(times, len(ids), dtype=torch.long)
+            kept = kept[first.scatter_reduce_(0, ids, places, "amin")[ids]]
+        return self._compose(ids, kept, 1 / times[ids])
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids (…) to vectors (…, embedding_dim).

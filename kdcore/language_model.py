@@ -22,23 +22,28 @@ class WordTable(nn.Embedding):
     """The conventional input embedding: a row for each of N words, with dropout of whole words.
 
     Args:
-        words: N.
-        dim: size of a row.
-        init_scale: rows start uniform in ±init_scale.
+        num_embeddings: N.
+        embedding_dim: size of a row.
+        init_scale: rows start uniform in ±init_scale; None starts as `torch.nn.Embedding` does.
         dropout: in training a word is left out with this probability at all its places in a batch,
             and what stays is divided by 1 − dropout (Gal and Ghahramani, "A Theoretically Grounded
             Application of Dropout in Recurrent Neural Networks", 2016). It is what
             `KDEmbedding(dropout=)` does to one-hot codes, for which D = 1 and K = N.
+        options: of `torch.nn.Embedding`.
 
     Raises:
         KDError: a dropout outside [0, 1).
     """
 
-    def __init__(self, words: int, dim: int, init_scale: float, dropout: float = 0.0):
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, *, init_scale: float | None = None,
+        dropout: float = 0.0, **options,
+    ):  # fmt: skip
         if not 0 <= dropout < 1:
             raise KDError(f"dropout is {dropout}; it is at least 0 and below 1")
-        super().__init__(words, dim)
-        nn.init.uniform_(self.weight, -init_scale, init_scale)
+        super().__init__(num_embeddings, embedding_dim, **options)
+        if init_scale is not None:
+            nn.init.uniform_(self.weight, -init_scale, init_scale)
         self.dropout = dropout
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:

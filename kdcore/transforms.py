@@ -162,7 +162,10 @@ class LinearTransform(Transform):
         factors: torch.Tensor | None = None,
     ) -> torch.Tensor:
         total = F.embedding_bag(
-            symbols + self.first, self.W.flatten(0, 1), mode="sum", per_sample_weights=factors
+            symbols + self.first,
+            self.W.flatten(0, 1),
+            mode="sum",
+            per_sample_weights=None if factors is None else factors.to(self.W.dtype),
         )
         return self._project(total, weights)  # fmt: skip
 
@@ -220,7 +223,8 @@ class LSTMTransform(Transform):
             rows = rows + torch.arange(self.D, device=rows.device)[:, None] * self.K
         inputs = F.embedding(rows, table.flatten(0, 1))
         if factors is not None:
-            inputs = torch.addcmul(self.bias, inputs, factors.t()[:, :, None])
+            factors = factors.t()[:, :, None].to(self.W.dtype)
+            inputs = torch.addcmul(self.bias, inputs, factors)
         return self._run(inputs, weights)  # fmt: skip
 
     def mix(self, weights: torch.Tensor) -> torch.Tensor:

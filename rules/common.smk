@@ -17,6 +17,7 @@ from workflow.preset import (
     all_cells,
     embedding_of,
     load_preset,
+    pretrained_for,
     sweep_cells,
     table1_cells,
 )

@@ -35,8 +35,9 @@ PAPER = [
         "claims.md",
     ]
 ]
-# Those of the tables, and the one whose embedding ablations start from.
-BASELINES = {cell for cell in all_cells(PRESET) if cell.codes == "none"}
+PRETRAINED = pretrained_for(PRESET, all_cells(PRESET))
+# Those of the tables, and those from whose embedding others start.
+BASELINES = {cell for cell in all_cells(PRESET) if cell.codes == "none"} | {*PRETRAINED}
 if PRESET.ablations:
     BASELINES.add(Cell(PRESET.ablations.baseline, "none", "none", None, None, 1))
 
@@ -55,13 +56,7 @@ rule baselines:
 
 rule embeddings:
     input:
-        sorted(
-            {
-                learned_from(cell)
-                for cell in all_cells(PRESET)
-                if cell.codes in LEARNERS
-            }
-        ),
+        sorted(learned_from(cell) for cell in PRETRAINED),
         ABLATED_VECTORS if PRESET.ablations else [],
 
 

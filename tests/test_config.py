@@ -85,7 +85,18 @@ def test_a_sweeps_default_is_the_tables_cell(paper):
         ({"dropout.conventional": 0.0}, "dropout.conventional: Input should be greater than 0"),
         ({"dropout": None}, "rows with dropout need the section dropout"),
         (
-            {"table1.rows": [{"codes": "none", "transform": "none", "sizes": ["huge"]}]},
+            {"table1.rows": [{"codes": "none", "transform": "none", "sizes": ["small"]}]},
+            "table1 has no row of size 'large'",
+        ),
+        (
+            {"table1.rows": 2 * [{"codes": "none", "transform": "none"}], "table1.sizes": []},
+            "table1.sizes: List should have at least 1 item",
+        ),
+        (
+            {
+                "table1.sizes": ["small"],
+                "table1.rows": [{"codes": "none", "transform": "none", "sizes": ["small", "huge"]}],
+            },
             "model size 'huge' is not defined",
         ),
         ({"table2.learning.cell": "printed"}, "table2.learning: the linear transform has no cell"),

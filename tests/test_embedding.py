@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdcore import Codes, KDEmbedding, KDError, LSTMTransform, learn_codes
+from kdcore import Codes, KDEmbedding, KDError, LinearTransform, LSTMTransform, learn_codes
 
 
 @pytest.fixture
@@ -82,6 +82,32 @@ def test_dropout_has_no_say_in_eval_mode_and_in_a_table(codes, transform):
     assert not torch.allclose(dropping(ids), plain(ids))
     torch.testing.assert_close(dropping.eval()(ids), plain.eval()(ids))
     torch.testing.assert_close(dropping.train().materialise()(ids), plain(ids))
+
+
+def test_what_eval_mode_composes_is_the_mean_of_training_where_sums_are_standardised():
+    codes = Codes.random(400, 6, 4, seed=0)
+    embedding = KDEmbedding(codes, 5, code_dim=7, normalise=True, dropout=0.3)
+    ids = torch.arange(400)
+    torch.manual_seed(0)
+    mean = torch.stack([embedding(ids) for _ in range(400)]).mean(0).detach()
+    found = embedding.eval()(ids).detach()
+    share = (mean * found).sum() / (found * found).sum()
+    assert share == pytest.approx(1.0, abs=0.02)
+    assert (mean - found).square().mean() < 0.02 * found.square().mean()
+
+
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+def test_dropout_keeps_the_type_of_the_weights(codes, transform):
+    embedding = KDEmbedding(codes, 5, transform, dropout=0.3).double()
+    assert embedding(torch.arange(11)).dtype == torch.float64
+
+
+def test_a_transform_of_ones_own_need_not_know_of_dropout(codes):
+    class Own(LinearTransform):
+        def forward(self, symbols, weights=None):
+            return super().forward(symbols, weights)
+
+    assert KDEmbedding(codes, transform=Own(6, 4, 5))(torch.arange(11)).shape == (11, 5)
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0])

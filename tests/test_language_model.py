@@ -121,7 +121,7 @@ def test_dropout_is_where_zaremba_puts_it(corpus, settings):
 
 
 def test_dropout_of_a_table_leaves_out_whole_words():
-    table = WordTable(11, 5, 0.1, dropout=0.25)
+    table = WordTable(11, 5, init_scale=0.1, dropout=0.25)
     ids = torch.tensor([[3, 3, 7], [7, 3, 0]])
     torch.manual_seed(0)
     drawn = torch.stack([table(ids) / table.weight[ids] for _ in range(600)]) * 0.75
@@ -136,7 +136,7 @@ def test_dropout_of_a_table_leaves_out_whole_words():
 
 def test_a_table_without_dropout_is_torchs_embedding():
     torch.manual_seed(3)
-    table = WordTable(11, 5, 0.1)
+    table = WordTable(11, 5, init_scale=0.1)
     torch.manual_seed(3)
     plain = nn.Embedding(11, 5)
     nn.init.uniform_(plain.weight, -0.1, 0.1)
@@ -144,8 +144,9 @@ def test_a_table_without_dropout_is_torchs_embedding():
     before = torch.get_rng_state()
     assert torch.equal(table(ids), plain(ids))
     assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(WordTable.from_pretrained(plain.weight)(ids), plain(ids))
     with pytest.raises(KDError, match="at least 0 and below 1"):
-        WordTable(11, 5, 0.1, dropout=1.0)
+        WordTable(11, 5, dropout=1.0)
 
 
 def test_rate_by_epoch():

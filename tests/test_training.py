@@ -20,7 +20,7 @@ def make(corpus, settings, kd: bool = False, dropout: float = 0.0) -> LanguageMo
             dropout=dropout,
         )  # fmt: skip
     else:
-        embedding = nn.Embedding(words, 12)
+        embedding = WordTable(words, 12, dropout=dropout)
     return LanguageModel(embedding, words, settings)
 
 
@@ -241,7 +241,7 @@ def test_devices():
 def test_a_step_off_the_cpu_reads_nothing_back(corpus, settings, transform):
     """On PyTorch's meta device, which has shapes and no numbers, a read-back cannot work."""
     words = len(corpus.words)
-    embedding = WordTable(words, 12, 0.1, dropout=0.2)
+    embedding = WordTable(words, 12, init_scale=0.1, dropout=0.2)
     if transform:
         codes = Codes.random(words, 4, 3, seed=0)
         embedding = KDEmbedding(

@@ -59,9 +59,15 @@ def test_one_hot_weights_and_symbols_compose_the_same(name, options):
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 def test_factors_multiply_code_embedding_vectors(name, options):
-    transform = TRANSFORMS[name](7, 4, 6, **options).eval()
+    transform = TRANSFORMS[name](8, 4, 6, **options).eval()
+    with torch.no_grad():
+        transform.W[:, 7] = 0.0
+        if name == "lstm":
+            transform.bias.uniform_(-1, 1)
     symbols, factors = torch.randint(7, (9, 4)), torch.rand(9, 4)
-    weights = F.one_hot(symbols, 7) * factors[:, :, None]
+    # What is left of a code embedding vector, and of one that is zero the rest.
+    weights = F.one_hot(symbols, 8) * factors[:, :, None]
+    weights[:, :, 7] = 1 - factors
     torch.testing.assert_close(transform(symbols, factors=factors), transform.mix(weights))
     ones = torch.ones(9, 4)
     torch.testing.assert_close(transform(symbols, factors=ones), transform(symbols))

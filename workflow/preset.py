@@ -347,6 +347,9 @@ class Preset(Section):
                 raise ValueError("refined codes need code_learning.refined")
             if any(row.dropout for row in table.rows) and not self.dropout:
                 raise ValueError("rows with dropout need the section dropout")
+            for size in table.sizes:
+                if not table.rows_of(size):
+                    raise ValueError(f"table1 has no row of size {size!r}")
             named += [size for row in table.rows for size in row.sizes or []]
             named += [*self.table1.sizes, self.figure3.sweep.size]
             if isinstance(self.table2.vectors, CorpusVectors):
@@ -398,6 +401,17 @@ class Cell:
 def embedding_of(preset: Preset, cell: Cell) -> KDEmbeddingSettings:
     """How the embedding of a model on codes is made and trained."""
     return getattr(preset.dropout if cell.dropout else preset.kd_embedding, cell.transform)
+
+
+def pretrained_for(preset: Preset, cells: list[Cell]) -> list[Cell]:
+    """The conventional models from whose embedding codes are learned or transforms fitted."""
+    found = [
+        Cell(cell.size, "none", "none", None, None, cell.seed)
+        for cell in cells
+        if cell.codes not in ("none", "random")
+        or (cell.codes == "random" and embedding_of(preset, cell).fit)
+    ]
+    return list(dict.fromkeys(found))
 
 
 def load_preset(config: dict) -> Preset:

@@ -30,6 +30,7 @@ from workflow.preset import (
     Preset,
     Variant,
     all_cells,
+    pretrained_for,
     read_preset,
     sweep_cells,
     table1_cells,
@@ -37,7 +38,6 @@ from workflow.preset import (
 
 # Words and training tokens of the Penn Treebank; a text of one's own is taken to be as long.
 WORDS, TOKENS = 10_000, 929_589
-LEARNERS = ("linear", "lstm")
 # A small model's training step with a KD embedding over one with a table, by benchmarks/.
 FACTOR = {"none": 1.0, "linear": 1.05, "lstm": 1.6}
 
@@ -123,9 +123,11 @@ def cells_of(preset: Preset, target: str) -> list[Cell]:
     cells = all_cells(preset)
     if not cells or target in ("data", "figure2", "ablations"):
         return []
-    if target in ("baselines", "embeddings", "codes"):
+    if target in ("embeddings", "codes"):
+        return pretrained_for(preset, cells)
+    if target == "baselines":
         tables = [cell for cell in cells if cell.codes == "none"]
-        return [cell for cell in tables if target == "baselines" or not cell.dropout]
+        return list(dict.fromkeys(pretrained_for(preset, cells) + tables))
     if target == "figure3":
         cells = sweep_cells(preset)
     elif target.startswith("table1_"):
@@ -133,9 +135,7 @@ def cells_of(preset: Preset, target: str) -> list[Cell]:
         if size not in preset.sizes:
             raise KDError(f"{target}: model size {size!r} is not defined in sizes")
         cells = table1_cells(preset, [size])
-    learned = [cell for cell in cells if cell.codes in LEARNERS]
-    before = [Cell(cell.size, "none", "none", None, None, cell.seed) for cell in learned]
-    return list(dict.fromkeys(before + cells))
+    return list(dict.fromkeys(pretrained_for(preset, cells) + cells))
 
 
 def _measured(preset: Preset, folder: str, other_than: Callable, model: Cell | Variant) -> bool:

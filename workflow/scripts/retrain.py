@@ -57,6 +57,8 @@ def main(
     if kd.fit and vectors is None:
         raise KDError("--embedding has a fit: --vectors is needed")
     name = f"{size} {learner}+{transform} K={code.K} D={code.D}, seed {seed}"
+    if kd.dropout:
+        name += f", dropout {kd.dropout:g}"
 
     def make(begun: bool) -> KDEmbedding:
         made = KDEmbedding(code, chosen.hidden, transform, **kd.arguments(transform))

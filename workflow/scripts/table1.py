@@ -154,7 +154,7 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
              "the input embedding, and compression rate: the paper's count, and with the codes'",
              "own bits. LSTM transform: the cell "
              + ("whose size is the paper's." if cell == "counted" else "as printed.")]  # fmt: skip
-    lines += textwrap.wrap(dropped(preset), 90)
+    lines += textwrap.wrap(dropped(rows, preset), 90)
     for size, part in rows.groupby("size", sort=False):
         lines += ["", f"**{size}**", "", "| " + " | ".join(headings.values()) + " |"]
         lines.append("| --- |" + " ---: |" * (len(headings) - 1))
@@ -166,16 +166,17 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
     return "\n".join(lines) + "\n"
 
 
-def dropped(preset: Preset) -> str:
+def dropped(rows: pd.DataFrame, preset: Preset) -> str:
     """What the rows with dropout leave out in training; empty where there are none."""
-    rows = [row for row in preset.table1.rows if row.dropout]
+    # Lines are not broken before a percent sign.
+    transforms = set(rows.loc[rows["dropout"], "transform"])
     parts, names = [], {"linear": "linear", "lstm": "LSTM"}
-    if any(row.codes == "none" for row in rows):
-        parts.append(f"{100 * preset.dropout.conventional:g} % of the words (conventional)")
+    if "none" in transforms:
+        parts.append(f"{100 * preset.dropout.conventional:g}\u00a0% of the words (conventional)")
     for transform in ("linear", "lstm"):
-        if any(row.transform == transform for row in rows):
+        if transform in transforms:
             share = 100 * getattr(preset.dropout, transform).dropout
-            parts.append(f"{share:g} % of a code's symbols ({names[transform]} transform)")
+            parts.append(f"{share:g}\u00a0% of a code's symbols ({names[transform]} transform)")
     if not parts:
         return ""
     return (

@@ -20,30 +20,31 @@ def main(
     _script.start_log(log)
     rows = pd.read_csv(table)
     sizes = list(dict.fromkeys(rows["size"]))
+    names = [label(*row) for row in rows[["codes", "transform", "dropout"]].values]
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    rows["place"] = [places[name] for name in names]
     figure, axes = plt.subplots(
-        1, len(sizes), figsize=(3.6 * len(sizes), 2.6), squeeze=False, sharey=True
-    )
+        1, len(sizes), figsize=(3.6 * len(sizes), 0.9 + 0.2 * len(places)), squeeze=False,
+        sharey=True,
+    )  # fmt: skip
     for panel, size in zip(axes[0], sizes, strict=True):
-        part = rows[rows["size"] == size].reset_index()
+        part = rows[rows["size"] == size]
         panel.set_title(f"{size} model", loc="left")
         if part["test_ppl_mean"].isna().all():
             not_run(panel)
             continue
-        for place, row in part.iterrows():
+        for first, (_, row) in enumerate(part.iterrows()):
             panel.errorbar(
-                row["test_ppl_mean"], place, xerr=row["test_ppl_std"], fmt="o", ms=5, capsize=2.5,
-                color=CODES[row["codes"]], label="measured" if place == 0 else None,
+                row["test_ppl_mean"], row["place"], xerr=row["test_ppl_std"], fmt="o", ms=5,
+                capsize=2.5, color=CODES[row["codes"]], label=None if first else "measured",
             )  # fmt: skip
             panel.plot(
-                row["paper_ppl"], place, "D", ms=4.5, mfc="none", color=GREY,
-                label="paper" if place == 0 and pd.notna(row["paper_ppl"]) else None,
+                row["paper_ppl"], row["place"], "D", ms=4.5, mfc="none", color=GREY,
+                label=None if first or pd.isna(row["paper_ppl"]) else "paper",
             )  # fmt: skip
-        panel.set_yticks(
-            range(len(part)),
-            [label(*names) for names in part[["codes", "transform", "dropout"]].values],
-        )
+        panel.set_yticks(range(len(places)), list(places))
         panel.grid(axis="y", visible=False)
-        panel.set(xlabel="test perplexity", ylim=(len(part) - 0.5, -0.5))
+        panel.set(xlabel="test perplexity", ylim=(len(places) - 0.5, -0.5))
         panel.legend(fontsize=7, loc="lower right")
     save(figure, png, pdf)
 

@@ -33,9 +33,9 @@ def main(
     text = Corpus.load(corpus)
     chosen = _script.parse(LanguageModelSettings, settings)
     _language_model.fit(
-        name=f"{size} conventional{f', dropout {dropout:g}' if dropout else ''}, seed {seed}",
+        name=f"{size} conventional, seed {seed}{f', dropout {dropout:g}' if dropout else ''}",
         make_embedding=lambda _begun: WordTable(
-            len(text.words), chosen.hidden, chosen.init_scale, dropout
+            len(text.words), chosen.hidden, init_scale=chosen.init_scale, dropout=dropout
         ),
         corpus=text,
         settings=chosen,
