@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from kdcore import Corpus, EpochRecord, LanguageModel, WordTable, perplexity, train
+from kdcore import Corpus, EpochRecord, LanguageModel, perplexity, train
 from kdcore.corpus import EOS
 from kdcore.files import fingerprint
 from kdcore.training import resolve_device
@@ -37,7 +38,8 @@ def main() -> int:
     ends = {}
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(1)
-        embedding = WordTable(len(corpus.words), settings.hidden, init_scale=settings.init_scale)
+        embedding = nn.Embedding(len(corpus.words), settings.hidden)
+        nn.init.uniform_(embedding.weight, -settings.init_scale, settings.init_scale)
         model = LanguageModel(embedding, len(corpus.words), settings).to(device)
         identity = fingerprint([settings.model_dump(), corpus.digest, str(device), precision])
 

@@ -23,7 +23,6 @@ _HOME = {
     "RefinementRecord": "refinement",
     "TRANSFORMS": "transforms",
     "Transform": "transforms",
-    "WordTable": "language_model",
     "WordVectors": "vectors",
     "fit_transform": "learning",
     "learn_codes": "learning",

@@ -1,7 +1,9 @@
 """The word-level LSTM language model of Section 3: embedding → LSTM layers → softmax.
 
 Sizes, initialisation and dropout follow Zaremba et al., "Recurrent Neural Network
-Regularization" (2014), whose small and large models the paper retrains.
+Regularization" (2014), whose small and large models the paper retrains. Dropout of words at the
+input, which none of these has, is that of Gal and Ghahramani, "A Theoretically Grounded Application
+of Dropout in Recurrent Neural Networks" (2016): a word is left out at all its places in a batch.
 """
 
 import math
@@ -16,43 +18,6 @@ from kdcore.settings.language_model import LanguageModelSettings
 from kdcore.softmax import cross_entropy_sum
 
 State = tuple[torch.Tensor, torch.Tensor]
-
-
-class WordTable(nn.Embedding):
-    """The conventional input embedding: a row for each of N words, with dropout of whole words.
-
-    Args:
-        num_embeddings: N.
-        embedding_dim: size of a row.
-        init_scale: rows start uniform in ±init_scale; None starts as `torch.nn.Embedding` does.
-        dropout: in training a word is left out with this probability at all its places in a batch,
-            and what stays is divided by 1 − dropout (Gal and Ghahramani, "A Theoretically Grounded
-            Application of Dropout in Recurrent Neural Networks", 2016). It is what
-            `KDEmbedding(dropout=)` does to one-hot codes, for which D = 1 and K = N.
-        options: of `torch.nn.Embedding`.
-
-    Raises:
-        KDError: a dropout outside [0, 1).
-    """
-
-    def __init__(
-        self, num_embeddings: int, embedding_dim: int, *, init_scale: float | None = None,
-        dropout: float = 0.0, **options,
-    ):  # fmt: skip
-        if not 0 <= dropout < 1:
-            raise KDError(f"dropout is {dropout}; it is at least 0 and below 1")
-        super().__init__(num_embeddings, embedding_dim, **options)
-        if init_scale is not None:
-            nn.init.uniform_(self.weight, -init_scale, init_scale)
-        self.dropout = dropout
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Ids (…) to vectors (…, dim)."""
-        vectors = super().forward(ids)
-        if self.training and self.dropout > 0:
-            kept = self.weight.new_empty(self.num_embeddings, 1).bernoulli_(1 - self.dropout)
-            vectors = vectors * nn.functional.embedding(ids, kept.div_(1 - self.dropout))
-        return vectors
 
 
 class LanguageModel(nn.Module):
@@ -79,6 +44,7 @@ class LanguageModel(nn.Module):
         self.weight = nn.Parameter(torch.empty(vocabulary, settings.hidden))
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         self.dropout = nn.Dropout(1 - settings.keep)
+        self.word_dropout = settings.word_dropout
         # nn.LSTM drops between its layers; the input and the output are dropped here.
         self.lstm.dropout = 1 - settings.keep
         for name, parameter in self.lstm.named_parameters():
@@ -98,7 +64,11 @@ class LanguageModel(nn.Module):
 
     def forward(self, ids: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         """Word ids (steps, batch) to top-layer outputs (steps, batch, hidden) and new state."""
-        outputs, state = self.lstm(self.dropout(self.embedding(ids)), state)
+        vectors = self.embedding(ids)
+        if self.training and self.word_dropout > 0:
+            kept = self.bias.new_empty(len(self.bias), 1).bernoulli_(1 - self.word_dropout)
+            vectors = vectors * nn.functional.embedding(ids, kept.div_(1 - self.word_dropout))
+        outputs, state = self.lstm(self.dropout(vectors), state)
         return self.dropout(outputs), state
 
     def loss(

@@ -1,6 +1,6 @@
 # Language models with a conventional embedding.
 
-BASELINE = f"{RUNS}/baseline/{{size}}{{dropout}}/seed{{seed}}"
+BASELINE = f"{RUNS}/baseline/{{size}}/seed{{seed}}"
 
 
 rule baseline:
@@ -24,14 +24,11 @@ rule baseline:
         precision=lambda wildcards: precision(wildcards.size),
     params:
         settings=lambda wildcards: as_json(PRESET.sizes[wildcards.size]),
-        dropout=dropout_option,
         code=code("train_baseline"),
     message:
-        "Language model: {wildcards.size}, conventional embedding{wildcards.dropout},"
-        " seed {wildcards.seed}"
+        "Language model: {wildcards.size}, conventional embedding, seed {wildcards.seed}"
     shell:
         "python workflow/scripts/train_baseline.py --corpus {input.corpus:q}"
         " --size {wildcards.size} --seed {wildcards.seed} --settings {params.settings:q}"
-        " {params.dropout}"
         " --model {output.model:q} --curve {output.curve:q} --measurement {output.measurement:q}"
         f" {COMPUTE} {SCRATCH} --threads {{threads}} --log {{log:q}}"

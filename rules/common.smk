@@ -15,7 +15,6 @@ from workflow.own import check_watched, own_files
 from workflow.preset import (
     Cell,
     all_cells,
-    embedding_of,
     load_preset,
     pretrained_for,
     sweep_cells,
@@ -107,7 +106,6 @@ wildcard_constraints:
     size="|".join(PRESET.sizes),
     codes="|".join(["random", *LEARNERS]),
     transform="linear|lstm",
-    dropout=r"|\+dropout",
     K=r"\d+",
     D=r"\d+",
     seed=r"\d+",
@@ -147,11 +145,6 @@ def learned_from(cell):
 def codes_of(cell):
     """A cell's codes."""
     return f"{RUNS}/{cell.codes_folder}/codes.safetensors"
-
-
-def dropout_option(wildcards):
-    """How a conventional table is trained with dropout, on the command line."""
-    return f"--dropout {PRESET.dropout.conventional}" if wildcards.dropout else ""
 
 
 def fitted_to(embedding, cell):

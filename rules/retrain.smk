@@ -1,8 +1,7 @@
 # Language models retrained from scratch with a KD embedding.
 
 RETRAINED = (
-    f"{RUNS}/retrained/{{size}}/{{codes}}+{{transform}}{{dropout}}"
-    "/K{K}_D{D}/seed{seed}"
+    f"{RUNS}/retrained/{{size}}/{{codes}}+{{transform}}/K{{K}}_D{{D}}/seed{{seed}}"
 )
 
 
@@ -10,7 +9,9 @@ rule retrain:
     input:
         corpus=f"{DATA}/corpus.safetensors",
         codes=f"{RUNS}/codes/{{size}}/{{codes}}/K{{K}}_D{{D}}/seed{{seed}}/codes.safetensors",
-        vectors=lambda wildcards: fitted_to(embedding_of(PRESET, wildcards), wildcards),
+        vectors=lambda wildcards: fitted_to(
+            getattr(PRESET.kd_embedding, wildcards.transform), wildcards
+        ),
     output:
         model=f"{RETRAINED}/model.safetensors",
         curve=f"{RETRAINED}/curve.csv",
@@ -29,7 +30,9 @@ rule retrain:
         precision=lambda wildcards: precision(wildcards.size),
     params:
         settings=lambda wildcards: as_json(PRESET.sizes[wildcards.size]),
-        embedding=lambda wildcards: as_json(embedding_of(PRESET, wildcards)),
+        embedding=lambda wildcards: as_json(
+            getattr(PRESET.kd_embedding, wildcards.transform)
+        ),
         fit=fit_option,
         learning=lambda wildcards: learning_option(
             getattr(PRESET.code_learning, wildcards.codes, None)
@@ -37,8 +40,7 @@ rule retrain:
         code=code("retrain"),
     message:
         "Language model: {wildcards.size}, {wildcards.codes} codes, {wildcards.transform}"
-        " transform{wildcards.dropout}, K = {wildcards.K}, D = {wildcards.D},"
-        " seed {wildcards.seed}"
+        " transform, K = {wildcards.K}, D = {wildcards.D}, seed {wildcards.seed}"
     shell:
         "python workflow/scripts/retrain.py --corpus {input.corpus:q} --codes {input.codes:q}"
         " --size {wildcards.size} --learner {wildcards.codes} --transform {wildcards.transform}"

@@ -43,7 +43,10 @@ def test_the_paper_preset_asks_for_what_the_paper_shows(paper):
     printed = read("config/paper_numbers.yaml")["table1"]
     asked = {(size, *row.split("+")) for size, numbers in printed.items() for row in numbers}
     assert len(asked) == 14
-    assert rows == asked | {(size, "refined", "linear") for size in printed}
+    beyond = {row for row in rows if row[1] == "refined" or row[0] == "small-dropout"}
+    assert rows - beyond == asked and len(beyond) == 2 + 3
+    same = preset.sizes["small"].model_copy(update={"word_dropout": 0.2})
+    assert preset.sizes["small-dropout"] == same
     assert (preset.table1.K, preset.table1.D) == (50, 10)
     clustering = preset.figure3.clustering
     assert (clustering.nodes, clustering.clusters, clustering.dim, clustering.K) == (
@@ -79,13 +82,12 @@ def test_a_sweeps_default_is_the_tables_cell(paper):
         ({"compute.bfloat16": ["huge"]}, "model size 'huge' is not defined"),
         ({"code_learning.linear.temperature.T0": 0.0}, "temperature.T0"),
         ({"kd_embedding.linear.cell": "printed"}, "the linear transform has no cell"),
-        ({"dropout.linear.cell": "printed"}, "dropout.linear: the linear transform has no cell"),
-        ({"dropout.lstm.dropout": 0.0}, "dropout: lstm has no dropout"),
-        ({"dropout.linear.dropout": 1.0}, "dropout.linear.dropout: Input should be less than 1"),
-        ({"dropout.conventional": 0.0}, "dropout.conventional: Input should be greater than 0"),
-        ({"dropout": None}, "rows with dropout need the section dropout"),
+        ({"sizes.small.word_dropout": 1.0}, "word_dropout: Input should be less than 1"),
         (
-            {"table1.rows": [{"codes": "none", "transform": "none", "sizes": ["small"]}]},
+            {
+                "table1.sizes": ["small", "large"],
+                "table1.rows": [{"codes": "none", "transform": "none", "sizes": ["small"]}],
+            },
             "table1 has no row of size 'large'",
         ),
         (

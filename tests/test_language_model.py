@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kdcore import KDError, LanguageModel, LanguageModelSettings, WordTable, perplexity
+from kdcore import KDError, LanguageModel, LanguageModelSettings, perplexity
 from kdcore.products import linear
 from kdcore.softmax import cross_entropy_sum
 
@@ -120,33 +120,27 @@ def test_dropout_is_where_zaremba_puts_it(corpus, settings):
     assert torch.equal(model(ids, model.initial_state(4))[0], model(ids, model.initial_state(4))[0])
 
 
-def test_dropout_of_a_table_leaves_out_whole_words():
-    table = WordTable(11, 5, init_scale=0.1, dropout=0.25)
+def test_dropout_of_words_leaves_out_whole_words_at_the_input(corpus, settings):
+    settings = settings.model_copy(update={"keep": 1.0, "word_dropout": 0.25})
+    model = LanguageModel(nn.Embedding(len(corpus.words), 12), len(corpus.words), settings)
+    read = []
+    model.lstm.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0].detach()))
     ids = torch.tensor([[3, 3, 7], [7, 3, 0]])
     torch.manual_seed(0)
-    drawn = torch.stack([table(ids) / table.weight[ids] for _ in range(600)]) * 0.75
-    torch.testing.assert_close(drawn.round(), drawn, atol=1e-5, rtol=0)
-    kept = drawn[..., 0].round()
-    assert torch.equal(drawn.round(), kept[..., None].expand_as(drawn))
-    assert torch.equal(kept[:, 0, 0], kept[:, 0, 1]) and torch.equal(kept[:, 0, 2], kept[:, 1, 0])
-    assert (kept[:, 0, 0] != kept[:, 0, 2]).any() and set(kept.unique().tolist()) == {0.0, 1.0}
-    torch.testing.assert_close(kept.mean(0), torch.full((2, 3), 0.75), atol=0.06, rtol=0)
-    assert torch.equal(table.eval()(ids), table.weight[ids])
-
-
-def test_a_table_without_dropout_is_torchs_embedding():
-    torch.manual_seed(3)
-    table = WordTable(11, 5, init_scale=0.1)
-    torch.manual_seed(3)
-    plain = nn.Embedding(11, 5)
-    nn.init.uniform_(plain.weight, -0.1, 0.1)
-    ids = torch.tensor([[3, 3, 7]])
-    before = torch.get_rng_state()
-    assert torch.equal(table(ids), plain(ids))
-    assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(WordTable.from_pretrained(plain.weight)(ids), plain(ids))
-    with pytest.raises(KDError, match="at least 0 and below 1"):
-        WordTable(11, 5, dropout=1.0)
+    for _ in range(600):
+        model(ids, model.initial_state(3))
+    kept = 0.75 * torch.stack(read) / model.embedding.weight[ids].detach()
+    torch.testing.assert_close(kept.round(), kept, atol=1e-4, rtol=0)
+    whole = kept.round()[..., 0]
+    assert torch.equal(kept.round(), whole[..., None].expand_as(kept))
+    # One choice for all places of a word in a batch, another for each word and batch.
+    assert torch.equal(whole[:, 0, 0], whole[:, 0, 1])
+    assert torch.equal(whole[:, 0, 2], whole[:, 1, 0])
+    assert abs(torch.corrcoef(torch.stack([whole[:, 0, 0], whole[:, 0, 2]]))[0, 1]) < 0.15
+    torch.testing.assert_close(whole.mean(0), torch.full((2, 3), 0.75), atol=0.06, rtol=0)
+    read.clear()
+    model.eval()(ids, model.initial_state(3))
+    assert torch.equal(read[0], model.embedding.weight[ids])
 
 
 def test_rate_by_epoch():

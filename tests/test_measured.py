@@ -1,11 +1,10 @@
 """What was measured is shown under the settings it was measured with, and no others."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from workflow.measured import cell_of, checks, config_hash, other_than_cell, other_than_variant
+from workflow.measured import checks, config_hash, other_than_cell, other_than_variant
 from workflow.preset import Cell, Preset, read_preset
 
 ROOT = Path(__file__).parent.parent
@@ -60,27 +59,6 @@ def test_a_setting_that_came_later_was_at_its_default(row, preset):
     del row["learning"]["estimator"]
     row["embedding"] = preset.kd_embedding.lstm.model_dump()
     assert other_than_cell(row, preset, CELL) == ""
-
-
-def test_a_model_with_dropout_is_another_one(row, preset):
-    assert cell_of(row) == CELL
-    dropped = replace(CELL, dropout=True)
-    row["embedding"] = preset.dropout.lstm.model_dump()
-    assert cell_of(row) == dropped
-    assert other_than_cell(row, preset, dropped) == ""
-    assert "+dropout" in other_than_cell(row, preset, CELL)
-    row["embedding"]["dropout"] *= 2
-    assert other_than_cell(row, preset, dropped) != ""
-
-
-def test_a_table_with_dropout_is_held_against_its_share(preset):
-    cell = Cell("small", "none", "none", None, None, 1, dropout=True)
-    plain = {**vars(cell), "settings": preset.sizes["small"].model_dump()}
-    assert "baseline/small/seed1" in other_than_cell(plain, preset, cell)
-    row = {**plain, "embedding": {"dropout": preset.dropout.conventional}}
-    assert other_than_cell(row, preset, cell) == ""
-    row["embedding"] = {"dropout": preset.dropout.conventional / 2}
-    assert "dropout" in other_than_cell(row, preset, cell)
 
 
 def test_a_variant_is_held_against_all_of_its_settings():

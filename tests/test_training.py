@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdcore import Codes, KDEmbedding, KDError, LanguageModel, WordTable, train, training
+from kdcore import Codes, KDEmbedding, KDError, LanguageModel, train, training
 from kdcore.corpus import batches
 from kdcore.tensors import load_tensors, save_tensors
 from kdcore.training import clipped_sgd_step, resolve_device, training_step
@@ -20,7 +20,7 @@ def make(corpus, settings, kd: bool = False, dropout: float = 0.0) -> LanguageMo
             dropout=dropout,
         )  # fmt: skip
     else:
-        embedding = WordTable(words, 12, dropout=dropout)
+        embedding = nn.Embedding(words, 12)
     return LanguageModel(embedding, words, settings)
 
 
@@ -87,6 +87,7 @@ def same(whole: LanguageModel, expected: list, cut: LanguageModel, records: list
 def test_a_run_cut_anywhere_ends_with_the_same_bytes(
     corpus, settings, tmp_path, monkeypatch, kd, precision
 ):
+    settings = settings.model_copy(update={"word_dropout": 0.2})
     whole = make(corpus, settings, kd, 0.2)
     expected = train(
         whole, corpus, settings, checkpoint=tmp_path / "whole", identity="a", precision=precision
@@ -241,7 +242,8 @@ def test_devices():
 def test_a_step_off_the_cpu_reads_nothing_back(corpus, settings, transform):
     """On PyTorch's meta device, which has shapes and no numbers, a read-back cannot work."""
     words = len(corpus.words)
-    embedding = WordTable(words, 12, init_scale=0.1, dropout=0.2)
+    settings = settings.model_copy(update={"word_dropout": 0.2})
+    embedding = nn.Embedding(words, 12)
     if transform:
         codes = Codes.random(words, 4, 3, seed=0)
         embedding = KDEmbedding(

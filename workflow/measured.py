@@ -7,10 +7,10 @@ from pydantic import BaseModel, ValidationError
 
 from kdcore.files import fingerprint
 from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
-from workflow.preset import Cell, Preset, Variant, all_cells, embedding_of
+from kdcore.settings.language_model import LanguageModelSettings
+from workflow.preset import Cell, Preset, Variant, all_cells
 
-NAMES = ("size", "codes", "transform", "K", "D", "seed")
-RECORDED = ("data_hash", "settings", "embedding", "learning", *NAMES)
+RECORDED = ("data_hash", "settings", "embedding", "learning", *Cell.__dataclass_fields__)
 
 
 def config_hash(row: dict) -> str:
@@ -20,12 +20,7 @@ def config_hash(row: dict) -> str:
 
 def cell_of(row: dict) -> Cell:
     """The model that a measurement is of."""
-    return Cell(*(row.get(name) for name in NAMES), dropout=dropout_of(row) > 0)
-
-
-def dropout_of(row: dict) -> float:
-    """The share of code embedding vectors, or of words, that was left out in training."""
-    return (row.get("embedding") or {}).get("dropout", 0.0)
+    return Cell(**{name: row.get(name) for name in Cell.__dataclass_fields__})
 
 
 def other_than_cell(row: dict, preset: Preset, cell: Cell) -> str:
@@ -38,9 +33,7 @@ def other_than_cell(row: dict, preset: Preset, cell: Cell) -> str:
         return f"of {found.folder}"
     settings = {"settings": preset.sizes[cell.size]}
     if cell.codes != "none":
-        settings["embedding"] = embedding_of(preset, cell)
-    elif cell.dropout and dropout_of(row) != preset.dropout.conventional:
-        return f"dropout {dropout_of(row)}, not {preset.dropout.conventional}"
+        settings["embedding"] = getattr(preset.kd_embedding, cell.transform)
     if cell.codes not in ("none", "random"):
         settings["learning"] = getattr(preset.code_learning, cell.codes)
     return _other(row, settings)
@@ -91,8 +84,12 @@ def _other(row: dict, wanted: dict[str, BaseModel]) -> str:
             found = {"epochs": row["epochs"], "hidden": row["dim"]}
         if section == "learning" and found is None:
             continue
-        models = {"embedding": KDEmbeddingSettings, "learning": CodeLearningSettings}
-        if section in models:
+        models = {
+            "settings": LanguageModelSettings,
+            "embedding": KDEmbeddingSettings,
+            "learning": CodeLearningSettings,
+        }
+        if row.get(section) is not None:
             # A setting that came later was at its default.
             try:
                 found = models[section].model_validate(found).model_dump()

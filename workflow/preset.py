@@ -110,7 +110,6 @@ class Row(Section):
 
     codes: CodeSource = Field(description="how codes are made; none is the conventional table")
     transform: TransformName = Field(description="how vectors are composed from them")
-    dropout: bool = Field(False, description="whether it is trained with the preset's `dropout`")
     seeds: int = Field(1, gt=0, description="runs with seeds 1 … n")
     sizes: list[str] | None = Field(
         None, min_length=1, description="model sizes that have this row; null is all of the table"
@@ -216,24 +215,6 @@ class PerTransformEmbedding(Section):
     lstm: KDEmbeddingSettings = Field(description="retraining with the LSTM transform")
 
 
-class Dropout(PerTransformEmbedding):
-    """Embeddings that are trained with dropout: of a code's symbols, or of whole words."""
-
-    conventional: float = Field(
-        gt=0,
-        lt=1,
-        description="share of words left out in training with the conventional table, drawn anew "
-        "for each batch",
-    )
-
-    @model_validator(mode="after")
-    def _drops(self):
-        for transform in ("linear", "lstm"):
-            if getattr(self, transform).dropout == 0:
-                raise ValueError(f"{transform} has no dropout")
-        return self
-
-
 class Compute(Section):
     """Where and how models are trained; results name the device."""
 
@@ -283,9 +264,6 @@ class Preset(Section):
     kd_embedding: PerTransformEmbedding | None = Field(
         None, description="how models are retrained on codes for Table 1"
     )
-    dropout: Dropout | None = Field(
-        None, description="how the rows of Table 1 with dropout are trained"
-    )
     table1: Table1 | None = Field(None, description="Table 1")
     figure3: Figure3 | None = Field(None, description="Figure 3")
     table2: Table2 | None = Field(None, description="Table 2")
@@ -318,8 +296,6 @@ class Preset(Section):
             if self.code_learning.refined:
                 linear["code_learning.refined"] = self.code_learning.refined
             linear["kd_embedding.linear"] = self.kd_embedding.linear
-            if self.dropout:
-                linear["dropout.linear"] = self.dropout.linear
             if self.table2.codes == "linear":
                 linear["table2.learning"] = self.table2.learning
         if self.ablations:
@@ -338,15 +314,13 @@ class Preset(Section):
         named = [*self.compute.bfloat16]
         if self.table1:
             table = self.table1
-            rows = [(row.codes, row.transform, row.dropout) for row in table.rows]
+            rows = [(row.codes, row.transform) for row in table.rows]
             for what, values in (("row", rows), ("size", table.sizes)):
                 if len(set(values)) < len(values):
                     raise ValueError(f"table1 has the same {what} twice")
             sources = [*(row.codes for row in table.rows), self.figure3.sweep.codes]
             if "refined" in sources and not self.code_learning.refined:
                 raise ValueError("refined codes need code_learning.refined")
-            if any(row.dropout for row in table.rows) and not self.dropout:
-                raise ValueError("rows with dropout need the section dropout")
             for size in table.sizes:
                 if not table.rows_of(size):
                     raise ValueError(f"table1 has no row of size {size!r}")
@@ -373,7 +347,7 @@ class Preset(Section):
 
 @dataclass(frozen=True)
 class Cell:
-    """One trained language model on the preset's corpus, with dropout of its embedding or not."""
+    """One trained language model: (size, codes, transform, K, D, seed) on the preset's corpus."""
 
     size: str
     codes: str
@@ -381,15 +355,13 @@ class Cell:
     K: int | None
     D: int | None
     seed: int
-    dropout: bool = False
 
     @property
     def folder(self) -> str:
         """Where its files are, below runs/<preset>/."""
-        dropout = "+dropout" if self.dropout else ""
         if self.codes == "none":
-            return f"baseline/{self.size}{dropout}/seed{self.seed}"
-        code = f"{self.codes}+{self.transform}{dropout}/K{self.K}_D{self.D}"
+            return f"baseline/{self.size}/seed{self.seed}"
+        code = f"{self.codes}+{self.transform}/K{self.K}_D{self.D}"
         return f"retrained/{self.size}/{code}/seed{self.seed}"
 
     @property
@@ -398,18 +370,13 @@ class Cell:
         return f"codes/{self.size}/{self.codes}/K{self.K}_D{self.D}/seed{self.seed}"
 
 
-def embedding_of(preset: Preset, cell: Cell) -> KDEmbeddingSettings:
-    """How the embedding of a model on codes is made and trained."""
-    return getattr(preset.dropout if cell.dropout else preset.kd_embedding, cell.transform)
-
-
 def pretrained_for(preset: Preset, cells: list[Cell]) -> list[Cell]:
     """The conventional models from whose embedding codes are learned or transforms fitted."""
     found = [
         Cell(cell.size, "none", "none", None, None, cell.seed)
         for cell in cells
         if cell.codes not in ("none", "random")
-        or (cell.codes == "random" and embedding_of(preset, cell).fit)
+        or (cell.codes == "random" and getattr(preset.kd_embedding, cell.transform).fit)
     ]
     return list(dict.fromkeys(found))
 
@@ -456,10 +423,8 @@ def row_cells(preset: Preset, size: str, row: Row) -> list[Cell]:
     """The models of one row, seed by seed."""
     table = preset.table1
     shape = (None, None) if row.codes == "none" else (table.K, table.D)
-    return [
-        Cell(size, row.codes, row.transform, *shape, seed, row.dropout)
-        for seed in range(1, row.seeds + 1)
-    ]
+    seeds = range(1, row.seeds + 1)
+    return [Cell(size, row.codes, row.transform, *shape, seed) for seed in seeds]
 
 
 def sweep_cells(preset: Preset) -> list[Cell]:

@@ -14,6 +14,12 @@ class LanguageModelSettings(BaseModel):
     keep: float = Field(
         gt=0, le=1, description="share of units kept by dropout, on non-recurrent connections"
     )
+    word_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of words left out of the input in training, drawn anew for each batch",
+    )
     batch: int = Field(20, gt=0, description="parallel streams in training")
     steps: int = Field(gt=0, description="time steps of truncated back-propagation")
     learning_rate: float = Field(1.0, gt=0, description="SGD step size of the first epochs")

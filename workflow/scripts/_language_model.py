@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from _continued import alone, terminated
 from _script import log
+from torch import nn
 
 from kdcore.corpus import EOS, Corpus
 from kdcore.errors import KDError
@@ -145,3 +146,10 @@ class _Reporter:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def conventional(words: int, settings: LanguageModelSettings) -> nn.Embedding:
+    """The full table, uniform in ±init_scale."""
+    embedding = nn.Embedding(words, settings.hidden)
+    nn.init.uniform_(embedding.weight, -settings.init_scale, settings.init_scale)
+    return embedding

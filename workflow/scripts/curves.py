@@ -7,13 +7,13 @@ import _script
 import matplotlib.pyplot as plt
 import pandas as pd
 import typer
-from _figure import CODES, DASHES, DROPOUT_DASHES, ORANGE, not_run, perplexity_axis, save
+from _figure import CODES, ORANGE, TRANSFORM_DASHES, not_run, perplexity_axis, save
 from table1 import label
 
 from kdcore.files import read_json
 from kdcore.grammar import floor_perplexity
-from workflow.measured import NAMES
-from workflow.preset import Cell, load_preset, row_cells
+from workflow.measured import cell_of
+from workflow.preset import load_preset, row_cells
 
 
 def main(
@@ -30,8 +30,7 @@ def main(
     preset = load_preset(read_json(settings))
     sizes = preset.table1.sizes
     measured = pd.read_csv(measurements).astype(object)
-    rows = measured.where(measured.notna(), None).to_dict("records")
-    shown = {Cell(*(row[name] for name in NAMES), row["dropout"] > 0) for row in rows}
+    shown = {cell_of(row) for row in measured.where(measured.notna(), None).to_dict("records")}
     figure, axes = plt.subplots(1, len(sizes), figsize=(3.6 * len(sizes), 3.0), squeeze=False)
     for panel, size in zip(axes[0], sizes, strict=True):
         for row in preset.table1.rows_of(size):
@@ -45,8 +44,8 @@ def main(
                     curve["epoch"],
                     curve["valid_ppl"],
                     color=CODES[row.codes],
-                    ls=(DROPOUT_DASHES if row.dropout else DASHES)[row.transform],
-                    label=label(row.codes, row.transform, row.dropout),
+                    ls=TRANSFORM_DASHES[row.transform],
+                    label=label(row.codes, row.transform),
                 )
         panel.set_title(f"{size} model", loc="left")
         if not panel.lines:

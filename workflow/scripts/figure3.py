@@ -56,7 +56,6 @@ def sweep_points(preset: Preset, measured: pd.DataFrame) -> tuple[pd.DataFrame, 
     """Test perplexity by K and D, and the conventional model's; what was not run is absent."""
     chosen, table = preset.figure3.sweep, preset.table1
     here = measured[(measured["size"] == chosen.size) & (measured["seed"] <= chosen.seeds)]
-    here = here[here["dropout"] == 0]
     kd = here[(here["codes"] == chosen.codes) & (here["transform"] == chosen.transform)]
     parts = [
         kd[(kd["D"] == table.D) & kd["K"].isin(chosen.K)].sort_values("K").assign(swept="K"),

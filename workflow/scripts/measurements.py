@@ -9,11 +9,11 @@ import typer
 
 from kdcore.corpus import Corpus
 from kdcore.files import read_json, write_text
-from workflow.measured import cell_of, checks, config_hash, dropout_of
+from workflow.measured import cell_of, checks, config_hash
 from workflow.preset import load_preset
 
 COLUMNS = [
-    "size", "codes", "transform", "dropout", "K", "D", "seed", "test_ppl", "valid_ppl", "train_ppl",
+    "size", "codes", "transform", "K", "D", "seed", "test_ppl", "valid_ppl", "train_ppl",
     "epochs", "embedding_params", "model_params", "rate", "rate_with_codes", "unique_codes",
     "code_entropy", "wall_seconds", "tokens_per_second", "device", "threads", "precision",
     "python", "torch", "commit", "data_hash", "config_hash", "code_hash",
@@ -36,9 +36,7 @@ def main(
         if other := check(row):
             _script.log.warning("left out, measured with other settings: %s (%s)", path, other)
             continue
-        rows.append(
-            {"rate": 1.0, **row, "dropout": dropout_of(row), "config_hash": config_hash(row)}
-        )
+        rows.append({"rate": 1.0, **row, "config_hash": config_hash(row)})
     frame = pd.DataFrame(rows, columns=COLUMNS)
     whole = {name: "Int64" for name in ("K", "D", "unique_codes")}
     write_text(table, frame.astype(whole).to_csv(index=False))

@@ -46,9 +46,9 @@ def main(
     for cell in all_cells(preset):
         if cell.folder not in found:
             continue
-        if cell.codes == "none" and not cell.dropout:
+        if cell.codes == "none":
             _publish_embedding(f"embedding/{cell.size}/seed{cell.seed}", runs, published)
-        elif cell.codes not in ("none", "random"):
+        elif cell.codes != "random":
             _publish_codes(cell, runs, published)
 
 

@@ -12,11 +12,11 @@ import jinja2
 import numpy as np
 import pandas as pd
 import typer
-from table1 import dropped, label
+from table1 import label
 
 from kdcore.files import read_json, sha256, write_text
 from kdcore.grammar import floor_perplexity
-from workflow.preset import Preset, load_preset
+from workflow.preset import load_preset
 
 FIGURES = ("table1", "curves", "figure1", "figure2", "figure3", "code_space", "run_times")
 PACKAGES = ("torch", "numpy", "scikit-learn", "pandas", "matplotlib", "snakemake", "dvc")
@@ -32,7 +32,7 @@ def main(
 ) -> None:
     _script.start_log(log)
     preset = load_preset(read_json(settings))
-    shown = _papers_tables(results, preset) if preset.table1 else {}
+    shown = _papers_tables(results) if preset.table1 else {}
     if preset.ablations:
         shown["ablations"] = _records(pd.read_csv(results / "ablations.csv"), 2)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -49,13 +49,11 @@ def main(
     _script.log.info("report: %s", report)
 
 
-def _papers_tables(results: Path, preset: Preset) -> dict:
+def _papers_tables(results: Path) -> dict:
     """What the template shows of the paper's tables and figures, by name."""
     measured = pd.read_csv(results / "measurements.csv")
-    table1 = pd.read_csv(results / "table1.csv")
     return {
-        "table1": _table1(table1),
-        "dropped": dropped(table1, preset),
+        "table1": _table1(pd.read_csv(results / "table1.csv")),
         "figures": {name: _embedded(results / f"{name}.png") for name in FIGURES},
         "table2": _table2(results / "table2.md"),
         "similarity": _records(pd.read_csv(results / "table2_similarity.csv"), 3),
@@ -84,7 +82,7 @@ def _table1(frame: pd.DataFrame) -> list[tuple[str, list[dict]]]:
     for size, part in frame.groupby("size", sort=False):
         rows = _records(part, 4)
         for row, (_, values) in zip(rows, part.iterrows(), strict=True):
-            row["row"] = label(values["codes"], values["transform"], values["dropout"])
+            row["row"] = label(values["codes"], values["transform"])
             difference = values["test_ppl_mean"] - values["paper_ppl"]
             row["difference"] = "" if pd.isna(difference) else f"{difference:+.2f}"
             for name in ("test_ppl_mean", "test_ppl_std", "paper_ppl"):

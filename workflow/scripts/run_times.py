@@ -15,7 +15,7 @@ from _figure import BLUE, GREY, ORANGE, not_run, save
 from table1 import label
 
 from kdcore.files import read_json, write_text
-from workflow.preset import CodeLearners, Preset, embedding_of, load_preset, row_cells
+from workflow.preset import CodeLearners, Preset, load_preset
 
 SEEDS = 10
 
@@ -64,11 +64,9 @@ def jobs(preset: Preset, measured: pd.DataFrame, learning: dict, size: str) -> p
     of_table1 = (here["K"] == preset.table1.K) & (here["D"] == preset.table1.D)
     here = here[here["K"].isna() | of_table1]
     on = here["device"].mask(here["device"] != "cpu", "gpu")
-    kind = ["codes", "transform", here["dropout"] > 0]
-    means = here.groupby([*kind, on])["wall_seconds"].mean().sort_values().reset_index()
-    seconds = {}
-    for row in means.itertuples():
-        seconds.setdefault((row.codes, row.transform, row.dropout), (row.wall_seconds, row.device))
+    means = here.groupby(["codes", "transform", on])["wall_seconds"].mean().sort_values()
+    fastest = means.reset_index().drop_duplicates(["codes", "transform"])
+    seconds = {(r.codes, r.transform): (r.wall_seconds, r.device) for r in fastest.itertuples()}
     rows, ends = [], {}
 
     def add(name: str, after: str | None, time: float, device: str = "cpu") -> None:
@@ -78,21 +76,18 @@ def jobs(preset: Preset, measured: pd.DataFrame, learning: dict, size: str) -> p
                      device))  # fmt: skip
 
     base = label("none", "none")
-    if timed := seconds.get(("none", "none", False)):
-        add(base, None, *timed)
+    if ("none", "none") in seconds:
+        add(base, None, *seconds["none", "none"])
         for learner in CodeLearners.model_fields:
             if time := learning[size, learner]:
                 add(f"{learner} codes", base, time)
     for row in preset.table1.rows_of(size):
-        name = label(row.codes, row.transform, row.dropout)
-        timed = seconds.get((row.codes, row.transform, row.dropout))
-        if timed and name != base:
-            cell, learned = row_cells(preset, size, row)[0], f"{row.codes} codes"
-            fitted = row.codes != "none" and embedding_of(preset, cell).fit is not None
-            waits = fitted or row.codes not in ("none", "random")
-            after = base if base in ends and waits else None
+        if row.codes != "none" and (row.codes, row.transform) in seconds:
+            fitted = getattr(preset.kd_embedding, row.transform).fit is not None
+            learned = f"{row.codes} codes"
+            after = base if base in ends and (fitted or row.codes != "random") else None
             after = learned if learned in ends else after
-            add(name, after, *timed)
+            add(label(row.codes, row.transform), after, *seconds[row.codes, row.transform])
     columns = ["size", "job", "after", "seconds", "begin", "end", "device"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -106,7 +101,7 @@ def totals(preset: Preset, frame: pd.DataFrame, size: str) -> list[dict]:
     """
     hours = frame.groupby("device")["seconds"].sum() / 3600
     running = [((frame["begin"] <= t) & (t < frame["end"])).sum() for t in frame["begin"]]
-    names = {label(r.codes, r.transform, r.dropout) for r in preset.table1.rows_of(size)}
+    names = {label(row.codes, row.transform) for row in preset.table1.rows_of(size)}
     return [
         {
             "size": size,

@@ -1,6 +1,5 @@
 """Table 1: test perplexity, embedding size and compression rate, beside the paper's."""
 
-import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +12,9 @@ from kdcore.files import read_json, write_json, write_text
 from workflow.preset import Preset, load_preset
 
 COLUMNS = [
-    "size", "codes", "transform", "dropout", "n_seeds", "test_ppl_mean", "test_ppl_std",
-    "valid_ppl_mean", "embedding_params", "rate", "rate_with_codes", "paper_ppl",
-    "paper_embedding_params", "paper_rate",
+    "size", "codes", "transform", "n_seeds", "test_ppl_mean", "test_ppl_std", "valid_ppl_mean",
+    "embedding_params", "rate", "rate_with_codes", "paper_ppl", "paper_embedding_params",
+    "paper_rate",
 ]  # fmt: skip
 NAMES = {"none": "Conventional", "random": "Random", "linear": "Linear", "lstm": "LSTM",
          "refined": "Refined"}  # fmt: skip
@@ -54,15 +53,12 @@ def build(preset: Preset, sizes: list[str], measured: pd.DataFrame, printed: dic
                 (measured["size"] == size)
                 & (measured["codes"] == row.codes)
                 & (measured["transform"] == row.transform)
-                & ((measured["dropout"] > 0) == row.dropout)
                 & (measured["seed"] <= row.seeds)
             ]
             if row.codes != "none":
                 here = here[(here["K"] == preset.table1.K) & (here["D"] == preset.table1.D)]
-            result = {
-                "size": size, "codes": row.codes, "transform": row.transform,
-                "dropout": row.dropout, "n_seeds": len(here),
-            }  # fmt: skip
+            result = {"size": size, "codes": row.codes, "transform": row.transform}
+            result["n_seeds"] = len(here)
             if len(here):
                 first = here.iloc[0]
                 result |= {
@@ -74,8 +70,7 @@ def build(preset: Preset, sizes: list[str], measured: pd.DataFrame, printed: dic
                 }
             if len(here) > 1:
                 result["test_ppl_std"] = round(here["test_ppl"].std(ddof=1), 4)
-            number = printed.get(size, {}).get(f"{row.codes}+{row.transform}")
-            if number and not row.dropout:
+            if number := printed.get(size, {}).get(f"{row.codes}+{row.transform}"):
                 result |= {
                     "paper_ppl": number["ppl"],
                     "paper_embedding_params": number["params"],
@@ -85,10 +80,9 @@ def build(preset: Preset, sizes: list[str], measured: pd.DataFrame, printed: dic
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def label(codes: str, transform: str, dropout: bool = False) -> str:
-    """The paper's name of a row, and whether its embedding is trained with dropout."""
-    name = NAMES[codes] if codes == "none" else f"{NAMES[codes]} + {NAMES[transform]}"
-    return f"{name}, dropout" if dropout else name
+def label(codes: str, transform: str) -> str:
+    """The paper's name of a row."""
+    return NAMES[codes] if codes == "none" else f"{NAMES[codes]} + {NAMES[transform]}"
 
 
 def _cell(row: pd.Series) -> dict[str, str]:
@@ -99,7 +93,7 @@ def _cell(row: pd.Series) -> dict[str, str]:
     if not pd.isna(row.test_ppl_std):
         ppl += f" ± {row.test_ppl_std:.2f}"
     return {
-        "row": label(row["codes"], row["transform"], row["dropout"]),
+        "row": label(row["codes"], row["transform"]),
         "ppl": ppl,
         "seeds": str(row.n_seeds) if row.n_seeds else "",
         "paper": number(row.paper_ppl, ".2f"),
@@ -135,12 +129,7 @@ def as_metrics(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     """What `dvc metrics` and `dvc exp show` compare; a row that was not run is absent."""
     metrics = {}
     for _, row in rows[rows["n_seeds"] > 0].iterrows():
-        name = (
-            label(row["codes"], row["transform"], row["dropout"])
-            .replace(", ", "+")
-            .replace(" ", "")
-            .lower()
-        )
+        name = label(row["codes"], row["transform"]).replace(" ", "").lower()
         values = {key: row[column] for key, column in METRICS.items() if pd.notna(row[column])}
         metrics.setdefault(row["size"], {})[name] = {k: float(v) for k, v in values.items()}
     return metrics
@@ -154,7 +143,6 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
              "the input embedding, and compression rate: the paper's count, and with the codes'",
              "own bits. LSTM transform: the cell "
              + ("whose size is the paper's." if cell == "counted" else "as printed.")]  # fmt: skip
-    lines += textwrap.wrap(dropped(rows, preset), 90)
     for size, part in rows.groupby("size", sort=False):
         lines += ["", f"**{size}**", "", "| " + " | ".join(headings.values()) + " |"]
         lines.append("| --- |" + " ---: |" * (len(headings) - 1))
@@ -164,25 +152,6 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
         if (part["n_seeds"] == 0).any():
             lines += ["", f"Not run; what fills these cells: `{command(preset, size)}`"]
     return "\n".join(lines) + "\n"
-
-
-def dropped(rows: pd.DataFrame, preset: Preset) -> str:
-    """What the rows with dropout leave out in training; empty where there are none."""
-    # Lines are not broken before a percent sign.
-    transforms = set(rows.loc[rows["dropout"], "transform"])
-    parts, names = [], {"linear": "linear", "lstm": "LSTM"}
-    if "none" in transforms:
-        parts.append(f"{100 * preset.dropout.conventional:g}\u00a0% of the words (conventional)")
-    for transform in ("linear", "lstm"):
-        if transform in transforms:
-            share = 100 * getattr(preset.dropout, transform).dropout
-            parts.append(f"{share:g}\u00a0% of a code's symbols ({names[transform]} transform)")
-    if not parts:
-        return ""
-    return (
-        f"Rows with dropout go beyond the paper: in training {' and '.join(parts)} are left out of "
-        "the input, drawn anew for each batch."
-    )
 
 
 def command(preset: Preset, size: str) -> str:

@@ -20,7 +20,7 @@ def main(
     _script.start_log(log)
     rows = pd.read_csv(table)
     sizes = list(dict.fromkeys(rows["size"]))
-    names = [label(*row) for row in rows[["codes", "transform", "dropout"]].values]
+    names = [label(*row) for row in rows[["codes", "transform"]].values]
     places = {name: place for place, name in enumerate(dict.fromkeys(names))}
     rows["place"] = [places[name] for name in names]
     figure, axes = plt.subplots(

@@ -8,7 +8,6 @@ import _script
 import typer
 
 from kdcore.corpus import Corpus
-from kdcore.language_model import WordTable
 from kdcore.settings.language_model import LanguageModelSettings
 from workflow.provenance import code_hash
 
@@ -22,7 +21,6 @@ def main(
     model: Annotated[Path, typer.Option(help="output: weights")],
     curve: Annotated[Path, typer.Option(help="output: perplexity by epoch")],
     measurement: Annotated[Path, typer.Option(help="output: what was measured")],
-    dropout: Annotated[float, typer.Option(help="share of words left out in training")] = 0.0,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
     threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
@@ -33,10 +31,8 @@ def main(
     text = Corpus.load(corpus)
     chosen = _script.parse(LanguageModelSettings, settings)
     _language_model.fit(
-        name=f"{size} conventional, seed {seed}{f', dropout {dropout:g}' if dropout else ''}",
-        make_embedding=lambda _begun: WordTable(
-            len(text.words), chosen.hidden, init_scale=chosen.init_scale, dropout=dropout
-        ),
+        name=f"{size} conventional, seed {seed}",
+        make_embedding=lambda _begun: _language_model.conventional(len(text.words), chosen),
         corpus=text,
         settings=chosen,
         seed=seed,
@@ -50,7 +46,6 @@ def main(
         measurement=measurement,
         about={
             "size": size, "codes": "none", "transform": "none", "seed": seed,
-            **({"embedding": {"dropout": dropout}} if dropout else {}),
             "code_hash": code_hash(__file__),
         },
     )  # fmt: skip
