@@ -17,7 +17,7 @@ import pytest
 from safetensors.torch import load_file
 from test_dvc import prepare, variables
 from test_dvc import run as run_by
-from test_workflow import command, copy_project, planned, snakemake, succeed, unlock
+from test_workflow import command, copy_project, edit, planned, snakemake, succeed, unlock
 
 pytestmark = pytest.mark.reliability
 
@@ -39,7 +39,9 @@ def kill_at_random(project: Path, words: list[str], seconds: float, seed: int) -
     """Start and kill until a run ends by itself: at least twenty times, over its whole length.
 
     Each try has the time that starting takes and, in the mean, less than a twentieth of the whole.
+    Checkpoints are frequent, so that on a busy machine, too, each try comes further.
     """
+    edit(project / "config/demo.yaml", "checkpoint_seconds: 60.0", "checkpoint_seconds: 1.0")
     moments = random.Random(seed)
     begun = time.monotonic()
     planned(project, preset="demo")
