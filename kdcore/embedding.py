@@ -108,8 +108,8 @@ class KDEmbedding(nn.Module):
         """What multiplies the code embedding vectors of so many symbols, (symbols, D)."""
         if not self.training or self.dropout == 0:
             return None
-        kept = torch.empty(symbols, self.D, device=self.packed.device).bernoulli_(1 - self.dropout)
-        return kept.div_(1 - self.dropout)
+        ones = torch.ones(symbols, self.D, device=self.packed.device)
+        return nn.functional.dropout(ones, self.dropout)
 
     def _compose(
         self, ids: torch.Tensor, kept: torch.Tensor | None, weights: torch.Tensor | None = None

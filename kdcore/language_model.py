@@ -66,8 +66,8 @@ class LanguageModel(nn.Module):
         """Word ids (steps, batch) to top-layer outputs (steps, batch, hidden) and new state."""
         vectors = self.embedding(ids)
         if self.training and self.word_dropout > 0:
-            kept = self.bias.new_empty(len(self.bias), 1).bernoulli_(1 - self.word_dropout)
-            vectors = vectors * nn.functional.embedding(ids, kept.div_(1 - self.word_dropout))
+            kept = nn.functional.dropout(self.bias.new_ones(len(self.bias), 1), self.word_dropout)
+            vectors = vectors * nn.functional.embedding(ids, kept)
         outputs, state = self.lstm(self.dropout(vectors), state)
         return self.dropout(outputs), state
 

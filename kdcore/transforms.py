@@ -98,7 +98,7 @@ class Transform(nn.Module, ABC):
             weights: how much each row counts where `normalise` standardises over them, (n,);
                 a symbol that stands in m rows counts once with 1/m in each. By default 1.
             factors: multiply the code embedding vectors W^j[c_j], (n, D). By default 1.
-        """  # fmt: skip
+        """
 
     @abstractmethod
     def mix(self, weights: torch.Tensor) -> torch.Tensor:
@@ -167,7 +167,7 @@ class LinearTransform(Transform):
             mode="sum",
             per_sample_weights=None if factors is None else factors.to(self.W.dtype),
         )
-        return self._project(total, weights)  # fmt: skip
+        return self._project(total, weights)
 
     def mix(self, weights: torch.Tensor) -> torch.Tensor:
         return self._project(weights.flatten(1) @ self.W.flatten(0, 1))
@@ -225,7 +225,7 @@ class LSTMTransform(Transform):
         if factors is not None:
             factors = factors.t()[:, :, None].to(self.W.dtype)
             inputs = torch.addcmul(self.bias, inputs, factors)
-        return self._run(inputs, weights)  # fmt: skip
+        return self._run(inputs, weights)
 
     def mix(self, weights: torch.Tensor) -> torch.Tensor:
         return self._run(weights.transpose(0, 1) @ (self._gate_table() + self.bias))
