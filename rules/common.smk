@@ -147,6 +147,11 @@ def codes_of(cell):
     return f"{RUNS}/{cell.codes_folder}/codes.safetensors"
 
 
+def embedding_of(cell):
+    """Settings of a cell's KD embedding."""
+    return PRESET.kd_embedding.of(cell.size, cell.transform)
+
+
 def fitted_to(embedding, cell):
     """The vectors that a KD embedding is fitted to before its model is retrained, if any."""
     return learned_from(cell) if embedding.fit else []

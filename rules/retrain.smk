@@ -9,9 +9,7 @@ rule retrain:
     input:
         corpus=f"{DATA}/corpus.safetensors",
         codes=f"{RUNS}/codes/{{size}}/{{codes}}/K{{K}}_D{{D}}/seed{{seed}}/codes.safetensors",
-        vectors=lambda wildcards: fitted_to(
-            getattr(PRESET.kd_embedding, wildcards.transform), wildcards
-        ),
+        vectors=lambda wildcards: fitted_to(embedding_of(wildcards), wildcards),
     output:
         model=f"{RETRAINED}/model.safetensors",
         curve=f"{RETRAINED}/curve.csv",
@@ -30,9 +28,7 @@ rule retrain:
         precision=lambda wildcards: precision(wildcards.size),
     params:
         settings=lambda wildcards: as_json(PRESET.sizes[wildcards.size]),
-        embedding=lambda wildcards: as_json(
-            getattr(PRESET.kd_embedding, wildcards.transform)
-        ),
+        embedding=lambda wildcards: as_json(embedding_of(wildcards)),
         fit=fit_option,
         learning=lambda wildcards: learning_option(
             getattr(PRESET.code_learning, wildcards.codes, None)

@@ -43,7 +43,10 @@ def test_the_paper_preset_asks_for_what_the_paper_shows(paper):
     printed = read("config/paper_numbers.yaml")["table1"]
     asked = {(size, *row.split("+")) for size, numbers in printed.items() for row in numbers}
     assert len(asked) == 14
-    assert rows == asked | {(size, "refined", "linear") for size in printed}
+    beyond = {row for row in rows if row[1] == "refined" or row[0] == "small-dropout"}
+    assert rows - beyond == asked and len(beyond) == 2 + 4
+    same = preset.sizes["small"].model_copy(update={"word_dropout": 0.2})
+    assert preset.sizes["small-dropout"] == same
     assert (preset.table1.K, preset.table1.D) == (50, 10)
     clustering = preset.figure3.clustering
     assert (clustering.nodes, clustering.clusters, clustering.dim, clustering.K) == (
@@ -59,6 +62,14 @@ def test_a_sweeps_default_is_the_tables_cell(paper):
     shared = set(table1_cells(preset)) & set(sweep_cells(preset))
     assert Cell("small", "linear", "linear", 50, 10, 1) in shared
     assert len(all_cells(preset)) == len(set(all_cells(preset)))
+
+
+def test_a_size_retrains_with_its_own_settings_of_a_transform_or_with_those_of_all(paper):
+    embedding = load_preset(paper).kd_embedding
+    assert embedding.of("small", "linear") == embedding.of("large", "linear") == embedding.linear
+    own = embedding.of("small-dropout", "linear")
+    assert own == embedding.linear.model_copy(update={"gradient_scale": 0.1})
+    assert embedding.of("small-dropout", "lstm") == embedding.lstm
 
 
 @pytest.mark.parametrize(
@@ -79,9 +90,21 @@ def test_a_sweeps_default_is_the_tables_cell(paper):
         ({"compute.bfloat16": ["huge"]}, "model size 'huge' is not defined"),
         ({"code_learning.linear.temperature.T0": 0.0}, "temperature.T0"),
         ({"kd_embedding.linear.cell": "printed"}, "the linear transform has no cell"),
+        (
+            {"kd_embedding.by_size.small-dropout.linear.cell": "printed"},
+            "kd_embedding.by_size.small-dropout.linear: the linear transform has no cell",
+        ),
+        (
+            {"kd_embedding.by_size.small": {"lstm": {"init_scale": 1.0, "cell": "printed"}}},
+            "kd_embedding.by_size.small.lstm: another cell",
+        ),
+        ({"kd_embedding.by_size.huge": {}}, "model size 'huge' is not defined"),
         ({"sizes.small.word_dropout": 1.0}, "word_dropout: Input should be less than 1"),
         (
-            {"table1.rows": [{"codes": "none", "transform": "none", "sizes": ["small"]}]},
+            {
+                "table1.sizes": ["small", "large"],
+                "table1.rows": [{"codes": "none", "transform": "none", "sizes": ["small"]}],
+            },
             "table1 has no row of size 'large'",
         ),
         (

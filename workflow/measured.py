@@ -33,7 +33,7 @@ def other_than_cell(row: dict, preset: Preset, cell: Cell) -> str:
         return f"of {found.folder}"
     settings = {"settings": preset.sizes[cell.size]}
     if cell.codes != "none":
-        settings["embedding"] = getattr(preset.kd_embedding, cell.transform)
+        settings["embedding"] = preset.kd_embedding.of(cell.size, cell.transform)
     if cell.codes not in ("none", "random"):
         settings["learning"] = getattr(preset.code_learning, cell.codes)
     return _other(row, settings)

@@ -208,11 +208,30 @@ class CodeLearners(Section):
         return self
 
 
+class OwnEmbedding(Section):
+    """What one model size retrains otherwise."""
+
+    linear: KDEmbeddingSettings | None = Field(
+        None, description="retraining with the linear transform; null: as the other sizes"
+    )
+    lstm: KDEmbeddingSettings | None = Field(
+        None, description="retraining with the LSTM transform; null: as the other sizes"
+    )
+
+
 class PerTransformEmbedding(Section):
     """Settings of the retrained KD embedding by transform."""
 
     linear: KDEmbeddingSettings = Field(description="retraining with the linear transform")
     lstm: KDEmbeddingSettings = Field(description="retraining with the LSTM transform")
+    by_size: dict[str, OwnEmbedding] = Field(
+        {}, description="model sizes with settings of their own, in place of these as a whole"
+    )
+
+    def of(self, size: str, transform: str) -> KDEmbeddingSettings:
+        """The settings of a model size with a transform."""
+        own = self.by_size.get(size)
+        return (own and getattr(own, transform)) or getattr(self, transform)
 
 
 class Compute(Section):
@@ -296,6 +315,9 @@ class Preset(Section):
             if self.code_learning.refined:
                 linear["code_learning.refined"] = self.code_learning.refined
             linear["kd_embedding.linear"] = self.kd_embedding.linear
+            for size, own in self.kd_embedding.by_size.items():
+                if own.linear:
+                    linear[f"kd_embedding.by_size.{size}.linear"] = own.linear
             if self.table2.codes == "linear":
                 linear["table2.learning"] = self.table2.learning
         if self.ablations:
@@ -307,6 +329,13 @@ class Preset(Section):
         for name, settings in linear.items():
             if settings.cell != "counted":
                 raise ValueError(f"{name}: the linear transform has no cell")
+        return self
+
+    @model_validator(mode="after")
+    def _one_cell_in_the_table(self):
+        for size, own in self.kd_embedding.by_size.items() if self.kd_embedding else []:
+            if own.lstm and own.lstm.cell != self.kd_embedding.lstm.cell:
+                raise ValueError(f"kd_embedding.by_size.{size}.lstm: another cell than the others'")
         return self
 
     @model_validator(mode="after")
@@ -325,7 +354,7 @@ class Preset(Section):
                 if not table.rows_of(size):
                     raise ValueError(f"table1 has no row of size {size!r}")
             named += [size for row in table.rows for size in row.sizes or []]
-            named += [*self.table1.sizes, self.figure3.sweep.size]
+            named += [*self.table1.sizes, self.figure3.sweep.size, *self.kd_embedding.by_size]
             if isinstance(self.table2.vectors, CorpusVectors):
                 named.append(self.table2.vectors.size)
             for name, value in (("K", self.table1.K), ("D", self.table1.D)):
@@ -376,7 +405,7 @@ def pretrained_for(preset: Preset, cells: list[Cell]) -> list[Cell]:
         Cell(cell.size, "none", "none", None, None, cell.seed)
         for cell in cells
         if cell.codes not in ("none", "random")
-        or (cell.codes == "random" and getattr(preset.kd_embedding, cell.transform).fit)
+        or (cell.codes == "random" and preset.kd_embedding.of(cell.size, cell.transform).fit)
     ]
     return list(dict.fromkeys(found))
 

@@ -83,7 +83,7 @@ def jobs(preset: Preset, measured: pd.DataFrame, learning: dict, size: str) -> p
                 add(f"{learner} codes", base, time)
     for row in preset.table1.rows_of(size):
         if row.codes != "none" and (row.codes, row.transform) in seconds:
-            fitted = getattr(preset.kd_embedding, row.transform).fit is not None
+            fitted = preset.kd_embedding.of(size, row.transform).fit is not None
             learned = f"{row.codes} codes"
             after = base if base in ends and (fitted or row.codes != "random") else None
             after = learned if learned in ends else after
