@@ -5,7 +5,7 @@
 #              `make test-gpu` those that train on a GPU, `make test-browser` those that open
 #              the pages in Debian's chromium
 # make paper   the paper's tables and figures from PTB and GloVe: hours
-# make slice   as much of it as fits: make slice MINUTES=20 TARGET=table1_large
+# make slice   as much of it as fits (GNU timeout): make slice MINUTES=20 TARGET=table1_large
 # make plan    what `make paper` would compute, what is there already, and how long it takes;
 #              of one target: make plan TARGET=table1_large
 # make collect tables and figures from what `make paper` has measured so far
@@ -15,6 +15,8 @@
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?= config/paper.yaml
+# More for Snakemake: OPTIONS="--resources gpu=6"
+OPTIONS ?=
 VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 DEMO := --configfile config/demo.yaml
@@ -57,13 +59,13 @@ test-browser: $(VENV)/.ready
 paper: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
 	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES)
-	$(RUN) snakemake --cores $(CORES) --configfile $(CONFIG) -- all
+	$(RUN) snakemake --cores $(CORES) $(OPTIONS) --configfile $(CONFIG) -- all
 
 MINUTES ?= 60
 TARGET ?= all
 slice: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
-	$(RUN) { timeout $(MINUTES)m snakemake --cores $(CORES) --configfile $(CONFIG) -- $(TARGET) \
+	$(RUN) { timeout $(MINUTES)m snakemake --cores $(CORES) $(OPTIONS) --configfile $(CONFIG) -- $(TARGET) \
 		|| { test $$? -eq 124 && echo "The time is up: trainings have written checkpoints."; }; }
 	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES) --target $(TARGET)
 

@@ -72,21 +72,25 @@ rule retrained:
         [f"{RUNS}/{folder}/measurement.json" for folder in ABLATED],
 
 
-if PRESET.table1:
+# One column of Table 1, and its codes alone: they need no GPU.
+for size in PRESET.sizes if PRESET.table1 else []:
 
-    localrules:
-        table1_small,
-        table1_medium,
-        table1_large,
-
-    rule table1_small:
+    rule:
+        name:
+            f"table1_{size}"
         input:
-            f"{RESULTS}/table1_small.csv",
+            f"{RESULTS}/table1_{size}.csv",
+        localrule: True
 
-    rule table1_medium:
+    rule:
+        name:
+            f"codes_{size}"
         input:
-            f"{RESULTS}/table1_medium.csv",
-
-    rule table1_large:
-        input:
-            f"{RESULTS}/table1_large.csv",
+            sorted(
+                {
+                    codes_of(cell)
+                    for cell in table1_cells(PRESET, [size])
+                    if cell.codes != "none"
+                }
+            ),
+        localrule: True

@@ -509,11 +509,12 @@ def test_the_three_sizes_of_table_1(tmp_path):
     edit(project / "config/tiny.yaml", "sizes: [small, dropping]", "sizes: [small, medium, large]")
     found = planned(project)
     assert found["baseline"] == found["embedding"] == 3
-    # Three rows are of the small size alone; and two more shapes of the sweep.
-    assert found["retrain"] == 4 + 1 + 1 + 2
+    assert found["retrain"] == 3 * 4 + 2  # and two more shapes of the sweep
     for size in ("small", "medium", "large"):
         found = planned(project, f"table1_{size}")
-        assert found["baseline"] == 1 and found["retrain"] == (4 if size == "small" else 1)
+        assert found["baseline"] == 1 and found["retrain"] == 4
+        assert set(planned(project, f"codes_{size}")) >= {"baseline", "learned_codes"}
+        assert "retrain" not in planned(project, f"codes_{size}")
 
 
 def test_cuda_that_is_absent_stops_before_any_work(tmp_path):

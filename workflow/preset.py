@@ -111,9 +111,7 @@ class Row(Section):
     codes: CodeSource = Field(description="how codes are made; none is the conventional table")
     transform: TransformName = Field(description="how vectors are composed from them")
     seeds: int = Field(1, gt=0, description="runs with seeds 1 … n")
-    sizes: list[str] | None = Field(
-        None, min_length=1, description="model sizes that have this row; null is all of the table"
-    )
+    not_for: list[str] = Field([], description="model sizes of the table without this row")
 
     @model_validator(mode="after")
     def _both_or_neither(self):
@@ -132,7 +130,7 @@ class Table1(Section):
 
     def rows_of(self, size: str) -> list[Row]:
         """The rows of a model size."""
-        return [row for row in self.rows if row.sizes is None or size in row.sizes]
+        return [row for row in self.rows if size not in row.not_for]
 
 
 class Sweep(Section):
@@ -353,7 +351,7 @@ class Preset(Section):
             for size in table.sizes:
                 if not table.rows_of(size):
                     raise ValueError(f"table1 has no row of size {size!r}")
-            named += [size for row in table.rows for size in row.sizes or []]
+            named += [size for row in table.rows for size in row.not_for]
             named += [*self.table1.sizes, self.figure3.sweep.size, *self.kd_embedding.by_size]
             if isinstance(self.table2.vectors, CorpusVectors):
                 named.append(self.table2.vectors.size)

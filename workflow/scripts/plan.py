@@ -5,7 +5,6 @@ when it was with the preset's settings; whether the code has changed since is wh
 `snakemake -n` says.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Annotated
 import _script
 import torch
 import typer
+from snakemake.utils import available_cpu_count
 from torch import nn
 
 from kdcore.errors import KDError
@@ -38,6 +38,9 @@ from workflow.preset import (
 
 # Words and training tokens of the Penn Treebank; a text of one's own is taken to be as long.
 WORDS, TOKENS = 10_000, 929_589
+# What Snakemake can be asked for, and for each model size table1_<size> and codes_<size>.
+TARGETS = ("all", "data", "baselines", "embeddings", "codes", "retrained", "ablations", "table2",
+           "figure2", "figure3", "claims")  # fmt: skip
 # A small model's training step with a KD embedding over one with a table, by benchmarks/.
 FACTOR = {"none": 1.0, "linear": 1.05, "lstm": 1.6}
 
@@ -56,7 +59,7 @@ def main(
         preset.preset, target, len(models), len(models) - len(left), len(left),
     )  # fmt: skip
     tokens = preset.corpus.tokens if preset.corpus.kind == "generated" else TOKENS
-    count = len(os.sched_getaffinity(0)) if cores == "all" else int(cores)
+    count = available_cpu_count() if cores == "all" else int(cores)
     device, threads = resolve_device(device_of(preset.compute)), preset.compute.threads
     workers = 1 if device.type == "cuda" else max(1, count // threads)
     total = 0.0
@@ -75,7 +78,7 @@ def main(
             size, count, settings.epochs, speed, duration(hours), device.type,
         )  # fmt: skip
     if begun := len(list(Path("runs", preset.preset, "scratch").glob("[!.]*.safetensors"))):
-        _script.log.info("  %d checkpoints to continue from make that less.", begun)
+        _script.log.info("  Less, if it continues from a checkpoint: %d lie there.", begun)
     if left:
         _script.log.info(
             "About %s with %d side by side; everything else takes minutes.",
@@ -94,7 +97,11 @@ class Model:
 
 
 def wanted(preset: Preset, target: str = "all") -> list[Model]:
-    """Every model that a target needs; of one that is not known by name, those of all tables."""
+    """Every model that a target needs.
+
+    Raises:
+        KDError: the target is not one of the documented ones.
+    """
     cells, chosen = cells_of(preset, target), None
     if target in ("all", "ablations") and preset.ablations:
         chosen = preset.ablations
@@ -118,24 +125,33 @@ def cells_of(preset: Preset, target: str) -> list[Cell]:
     """The models of a target, those that codes are learned from included.
 
     Raises:
-        KDError: the target is of a model size that there is not.
+        KDError: the target is not one of the documented ones, or of a model size that there is not.
     """
     cells = all_cells(preset)
+    kind, _, size = target.partition("_")
+    if target not in TARGETS and not (kind in ("table1", "codes") and size):
+        raise KDError(f"no plan of {target!r}: {', '.join(TARGETS)}, table1_<size>, codes_<size>")
+    if size and size not in preset.sizes:
+        raise KDError(f"{target}: model size {size!r} is not defined in sizes")
     if not cells or target in ("data", "figure2", "ablations"):
         return []
-    if target in ("embeddings", "codes"):
-        return pretrained_for(preset, cells)
-    if target == "baselines":
-        tables = [cell for cell in cells if cell.codes == "none"]
-        return list(dict.fromkeys(pretrained_for(preset, cells) + tables))
-    if target == "figure3":
-        cells = sweep_cells(preset)
-    elif target.startswith("table1_"):
-        size = target.removeprefix("table1_")
-        if size not in preset.sizes:
-            raise KDError(f"{target}: model size {size!r} is not defined in sizes")
+    if target == "table2":
+        vectors = preset.table2.vectors
+        of_model = vectors.kind == "baseline"
+        return [Cell(vectors.size, "none", "none", None, None, 1)] if of_model else []
+    if size:
         cells = table1_cells(preset, [size])
-    return list(dict.fromkeys(pretrained_for(preset, cells) + cells))
+    elif target == "figure3":
+        cells = sweep_cells(preset)
+    learned_from = pretrained_for(preset, cells)
+    if target == "embeddings":
+        return learned_from
+    if kind == "codes":
+        # A transform that is fitted to vectors comes after the codes.
+        return pretrained_for(preset, [cell for cell in cells if cell.codes != "random"])
+    if target == "baselines":
+        cells = [cell for cell in cells if cell.codes == "none"]
+    return list(dict.fromkeys(learned_from + cells))
 
 
 def _measured(preset: Preset, folder: str, other_than: Callable, model: Cell | Variant) -> bool:

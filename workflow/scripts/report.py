@@ -71,7 +71,8 @@ def _records(frame: pd.DataFrame, digits: int) -> list[dict]:
         if pd.isna(value):
             return ""
         if isinstance(value, float):
-            return f"{value:.{digits}f}".rstrip("0").rstrip(".")
+            small = 0 < abs(value) < 1
+            return f"{value:.4g}" if small else f"{value:.{digits}f}".rstrip("0").rstrip(".")
         return str(value)
 
     return [{k: shown(v) for k, v in row.items()} for row in frame.to_dict("records")]
