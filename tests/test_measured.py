@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from kdcore.files import read_json
 from workflow.measured import checks, config_hash, other_than_cell, other_than_variant
 from workflow.preset import Cell, Preset, read_preset
 
@@ -59,6 +60,24 @@ def test_a_setting_that_came_later_was_at_its_default(row, preset):
     del row["learning"]["estimator"]
     row["embedding"] = preset.kd_embedding.lstm.model_dump()
     assert other_than_cell(row, preset, CELL) == ""
+
+
+@pytest.mark.parametrize("section", ["settings", "embedding", "learning"])
+def test_settings_that_are_not_recorded_are_not_taken_for_these(row, preset, section):
+    del row[section]
+    assert other_than_cell(row, preset, CELL) == f"{section} not recorded"
+
+
+@pytest.mark.parametrize("name", ["paper", "ablations"])
+def test_what_is_published_records_all_of_its_settings(name):
+    wanted = checks(read_preset(ROOT / f"config/{name}.yaml"))
+    published = ROOT / f"results/{name}/measured"
+    found = [
+        check(read_json(published / folder / "measurement.json"))
+        for folder, check in wanted.items()
+        if (published / folder).exists()
+    ]
+    assert len(found) > 5 and not [other for other in found if "not recorded" in other]
 
 
 def test_a_variant_is_held_against_all_of_its_settings():

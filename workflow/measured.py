@@ -6,8 +6,6 @@ from functools import partial
 from pydantic import BaseModel, ValidationError
 
 from kdcore.files import fingerprint
-from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
-from kdcore.settings.language_model import LanguageModelSettings
 from workflow.preset import Cell, Preset, Variant, all_cells
 
 RECORDED = ("data_hash", "settings", "embedding", "learning", *Cell.__dataclass_fields__)
@@ -24,11 +22,7 @@ def cell_of(row: dict) -> Cell:
 
 
 def other_than_cell(row: dict, preset: Preset, cell: Cell) -> str:
-    """The first way in which a measurement is not what the preset asks of a cell; empty for none.
-
-    What a measurement does not record is not compared: how codes were learned, for one made
-    before that was part of it.
-    """
+    """The first way in which a measurement is other than asked of a cell; empty for none."""
     if (found := cell_of(row)) != cell:
         return f"of {found.folder}"
     settings = {"settings": preset.sizes[cell.size]}
@@ -79,24 +73,15 @@ def checks(preset: Preset, text: str | None = None) -> dict[str, Callable[[dict]
 
 def _other(row: dict, wanted: dict[str, BaseModel]) -> str:
     for section, settings in wanted.items():
-        found = row.get(section)
-        if section == "settings" and found is None:
-            found = {"epochs": row["epochs"], "hidden": row["dim"]}
-        if section == "learning" and found is None:
-            continue
-        models = {
-            "settings": LanguageModelSettings,
-            "embedding": KDEmbeddingSettings,
-            "learning": CodeLearningSettings,
-        }
-        if row.get(section) is not None:
+        if row.get(section) is None:
+            return f"{section} not recorded"
+        try:
             # A setting that came later was at its default.
-            try:
-                found = models[section].model_validate(found).model_dump()
-            except ValidationError:
-                return f"{section} with settings that there are no longer"
+            found = type(settings).model_validate(row[section]).model_dump()
+        except ValidationError:
+            return f"{section} with settings that there are no longer"
         asked = settings.model_dump()
         for name, value in found.items():
-            if name not in asked or value != asked[name]:
-                return f"{name} {value}, not {asked.get(name)}"
+            if value != asked[name]:
+                return f"{name} {value}, not {asked[name]}"
     return ""

@@ -7,6 +7,7 @@ precision.
 """
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,9 @@ from workflow.measured import checks
 from workflow.preset import Cell, all_cells, read_preset
 
 FILES = ("measurement.json", "curve.csv")
-CODES, BENCHMARK = "codes.safetensors", "benchmark.tsv"
+CODES = "codes.safetensors"
+# How long codes took to learn, and their error by epoch.
+BESIDE_CODES = ("benchmark.tsv", "history.csv")
 
 
 def main(
@@ -67,11 +70,11 @@ def _publish_codes(cell: Cell, runs: Path, published: Path) -> None:
     if sha256(codes / CODES)[:16] != trained_on:
         _script.log.warning("not published, %s was trained on other codes: %s", cell.folder, codes)
         return
-    timed = (BENCHMARK,) if (codes / BENCHMARK).is_file() else ()
-    _copy(codes, published / cell.codes_folder, (CODES, *timed))
+    beside = [name for name in BESIDE_CODES if (codes / name).is_file()]
+    _copy(codes, published / cell.codes_folder, (CODES, *beside))
 
 
-def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
+def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
     for name in names:
         with atomic_path(target / name) as temporary:
             shutil.copyfile(source / name, temporary)
