@@ -24,7 +24,7 @@ _HOME = {
     "TRANSFORMS": "transforms",
     "Transform": "transforms",
     "WordVectors": "vectors",
-    "fit_transform": "learning",
+    "fit_transform": "fitting",
     "learn_codes": "learning",
     "refine_codes": "refinement",
     "load_decoder": "decoder",

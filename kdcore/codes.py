@@ -95,6 +95,7 @@ class Codes:
         if symbols.is_floating_point() or symbols.is_complex() or symbols.dtype == torch.bool:
             raise KDError(f"codes must be integers, not {symbols.dtype}")
         check_shape(K, symbols.shape[1])
+        symbols = symbols.long()  # before K is compared: it may not fit a narrower type
         wrong = (symbols < 0) | (symbols >= K)
         if wrong.any():
             i, j = wrong.nonzero()[0].tolist()
@@ -102,7 +103,7 @@ class Codes:
             raise KDError(f"code {i} has {value} at position {j}; K = {K} allows 0 to {K - 1}")
         self.K = int(K)
         self.shape = tuple(symbols.shape)
-        self.packed = pack(symbols.long(), self.bits)
+        self.packed = pack(symbols, self.bits)
 
     @property
     def D(self) -> int:

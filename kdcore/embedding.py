@@ -23,7 +23,8 @@ class KDEmbedding(nn.Module):
         codes: the code of every symbol.
         embedding_dim: size d of a vector; not given with a ready `Transform`.
         transform: a name in `TRANSFORMS`, or a ready `Transform` of the same K and D.
-        padding_idx: this id gives zeros and no gradient.
+        padding_idx: this id gives zeros and no gradient, and has no part in the statistics of a
+            transform with `normalise`.
         gradient_scale: multiplies the gradient that reaches the transform. A step of an LSTM
             moves the vectors of all symbols at once: under SGD at rate 1 it needs smaller ones
             than the model around it.
@@ -128,10 +129,17 @@ class KDEmbedding(nn.Module):
         distinct, inverse = torch.unique(ids, return_inverse=True)
         if len(distinct) and not 0 <= int(distinct[0]) <= int(distinct[-1]) < self.num_embeddings:
             raise IndexError(f"id out of range for {self.num_embeddings} symbols")
-        return self._compose(distinct, self._kept(len(distinct)))[inverse]
+        if self.padding_idx is None:
+            return self._compose(distinct, self._kept(len(distinct)))[inverse]
+        others = distinct != self.padding_idx
+        vectors = self._compose(distinct[others], self._kept(int(others.sum())))
+        table = vectors.new_zeros(len(distinct), self.embedding_dim)
+        return table.masked_scatter(others[:, None], vectors)[inverse]
 
     def _compose_each(self, ids: torch.Tensor) -> torch.Tensor:
         """The same without a size that depends on the ids, for which the host would wait."""
+        if not self.training:
+            return self._compose(ids, None)
         ones = torch.ones_like(ids, dtype=torch.float32)
         times = ones.new_zeros(self.num_embeddings).index_add_(0, ids, ones)
         kept = self._kept(len(ids))
@@ -140,13 +148,17 @@ class KDEmbedding(nn.Module):
             places = torch.arange(len(ids), device=ids.device)
             first = torch.full_like(times, len(ids), dtype=torch.long)
             kept = kept[first.scatter_reduce_(0, ids, places, "amin")[ids]]
-        return self._compose(ids, kept, 1 / times[ids])
+        weights = 1 / times[ids]
+        if self.padding_idx is not None:
+            weights = weights.masked_fill(ids == self.padding_idx, 0.0)
+        return self._compose(ids, kept, weights)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids (…) to vectors (…, embedding_dim).
 
-        On a CPU equal ids are composed once. Elsewhere each id is, so that the host never waits
-        for the device; vectors and gradients are the same up to rounding.
+        On a CPU equal ids are composed once. Elsewhere, and in `torch.compile` and
+        `torch.export`, each id is, so that no size depends on the ids' values; vectors and
+        gradients are the same up to rounding.
 
         Raises:
             TypeError: ids that are not integers.
@@ -156,8 +168,8 @@ class KDEmbedding(nn.Module):
         if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
             raise TypeError(f"ids must be integers, not {ids.dtype}")
         flat = ids.reshape(-1).long()
-        compose = self._compose_distinct if flat.device.type == "cpu" else self._compose_each
-        vectors = compose(flat)
+        once = flat.device.type == "cpu" and not torch.compiler.is_compiling()
+        vectors = self._compose_distinct(flat) if once else self._compose_each(flat)
         if self.padding_idx is not None:
             vectors = vectors.masked_fill((flat == self.padding_idx)[:, None], 0.0)
         return vectors.view(*ids.shape, self.embedding_dim)

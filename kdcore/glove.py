@@ -6,11 +6,13 @@ import itertools
 import time
 import zipfile
 import zlib
+from array import array
 from collections.abc import Iterable
 from pathlib import Path
 
 import aiohttp
 import fsspec
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -109,7 +111,7 @@ def parse_vectors(lines: Iterable[str], source: str) -> WordVectors:
         KDError: no vectors, unequal lengths, something not a finite number, a word twice.
     """
     words: list[str] = []
-    rows: list[list[float]] = []
+    numbers, size = array("f"), 0
     seen: set[str] = set()
     for number, line in enumerate(lines, start=1):
         word, *values = line.rstrip().split(" ")
@@ -118,18 +120,20 @@ def parse_vectors(lines: Iterable[str], source: str) -> WordVectors:
         if word in seen:
             raise KDError(f"{source}: line {number}: the word {word!r} comes twice")
         try:
-            row = [float(value) for value in values]
+            row = array("f", map(float, values))
         except ValueError:
             raise KDError(f"{source}: line {number}: not all values are numbers") from None
-        if not row or len(row) != len(rows[0] if rows else row):
-            expected = len(rows[0]) if rows else "some"
-            raise KDError(f"{source}: line {number} has {len(row)} values, expected {expected}")
+        if not row or len(row) != (size or len(row)):
+            raise KDError(
+                f"{source}: line {number} has {len(row)} values, expected {size or 'some'}"
+            )
+        size = len(row)
         words.append(word)
-        rows.append(row)
+        numbers += row
         seen.add(word)
-    if not rows:
+    if not words:
         raise KDError(f"{source}: no vectors")
-    vectors = torch.tensor(rows, dtype=torch.float32)
+    vectors = torch.from_numpy(np.array(numbers).reshape(len(words), size))
     wrong = ~torch.isfinite(vectors).all(1)
     if wrong.any():
         word = words[int(wrong.nonzero()[0])]

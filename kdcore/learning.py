@@ -21,10 +21,11 @@ from pydantic import ValidationError
 from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.files import fingerprint
-from kdcore.refinement import RefinementRecord, refine_codes
+from kdcore.fitting import set_rate
+from kdcore.refinement import RefinementRecord, check_counts, refine_codes
 from kdcore.settings.codes import CodeLearningSettings
 from kdcore.tensors import load_tensors, save_tensors
-from kdcore.transforms import TRANSFORMS, Transform
+from kdcore.transforms import TRANSFORMS, LinearTransform, Transform
 from kdcore.vectors import check_vectors, relative_error, root_mean_square
 
 
@@ -94,7 +95,11 @@ def learn_codes(
 
     With `transform="linear"` and D = 1 this is k-means by gradient descent. With
     `refinement={}`, the codes are then refined (`refine_codes`): a fifth to a third less error in
-    a quarter of the time, and a linear transform without H that composes the vectors.
+    a quarter of the time, and a linear transform without H that composes the vectors, whatever
+    transform and d′ the codes were learned through.
+
+    Vectors whose mean outweighs their spread, ‖mean‖² > mean ‖v − mean‖², are learned without it
+    by a linear transform that has no H; its W^j take it in afterwards.
 
     Args:
         vectors: pretrained embeddings v, shape (N, d).
@@ -102,11 +107,14 @@ def learn_codes(
         transform: a name in `kdcore.TRANSFORMS`.
         seed: of every random choice; equal seeds give equal codes on the same machine.
         counts: for the refinement: how often each symbol occurs, shape (N,).
-        report: called after each epoch with its record and the symbols, int64 (N, D).
+        report: called after each epoch with its record and the symbols, int64 (N, D); what it
+            draws at random has no say in the codes.
         checkpoint: file to continue from, if it is there, and to write every
             `checkpoint_seconds` and after the last epoch. A continued run ends with the same
-            codes and weights, to the last bit, as an undisturbed one. It has 3·N·D·K numbers.
-        stop: asked after each epoch; when true, the checkpoint is written and None returned.
+            codes and weights, to the last bit, as an undisturbed one. It has 3·N·D·K numbers. A
+            refinement begins again.
+        stop: asked after each epoch and each round of a refinement; when true, the checkpoint is
+            written and None returned.
         settings: fields of `CodeLearningSettings`; `temperature` and `refinement` may be
             mappings.
 
@@ -116,12 +124,14 @@ def learn_codes(
 
     Raises:
         KDError: vectors that are not finite or not a table, K < 2, D < 1, an unknown
-            transform or setting, a cell for a transform that has none; a checkpoint that is
-            damaged or of other vectors or settings.
+            transform or setting, a cell for a transform that has none; counts that are not those of
+            the symbols, or without refinement; a checkpoint that is damaged or of other vectors or
+            settings.
 
     Warns:
         UserWarning: the code has more values than there are symbols, or is no smaller than
-            the table it replaces.
+            the table it replaces; the vectors' mean outweighs their spread ten times and the
+            transform cannot take it in.
     """
     vectors = check_vectors(vectors)
     try:
@@ -136,44 +146,78 @@ def learn_codes(
         options["cell"] = settings.cell
     elif settings.cell != "counted":
         raise KDError(f"cell {settings.cell!r} is for the LSTM transform, not the {transform} one")
+    if counts is not None:
+        if not settings.refinement:
+            raise KDError("counts are for a refinement, and none is asked for")
+        check_counts(counts, len(vectors))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = TRANSFORMS[transform](K, D, vectors.shape[1], **options)
-        _warn_if_pointless(vectors, model)
-        learning = _Learning(vectors, model, settings)
-        if checkpoint is not None:
-            checkpoint, identity = Path(checkpoint), _identity(vectors, model, seed, settings)
-            if checkpoint.exists():
-                learning.load(checkpoint, identity)
-        saved = time.monotonic()
-        while len(learning.history) < settings.epochs:
-            learning.epoch()
-            report(learning.history[-1], learning.symbols)
-            stopped = stop()
-            done = stopped or len(learning.history) == settings.epochs
-            if checkpoint is not None and (done or time.monotonic() - saved >= checkpoint_seconds):
-                learning.save(checkpoint, identity)
-                saved = time.monotonic()
-            if stopped:
-                return None
+        # The learning's own from here on.
+        generator = torch.Generator()
+        generator.set_state(torch.get_rng_state())
+    _warn_if_pointless(vectors, model, settings)
+    mean = _mean_to_take_in(vectors, model)
+    learning = _Learning(vectors if mean is None else vectors - mean, model, settings, generator)
+    if checkpoint is not None:
+        checkpoint, identity = Path(checkpoint), _identity(vectors, model, seed, settings)
+        if checkpoint.exists():
+            learning.load(checkpoint, identity)
+    saved = time.monotonic()
+    while len(learning.history) < settings.epochs:
+        learning.epoch()
+        report(learning.history[-1], learning.symbols)
+        stopped = stop()
+        done = stopped or len(learning.history) == settings.epochs
+        if checkpoint is not None and (done or time.monotonic() - saved >= checkpoint_seconds):
+            learning.save(checkpoint, identity)
+            saved = time.monotonic()
+        if stopped:
+            return None
     model.rescale(learning.scale)
+    if mean is not None:
+        with torch.no_grad():
+            model.W += mean / D
     codes, history = Codes(learning.symbols, K), tuple(learning.history)
     if not settings.refinement:
         return LearnedCodes(codes, model, history)
-    refined = refine_codes(vectors, codes, counts=counts, seed=seed, **dict(settings.refinement))
-    return LearnedCodes(refined.codes, refined.transform, history, refined.history)
+    refined = refine_codes(
+        vectors, codes, counts=counts, seed=seed, stop=stop, **dict(settings.refinement)
+    )
+    return refined and LearnedCodes(refined.codes, refined.transform, history, refined.history)
 
 
-def _warn_if_pointless(vectors: torch.Tensor, model: Transform) -> None:
+def _mean_to_take_in(vectors: torch.Tensor, model: Transform) -> torch.Tensor | None:
+    """The vectors' mean where it outweighs their spread and W can compose it.
+
+    Step sizes go by the size of the vectors: a large mean would make them too small for the rest.
+    """
+    mean = vectors.double().mean(0).float()
+    weight = float(mean.square().sum() / (vectors - mean).square().sum(1).mean())
+    if isinstance(model, LinearTransform) and model.H is None:
+        return mean if weight > 1 else None
+    if weight > 10:
+        warnings.warn(
+            f"the vectors' mean outweighs their spread {weight:.0f} times: centred, they would be "
+            "learned better",
+            stacklevel=3,
+        )
+    return None
+
+
+def _warn_if_pointless(
+    vectors: torch.Tensor, model: Transform, settings: CodeLearningSettings
+) -> None:
+    # A refinement ends in a linear transform without H.
+    size = model.K * model.D * model.dim if settings.refinement else model.parameter_count()
     if len(vectors) < model.K:
         warnings.warn(
             f"{len(vectors)} symbols are fewer than the K = {model.K} values of a position",
             stacklevel=3,
         )
-    elif model.parameter_count() >= vectors.numel():
+    elif size >= vectors.numel():
         warnings.warn(
-            f"the code's {model.parameter_count()} parameters do not save anything over the "
-            f"table's {vectors.numel()}",
+            f"the code's {size} parameters do not save anything over the table's {vectors.numel()}",
             stacklevel=3,
         )
 
@@ -181,12 +225,16 @@ def _warn_if_pointless(vectors: torch.Tensor, model: Transform) -> None:
 class _Learning:
     """Algorithm 1 under way; between two epochs it can be stored and continued."""
 
-    def __init__(self, vectors: torch.Tensor, model: Transform, settings: CodeLearningSettings):
+    def __init__(
+        self, vectors: torch.Tensor, model: Transform, settings: CodeLearningSettings,
+        generator: torch.Generator,
+    ):  # fmt: skip
         # Step sizes are meant for vectors of unit root mean square.
         self.scale = root_mean_square(vectors)
         self.targets = vectors / self.scale
-        self.model, self.settings = model, settings
-        self.logits = settings.logit_scale * torch.randn(len(vectors), model.D, model.K)
+        self.model, self.settings, self.generator = model, settings, generator
+        shape = (len(vectors), model.D, model.K)
+        self.logits = settings.logit_scale * torch.randn(shape, generator=generator)
         self.moments = _RowAdam(self.logits, settings.code_rate)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         self.symbols = self.logits.argmax(2)
@@ -197,9 +245,9 @@ class _Learning:
         settings, model, N = self.settings, self.model, len(self.targets)
         epoch, steps = len(self.history), math.ceil(N / settings.batch)
         step, total = epoch * steps, 0.0
-        for rows in torch.randperm(N).split(settings.batch):
+        for rows in torch.randperm(N, generator=self.generator).split(settings.batch):
             T = settings.temperature.at(step, epoch)
-            _set_rate(self.optimizer, settings.learning_rate, step / (steps * settings.epochs))
+            set_rate(self.optimizer, settings.learning_rate, step / (steps * settings.epochs))
             chosen = self.logits[rows].requires_grad_()
             if settings.estimator == "straight_through":
                 weights = straight_through(chosen, T)
@@ -231,7 +279,7 @@ class _Learning:
         self.history.append(record)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        """All that an epoch changes but the history and PyTorch's random state, not copied."""
+        """All that an epoch changes but the history and the random state, not copied."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {"logits": self.logits, "symbols": self.symbols}
         tensors |= {"moments.first": self.moments.first, "moments.second": self.moments.second}
@@ -247,10 +295,10 @@ class _Learning:
             "identity": identity,
             "history": [asdict(record) for record in self.history],
         }
-        save_tensors(path, self._tensors() | {"random": torch.get_rng_state()}, header)
+        save_tensors(path, self._tensors() | {"random": self.generator.get_state()}, header)
 
     def load(self, path: Path, identity: str) -> None:
-        """Go on from a checkpoint, PyTorch's random state included."""
+        """Go on from a checkpoint."""
         try:
             needed = ("identity", "history", "random")
             tensors, header = load_tensors(path, "code learning checkpoint", needed)
@@ -265,7 +313,7 @@ class _Learning:
                 value.copy_(tensors[name])
         except KDError as error:
             raise KDError(f"{error}; delete it to start over") from None
-        torch.set_rng_state(tensors["random"])
+        self.generator.set_state(tensors["random"])
         self.history = [LearningRecord(**record) for record in header["history"]]
 
 
@@ -274,68 +322,6 @@ def _identity(vectors: torch.Tensor, model: Transform, seed: int, settings) -> s
     data = hashlib.sha256(vectors.contiguous().numpy().tobytes()).hexdigest()
     of_model = [type(model).__name__, model.K, model.D, list(vectors.shape)]
     return fingerprint([data, of_model, seed, settings.model_dump(exclude={"refinement"})])
-
-
-def fit_transform(
-    transform: Transform,
-    codes: Codes,
-    vectors: torch.Tensor | np.ndarray,
-    *,
-    epochs: int = 30,
-    batch: int = 200,
-    learning_rate: float = 0.005,
-) -> float:
-    """Make a transform compose the given vectors from fixed codes, as well as it can.
-
-    Least squares by Adam, line 6 of Algorithm 1 without the codes. The transform changes in
-    place and is left in training mode; random choices come from PyTorch's global generator. A
-    transform with `normalise` composes vectors of mean zero: their mean stays as error.
-
-    Args:
-        transform: for the K and D of the codes and vectors of size d.
-        codes: one code per vector, N of them.
-        vectors: shape (N, d).
-        epochs, batch, learning_rate: see `FitSettings`.
-
-    Returns:
-        The relative squared error that is left.
-
-    Raises:
-        KDError: codes, vectors and transform that do not belong together.
-    """
-    vectors = check_vectors(vectors)
-    wanted = (len(codes), transform.dim), (transform.K, transform.D)
-    if wanted != (tuple(vectors.shape), (codes.K, codes.D)):
-        raise KDError(
-            f"{len(codes)} codes with K = {codes.K}, D = {codes.D} and vectors of shape "
-            f"{tuple(vectors.shape)} do not fit a transform with K = {transform.K}, "
-            f"D = {transform.D} to size {transform.dim}"
-        )
-    scale = root_mean_square(vectors)
-    targets, symbols = vectors / scale, codes.tensor()
-    optimizer = torch.optim.Adam(transform.parameters())
-    steps, step = math.ceil(len(vectors) / batch) * epochs, 0
-    transform.train()
-    for _ in range(epochs):
-        for rows in torch.randperm(len(vectors)).split(batch):
-            _set_rate(optimizer, learning_rate, step / steps)
-            loss = (transform(symbols[rows]) - targets[rows]).square().sum(1).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            step += 1
-    optimizer.zero_grad()
-    error = relative_error(targets, transform.table(symbols))
-    transform.rescale(scale)
-    if not math.isfinite(error):
-        raise KDError("fitting the transform diverged; lower the learning rate")
-    return error
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float, done: float) -> None:
-    """The step size after a share of all steps: falling linearly, 5 % from there on."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * max(0.05, 1 - done)
 
 
 class _RowAdam:

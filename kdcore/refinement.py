@@ -63,8 +63,9 @@ def refine_codes(
     counts: torch.Tensor | np.ndarray | None = None,
     seed: int = 0,
     report: Callable[[RefinementRecord], None] = lambda record: None,
+    stop: Callable[[], bool] = lambda: False,
     **settings,
-) -> RefinedCodes:
+) -> RefinedCodes | None:
     """Lower the error Σ_i w_i ‖v_i − Σ_j W^j[c_i^j]‖² over codes and W.
 
     Args:
@@ -75,11 +76,12 @@ def refine_codes(
         seed: of the noise and of the order of positions; equal seeds give equal codes on the
             same machine.
         report: called after each round.
+        stop: asked after each round; when true, None is returned.
         settings: fields of `RefinementSettings`.
 
     Returns:
         The codes of the round with the least error, the linear transform (d′ = d, no H) that is
-        best for them, and a `RefinementRecord` a round.
+        best for them, and a `RefinementRecord` a round. None when stopped before the end.
 
     Raises:
         KDError: vectors, codes or counts that do not belong together or are not finite, an
@@ -92,7 +94,9 @@ def refine_codes(
         settings = RefinementSettings(**settings)
     except ValidationError as error:
         raise KDError.of_settings(error, "refinement") from None
-    weights = _weights(counts, len(vectors), settings.count_power)
+    N = len(vectors)
+    counts = torch.ones(N) if counts is None else check_counts(counts, N)
+    weights = counts**settings.count_power
     K, D = codes.K, codes.D
     scale = root_mean_square(vectors)
     vectors = vectors / scale
@@ -128,6 +132,8 @@ def refine_codes(
         report(record)
         if best is None or record.error < best[0]:
             best = record.error, now, W
+        if done < settings.rounds and stop():
+            return None
     with torch.no_grad(), torch.random.fork_rng(devices=[]):  # its random start is of no use
         transform = LinearTransform(K, D, vectors.shape[1])
         transform.W.copy_(best[2].view_as(transform.W))
@@ -197,12 +203,18 @@ def improve(
     return rows
 
 
-def _weights(counts: torch.Tensor | np.ndarray | None, N: int, power: float) -> torch.Tensor:
-    if counts is None:
-        return torch.ones(N)
-    counts = torch.as_tensor(counts, dtype=torch.float32)
+def check_counts(counts: torch.Tensor | np.ndarray, N: int) -> torch.Tensor:
+    """How often each of N symbols occurs, as float32.
+
+    Raises:
+        KDError: not N numbers, a negative one, one that is not finite, or all zero.
+    """
+    try:
+        counts = torch.as_tensor(counts, dtype=torch.float32)
+    except (TypeError, ValueError) as error:
+        raise KDError(f"counts are not numbers ({error})") from None
     if counts.shape != (N,):
         raise KDError(f"counts need shape ({N},), not {tuple(counts.shape)}")
     if not bool(((counts >= 0) & torch.isfinite(counts)).all()) or not counts.any():
         raise KDError("counts must be finite, none negative, and not all zero")
-    return counts**power
+    return counts

@@ -45,7 +45,7 @@ class Transform(nn.Module, ABC):
     ):
         super().__init__()
         check_shape(K, D)
-        self.K, self.D, self.dim, self.code_dim = K, D, dim, code_dim
+        self.K, self.D, self.dim, self.code_dim = int(K), int(D), int(dim), int(code_dim)
         self.H = self.norm = None
         if projection:
             self.H = nn.Parameter(nn.init.xavier_uniform_(torch.empty(code_dim, dim)))
@@ -70,20 +70,22 @@ class Transform(nn.Module, ABC):
 
     def _standardise(self, total: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """What `norm` does in training, with weighted rows; nothing is read back from a GPU."""
-        norm, count = self.norm, weights.sum()
+        norm, count, kind = self.norm, weights.sum(), total.dtype
+        total = total.float() if total.dtype.itemsize < 4 else total
         # A sum of weights is not exact: one symbol seen 7 times may add up to 1.0000001.
         alone = count < 1.5
-        shares = (weights / count)[:, None]
+        shares = (weights / count.clamp(min=0.5))[:, None]
         mean = torch.where(alone, norm.running_mean, (shares * total).sum(0))
         centred = total - mean
         spread = (shares * centred.square()).sum(0)
         with torch.no_grad():
             step = norm.momentum * ~alone
             norm.num_batches_tracked += ~alone
-            norm.running_mean.lerp_(mean, step)
-            norm.running_var.lerp_(spread * count / (count - 1).clamp(min=0.5), step)
+            unbiased = spread * count / (count - 1).clamp(min=0.5)
+            for running, now in ((norm.running_mean, mean), (norm.running_var, unbiased)):
+                running.copy_(torch.lerp(running.to(now.dtype), now, step.to(now.dtype)))
         # The running variance stands for itself, as in the case of one row above.
-        return centred * torch.where(alone, norm.running_var, spread + norm.eps).rsqrt()
+        return (centred * torch.where(alone, norm.running_var, spread + norm.eps).rsqrt()).to(kind)
 
     @abstractmethod
     def forward(
@@ -121,7 +123,9 @@ class Transform(nn.Module, ABC):
         """
         training = self.training
         self.eval()
-        vectors = torch.cat([self(part) for part in symbols.split(piece)])
+        vectors = self.W.new_empty(len(symbols), self.dim)
+        for part, into in zip(symbols.split(piece), vectors.split(piece), strict=True):
+            into.copy_(self(part))
         self.train(training)
         return vectors
 

@@ -10,6 +10,9 @@ import torch
 from kdcore.errors import KDError
 from kdcore.tensors import load_tensors, save_tensors
 
+# Rows that are summed up at a time.
+PIECE = 10_000
+
 
 @dataclass(frozen=True)
 class WordVectors:
@@ -79,9 +82,11 @@ def relative_error(
         vectors, composed: shape (N, d).
         weights: w, shape (N,), of the mean too; by default all alike.
     """
-    if weights is None:
-        weights = torch.ones(len(vectors))
-    weights = weights.double()[:, None]
-    mean = ((vectors * weights).sum(0) / weights.sum()).float()
-    spread = ((vectors - mean).double().square() * weights).sum()
-    return float(((vectors - composed).double().square() * weights).sum() / spread)
+    weights = torch.ones(len(vectors)) if weights is None else weights
+    weights = weights.double().split(PIECE)
+    # In pieces: a whole table in double precision would be twice as large as the vectors.
+    pieces = list(zip(vectors.split(PIECE), composed.split(PIECE), weights, strict=True))
+    mean = sum(w @ v.double() for v, _, w in pieces) / sum(w.sum() for w in weights)
+    spread = sum(w @ (v.double() - mean).square_().sum(1) for v, _, w in pieces)
+    lost = sum(w @ (v - c).double().square_().sum(1) for v, c, w in pieces)
+    return float(lost / spread)

@@ -27,6 +27,14 @@ def test_packing_keeps_every_symbol_in_the_fewest_bytes(table):
     assert len(codes.packed) == math.ceil(symbols.size * bits / 8)
 
 
+@pytest.mark.parametrize(
+    ("kind", "K"), [("uint8", 256), ("uint8", 300), ("int8", 128), ("uint16", 65536), ("uint64", 9)]
+)
+def test_integers_of_any_width(kind, K):
+    symbols = np.array([[0, min(K, np.iinfo(kind).max + 1) - 1]], dtype=kind)
+    assert Codes(symbols, K).tensor().tolist() == symbols.tolist()
+
+
 @given(symbol_tables(), st.data())
 def test_random_access_agrees_with_unpacking_all(table, data):
     K, symbols = table

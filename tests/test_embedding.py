@@ -152,6 +152,54 @@ def test_padding_is_zero_and_has_no_gradient(codes, padding_idx):
     assert not embedding.materialise()(torch.tensor(pad)).any()
 
 
+@pytest.mark.parametrize("way", ["_compose_distinct", "_compose_each"])
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+def test_padding_has_no_part_in_the_statistics(way, transform, monkeypatch):
+    codes = Codes([[0, 0], [1, 1], [2, 2], [3, 3]], 4)
+    embedding = KDEmbedding(codes, 5, transform, code_dim=3, normalise=True, padding_idx=0)
+    monkeypatch.setattr(embedding, "_compose_distinct", getattr(embedding, way))
+    other = KDEmbedding(codes, 5, transform, code_dim=3, normalise=True)
+    other.load_state_dict(embedding.state_dict())
+    found, expected = embedding(torch.tensor([0, 0, 1, 2, 3])), other(torch.tensor([1, 2, 3]))
+    assert not found[:2].any()
+    torch.testing.assert_close(found[2:], expected)
+    weights = torch.randn(3, 5)
+    (found[2:] * weights).sum().backward()
+    (expected * weights).sum().backward()
+    for p, q in zip(embedding.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
+    for p, q in zip(embedding.buffers(), other.buffers(), strict=True):
+        torch.testing.assert_close(p, q)
+    embedding.zero_grad()
+    (embedding(torch.tensor([0, 0])) ** 2).sum().backward()
+    assert not any(p.grad.any() for p in embedding.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+def test_half_precision_as_a_gpu_composes(codes, transform, dtype):
+    embedding = KDEmbedding(codes, 5, transform, code_dim=7, normalise=True)
+    ids = torch.tensor([3, 1, 3, 0])
+    half = copy.deepcopy(embedding).to(dtype)
+    expected, found = embedding._compose_each(ids), half._compose_each(ids)
+    found.sum().backward()
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.1)
+    running = half.transform.norm.running_mean.float()
+    torch.testing.assert_close(running, embedding.transform.norm.running_mean, rtol=0.1, atol=0.01)
+
+
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+def test_it_can_be_exported(codes, transform):
+    embedding = KDEmbedding(codes, 5, transform, code_dim=7, padding_idx=0).eval()
+    count = torch.export.Dim("count", min=2, max=1000)
+    exported = torch.export.export(
+        embedding, (torch.tensor([1, 4, 4]),), dynamic_shapes=({0: count},)
+    ).module()
+    ids = torch.tensor([10, 0, 3, 3, 7])
+    torch.testing.assert_close(exported(ids), embedding(ids))
+
+
 def test_ids_outside_are_refused(codes):
     for ids in ([11], [-1]):
         with pytest.raises(IndexError, match="11 symbols"):

@@ -10,7 +10,9 @@ from sklearn.cluster import KMeans
 
 from kdcore import KDError, learn_codes
 from kdcore.codes import Codes
-from kdcore.learning import fit_transform, straight_through
+from kdcore.decoder import save_decoder
+from kdcore.fitting import fit_transform
+from kdcore.learning import straight_through
 from kdcore.measures import nmi
 from kdcore.settings.codes import TemperatureSchedule
 from kdcore.synthetic import ARMS, make_clusters, run_arm, run_kmeans
@@ -75,6 +77,59 @@ def test_learned_codes_lose_far_less_than_random_ones(vectors, transform, option
     assert last.entropy > 0.9 * 3 and last.used == 8 and last.unique > 400
 
 
+@pytest.mark.parametrize("offset", [100.0, 1000.0])
+def test_a_large_mean_does_not_harm(vectors, offset):
+    centred = vectors - vectors.mean(0)
+    expected = learn_codes(centred, 8, 4, epochs=40, batch=50).history[-1].error
+    learned = learn_codes(centred + offset, 8, 4, epochs=40, batch=50)
+    assert learned.history[-1].error == pytest.approx(expected, abs=0.02)
+    composed = learned.transform.table(learned.codes.tensor())
+    error = relative_error(centred + offset, composed)
+    assert error == pytest.approx(learned.history[-1].error, rel=0.01)
+    with pytest.warns(UserWarning, match="mean outweighs their spread .* times"):
+        learn_codes(centred + offset, 8, 4, code_dim=6, epochs=1)
+
+
+def test_a_report_that_draws_at_random_has_no_say(vectors):
+    plain = learn_codes(vectors, 8, 4, epochs=4)
+    drawn = learn_codes(vectors, 8, 4, epochs=4, report=lambda *_: torch.manual_seed(0))
+    assert plain.codes == drawn.codes
+
+
+def test_counts_are_checked_before_anything_is_learned(vectors):
+    def report(*_):
+        raise AssertionError("learning began")
+
+    for counts, message in (
+        (torch.ones(3), r"counts need shape \(600,\)"),
+        ([[1.0], [1.0, 2.0]], "counts are not numbers"),
+    ):
+        with pytest.raises(KDError, match=message):
+            learn_codes(vectors, 8, 4, counts=counts, refinement={}, report=report)
+    with pytest.raises(KDError, match="counts are for a refinement"):
+        learn_codes(vectors, 8, 4, counts=torch.ones(600), report=report)
+
+
+def test_a_refinement_is_stopped_and_begins_again(vectors, tmp_path):
+    options = {"epochs": 2, "refinement": {"rounds": 4}, "checkpoint": tmp_path / "c.safetensors"}
+    told = iter([False, False, False, True])  # two epochs, the codes as given, a round
+    assert learn_codes(vectors, 8, 4, stop=lambda: next(told), **options) is None
+    again = learn_codes(vectors, 8, 4, **options)
+    del options["checkpoint"]
+    whole = learn_codes(vectors, 8, 4, **options)
+    assert again.codes == whole.codes and again.refinement == whole.refinement
+
+
+def test_refined_codes_that_save_nothing_warn(vectors):
+    with pytest.warns(UserWarning, match="do not save anything"):
+        learn_codes(vectors, 16, 40, code_dim=1, epochs=1, refinement={"rounds": 1})
+
+
+def test_a_shape_of_numpy_integers_can_be_saved(vectors, tmp_path):
+    learned = learn_codes(vectors, np.int64(4), np.int64(3), epochs=1)
+    save_decoder(tmp_path / "decoder.safetensors", learned.transform)
+
+
 def test_equal_seeds_give_equal_codes_and_leave_the_random_state_alone(vectors):
     state = torch.get_rng_state()
     first = learn_codes(vectors, 8, 4, seed=3, epochs=3)
@@ -120,7 +175,9 @@ def test_learning_continues_to_the_same_bits(vectors, tmp_path, transform, how):
     assert all(torch.equal(a, b) for a, b in weights)
 
     # What is finished is in the checkpoint, too.
-    again = learn_codes(vectors, 8, 4, stop=lambda: True, **options)
+    seen.clear()
+    again = learn_codes(vectors, 8, 4, report=lambda record, _: seen.append(record), **options)
+    assert not seen
     assert again.codes == whole.codes and again.history == whole.history
 
 

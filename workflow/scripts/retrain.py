@@ -13,7 +13,7 @@ from kdcore.corpus import Corpus
 from kdcore.embedding import KDEmbedding
 from kdcore.errors import KDError
 from kdcore.files import sha256
-from kdcore.learning import fit_transform
+from kdcore.fitting import fit_transform
 from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
 from kdcore.settings.language_model import LanguageModelSettings
 from kdcore.vectors import WordVectors
