@@ -59,14 +59,15 @@ if not PRESET.partial:
             ENVIRONMENT
         threads: PRESET.compute.threads
         resources:
-            mem_mb=megabytes(ABLATIONS.size),
+            mem_mb=lambda wildcards: megabytes(variant_size(wildcards)),
             runtime=lambda wildcards: minutes(
-                ABLATIONS.size, variant(wildcards.name).transform
+                variant_size(wildcards), variant(wildcards.name).transform
             ),
             gpu=GPU,
-            precision=precision(ABLATIONS.size),
+            precision=lambda wildcards: precision(variant_size(wildcards)),
         params:
-            settings=as_json(PRESET.sizes[ABLATIONS.size]),
+            size=variant_size,
+            settings=lambda wildcards: as_json(PRESET.sizes[variant_size(wildcards)]),
             embedding=lambda wildcards: as_json(variant(wildcards.name).embedding),
             transform=lambda wildcards: variant(wildcards.name).transform,
             fit=fit_option,
@@ -76,7 +77,7 @@ if not PRESET.partial:
             "Ablation: {wildcards.name}"
         shell:
             "python workflow/scripts/retrain.py --corpus {input.corpus:q} --codes {input.codes:q}"
-            f" --size {ABLATIONS.size} --learner {ABLATIONS.codes}"
+            f" --size {{params.size}} --learner {ABLATIONS.codes}"
             " --transform {params.transform} --seed 1 --settings {params.settings:q}"
             " --embedding {params.embedding:q} {params.fit} {params.learning}"
             " --curve {output.curve:q}"

@@ -182,6 +182,11 @@ def variant(name):
     return next(v for v in PRESET.ablations.variants if v.name == name)
 
 
+def variant_size(wildcards):
+    """The model size an ablation is retrained with."""
+    return PRESET.ablations.size_of(variant(wildcards.name))
+
+
 def variant_learning(wildcards):
     """How an ablation's codes are learned."""
     return variant(wildcards.name).learning or PRESET.ablations.learning

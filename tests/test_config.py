@@ -44,7 +44,7 @@ def test_the_paper_preset_asks_for_what_the_paper_shows(paper):
     asked = {(size, *row.split("+")) for size, numbers in printed.items() for row in numbers}
     assert len(asked) == 14
     beyond = {row for row in rows if row[1] == "refined" or row[0] == "small-dropout"}
-    assert rows - beyond == asked and len(beyond) == 2 + 4
+    assert rows - beyond == asked and len(beyond) == 2 + 3
     same = preset.sizes["small"].model_copy(update={"word_dropout": 0.2})
     assert preset.sizes["small-dropout"] == same
     assert (preset.table1.K, preset.table1.D) == (50, 10)

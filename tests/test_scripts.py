@@ -31,7 +31,7 @@ def preset():
 @pytest.mark.parametrize(
     ("target", "count"),
     [
-        ("all", 2 * 12 + 8 + 11 - 2),  # two of the sweep's models are in Table 1
+        ("all", 2 * 12 + 7 + 11 - 2),  # two of the sweep's models are in Table 1
         ("table1_large", 12),
         ("table1_medium", 12),
         ("figure3", 10 + 1),
@@ -77,6 +77,29 @@ def test_table_1_names_what_fills_its_empty_cells(script, preset):
     assert "table1_small" not in small
     demo = read_preset(ROOT / "config/demo.yaml")
     assert table1.command(demo, "small").endswith("config/demo.yaml -- table1_small")
+
+
+def test_table_1_tells_what_sets_a_size_apart(script, preset):
+    note = script("table1").note
+    assert note(preset, "small") == note(preset, "large") == ""
+    assert note(preset, "small-dropout") == (
+        "20 % of the words left out of the input in training; "
+        "linear transform with gradient_scale 0.1 in place of 1"
+    )
+
+
+def test_claims_of_the_paper_are_of_sizes_that_it_has(script):
+    rows = [
+        {"size": size, "codes": codes, "transform": transform, "test_ppl_mean": 100.0,
+         "paper_ppl": 110.0 if size == "small" else None}
+        for size in ("small", "other")
+        for codes, transform in (("none", "none"), ("random", "linear"), ("linear", "linear"))
+    ]  # fmt: skip
+    claims = script("claims").table1_claims
+    about = {c.claim.partition(":")[0] for c in claims(pd.DataFrame(rows), True)}
+    assert about == {"small"}
+    about = {c.claim.partition(":")[0] for c in claims(pd.DataFrame(rows), False)}
+    assert about == {"small", "other"}
 
 
 def test_code_learning_stops_when_told_to_and_continues(tmp_path):

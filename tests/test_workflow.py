@@ -198,7 +198,10 @@ def test_ablations_alone_are_judged_on_validation_perplexity(tmp_path):
     shutil.copy2(ROOT / "tests" / "tiny_ablations.yaml", project / "config" / "tiny.yaml")
     succeed(project, "all")
     table = pd.read_csv(project / "results/tiny/ablations.csv")
-    assert table["variant"].tolist() == ["plain", "lstm"]
+    assert table["variant"].tolist() == ["plain", "dropped", "lstm"]
+    assert table["size"].tolist() == ["small", "dropping", "small"]
+    text = (project / "results/tiny/ablations.md").read_text(encoding="utf-8")
+    assert "dropping: 20 % of the words left out" in text
     assert table["valid_ppl"].notna().all() and "test_ppl" not in table
     assert planned(project) == {}
     # Another way to learn codes is another row, and nothing else is trained again.

@@ -43,7 +43,7 @@ def other_than_variant(row: dict, preset: Preset, variant: Variant) -> str:
     return _other(
         row,
         {
-            "settings": preset.sizes[chosen.size],
+            "settings": preset.sizes[chosen.size_of(variant)],
             "embedding": variant.embedding,
             "learning": variant.learning or chosen.learning,
         },

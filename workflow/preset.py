@@ -173,6 +173,9 @@ class Variant(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="what the table calls it")
     transform: Literal["linear", "lstm"] = Field(description="how vectors are composed")
     embedding: KDEmbeddingSettings = Field(description="the KD embedding")
+    size: str | None = Field(
+        None, description="model size it is retrained with; null: `size` of all variants"
+    )
     learning: CodeLearningSettings | None = Field(
         None, description="how its codes are learned; null: as `learning` of all variants"
     )
@@ -188,6 +191,10 @@ class Ablations(Section):
     codes: Literal["linear", "lstm"] = Field(description="transform by which codes are learned")
     learning: CodeLearningSettings = Field(description="how codes are learned")
     variants: list[Variant] = Field(min_length=1, description="variants, in order")
+
+    def size_of(self, variant: Variant) -> str:
+        """The model size with which a variant is retrained."""
+        return variant.size or self.size
 
 
 class CodeLearners(Section):
@@ -362,7 +369,8 @@ class Preset(Section):
                         f"figure3.sweep.{name} needs table1.{name} = {value} and something smaller"
                     )
         if self.ablations:
-            named += [self.ablations.size, self.ablations.baseline]
+            sizes = [self.ablations.size_of(variant) for variant in self.ablations.variants]
+            named += [self.ablations.size, self.ablations.baseline, *sizes]
         variants = [v.name for v in self.ablations.variants] if self.ablations else []
         if len(set(variants)) < len(variants):
             raise ValueError("two ablations have the same name")

@@ -6,15 +6,16 @@ from typing import Annotated
 import _script
 import pandas as pd
 import typer
+from table1 import note
 
 from kdcore.corpus import Corpus
 from kdcore.files import read_json, write_text
 from kdcore.settings.codes import KDEmbeddingSettings
 from workflow.measured import checks
-from workflow.preset import load_preset
+from workflow.preset import Preset, load_preset
 
 COLUMNS = [
-    "variant", "transform", "code_dim", "init_scale", "normalise", "cell", "gradient_scale",
+    "variant", "size", "transform", "code_dim", "init_scale", "normalise", "cell", "gradient_scale",
     "dropout", "fitted", "embedding_params", "code_entropy", "unique_codes", "epochs", "train_ppl",
     "valid_ppl", "seed", "device", "torch", "commit", "data_hash", "code_hash", "identity",
 ]  # fmt: skip
@@ -46,22 +47,31 @@ def main(
     epochs = preset.sizes[chosen.size].epochs
     lines = [
         f"Variants of code learning and of the KD embedding, {epochs} epochs of the language "
-        "model, one seed each.",
+        "model, one seed each." + _of_other_sizes(preset),
         "",
-        "| Variant | E. size | Train PPL | Valid PPL |",
-        "| --- | ---: | ---: | ---: |",
+        "| Variant | Model | E. size | Train PPL | Valid PPL |",
+        "| --- | --- | ---: | ---: | ---: |",
     ]
     measured = frame.set_index("variant")
-    for name in (variant.name for variant in chosen.variants):
+    for variant in chosen.variants:
+        name, size = variant.name, chosen.size_of(variant)
         if name in measured.index:
             row = measured.loc[name]
             lines.append(
-                f"| {name} | {row['embedding_params']:,} | {row['train_ppl']:.1f} | "
+                f"| {name} | {size} | {row['embedding_params']:,} | {row['train_ppl']:.1f} | "
                 f"{row['valid_ppl']:.1f} |"
             )
         else:
-            lines.append(f"| {name} | | | not run |")
+            lines.append(f"| {name} | {size} | | | not run |")
     write_text(markdown, "\n".join(lines) + "\n")
+
+
+def _of_other_sizes(preset: Preset) -> str:
+    sizes = dict.fromkeys(
+        preset.ablations.size_of(variant) for variant in preset.ablations.variants
+    )
+    told = [f"{size}: {note(preset, size)}" for size in sizes if note(preset, size)]
+    return f" {'; '.join(told)}." if told else ""
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def main(
     preset = load_preset(read_json(settings))
     claims = [
         *arithmetic_claims(),
-        *table1_claims(pd.read_csv(table1)),
+        *table1_claims(pd.read_csv(table1), preset.beside_paper),
         *clustering_claims(pd.read_csv(clustering)),
         *sweep_claims(pd.read_csv(sweep), pd.read_csv(table1), preset),
         *table2_claims(pd.read_csv(similarity), pd.read_csv(table2, keep_default_na=False), preset),
@@ -145,9 +145,11 @@ def arithmetic_claims() -> Iterator[Claim]:
     )
 
 
-def table1_claims(table: pd.DataFrame) -> Iterator[Claim]:
-    """Relations between rows of Table 1, for each size."""
+def table1_claims(table: pd.DataFrame, beside_paper: bool) -> Iterator[Claim]:
+    """Relations between rows of Table 1, for each size (beside the paper, each that it has)."""
     for size, rows in table.groupby("size", sort=False):
+        if beside_paper and rows["paper_ppl"].isna().all():
+            continue
         by_row = rows.set_index(["codes", "transform"])["test_ppl_mean"]
 
         def ppl(codes: str, transform: str, by_row=by_row) -> float:

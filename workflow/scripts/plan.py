@@ -113,7 +113,7 @@ def wanted(preset: Preset, target: str = "all") -> list[Model]:
     if chosen:
         models += [
             Model(
-                chosen.size, v.transform,
+                chosen.size_of(v), v.transform,
                 _measured(preset, f"ablations/{v.name}", other_than_variant, v),
             )
             for v in chosen.variants

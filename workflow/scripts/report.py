@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 import typer
-from table1 import label
+from table1 import label, note
 
 from kdcore.files import read_json, sha256, write_text
 from kdcore.grammar import floor_perplexity
@@ -38,6 +38,7 @@ def main(
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
         preset=preset,
+        note=note,
         settings=settings.read_text(encoding="utf-8"),
         models=shown.get("measurements") or shown.get("ablations"),
         vectors_hash=sha256(vectors)[:16] if vectors else "",

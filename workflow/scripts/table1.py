@@ -144,7 +144,9 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
              "own bits. LSTM transform: the cell "
              + ("whose size is the paper's." if cell == "counted" else "as printed.")]  # fmt: skip
     for size, part in rows.groupby("size", sort=False):
-        lines += ["", f"**{size}**", "", "| " + " | ".join(headings.values()) + " |"]
+        told = note(preset, size)
+        lines += ["", f"**{size}**" + (f" ({told})" if told else ""), ""]
+        lines.append("| " + " | ".join(headings.values()) + " |")
         lines.append("| --- |" + " ---: |" * (len(headings) - 1))
         for _, row in part.iterrows():
             cells = _cell(row)
@@ -152,6 +154,25 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
         if (part["n_seeds"] == 0).any():
             lines += ["", f"Not run; what fills these cells: `{command(preset, size)}`"]
     return "\n".join(lines) + "\n"
+
+
+def note(preset: Preset, size: str) -> str:
+    """What sets a model size apart that the paper's two do not have."""
+    told = []
+    if share := preset.sizes[size].word_dropout:
+        told.append(f"{100 * share:g} % of the words left out of the input in training")
+    if preset.kd_embedding and (own := preset.kd_embedding.by_size.get(size)):
+        for transform in ("linear", "lstm"):
+            here, others = getattr(own, transform), getattr(preset.kd_embedding, transform)
+            values = others.model_dump()
+            told += [
+                f"{transform} transform with {name} {value:g} in place of {values[name]:g}"
+                if isinstance(value, float)
+                else f"{transform} transform with another {name}"
+                for name, value in (here.model_dump() if here else {}).items()
+                if value != values[name]
+            ]
+    return "; ".join(told)
 
 
 def command(preset: Preset, size: str) -> str:

@@ -25,7 +25,7 @@ def main(
     rows["place"] = [places[name] for name in names]
     figure, axes = plt.subplots(
         1, len(sizes), figsize=(3.6 * len(sizes), 0.9 + 0.2 * len(places)), squeeze=False,
-        sharey=True,
+        sharex=True, sharey=True,
     )  # fmt: skip
     for panel, size in zip(axes[0], sizes, strict=True):
         part = rows[rows["size"] == size]
