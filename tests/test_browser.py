@@ -11,8 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from test_dvc import prepare, run
-from test_workflow import ROOT, succeed
+from project_copy import ROOT, prepare, run, succeed
 
 pytestmark = pytest.mark.browser
 

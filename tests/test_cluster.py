@@ -13,14 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from test_dvc import prepare, run
-from test_workflow import (
+from project_copy import (
     BASELINE,
     command,
     copy_project,
     edit,
     environment,
     eventually,
+    prepare,
+    run,
     succeed,
 )
 

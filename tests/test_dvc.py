@@ -4,59 +4,30 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from test_workflow import ROOT, copy_project, edit, environment, planned, succeed
+from project_copy import (
+    CONFIG,
+    commit,
+    copy_project,
+    edit,
+    planned,
+    prepare,
+    results,
+    run,
+    succeed,
+    up_to_date,
+)
 
 pytestmark = pytest.mark.workflow
 
 TABLE2 = "K: 3\n  D: 2\n  codes"
 OTHER_TABLE2 = "K: 2\n  D: 2\n  codes"
-CONFIG = "config/tiny.yaml"
-
-
-def run(project: Path, *words: str, fails: bool = False, **more: str) -> str:
-    """What a command says; `more` goes into its environment."""
-    done = subprocess.run(
-        [sys.executable, "-m", *words] if words[0] == "dvc" else words,
-        cwd=project, env={**variables(), **more}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.returncode != 0) == fails, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def variables() -> dict[str, str]:
-    who = {f"GIT_{role}_{what}": "tester" for role in ("AUTHOR", "COMMITTER") for what in
-           ("NAME", "EMAIL")}  # fmt: skip
-    return {**environment(), **who, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1"}
-
-
-def commit(project: Path, tag: str) -> None:
-    run(project, "git", "add", "-A")
-    run(project, "git", "commit", "-q", "-m", tag)
-    run(project, "git", "tag", tag)
-
-
-def results(project: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in sorted((project / "results/tiny").iterdir())}
 
 
 def table2_rows(project: Path) -> int:
     return len((project / "results/tiny/table2.csv").read_text().splitlines())
-
-
-def prepare(project: Path, preset: str = "tiny") -> Path:
-    """The project with DVC, for a preset."""
-    copy_project(project)
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
-        shutil.copy2(ROOT / name, project / name)
-    edit(project / "params.yaml", "preset: paper", f"preset: {preset}")
-    shutil.copytree(ROOT / ".dvc", project / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
-    run(project, "git", "init", "-q")
-    return project
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +47,6 @@ def project(both, tmp_path) -> Path:
     target = tmp_path / "project"
     shutil.copytree(both, target, symlinks=True)
     return target
-
-
-def up_to_date(project: Path) -> None:
-    """Both engines find nothing to do."""
-    assert planned(project) == {}
-    assert "up to date" in run(project, "dvc", "status")
 
 
 def checkout(project: Path, tag: str) -> None:

@@ -13,8 +13,19 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_dvc import CONFIG, commit, prepare, run, up_to_date, variables
-from test_workflow import ROOT, edit, eventually, planned, succeed
+from project_copy import (
+    CONFIG,
+    ROOT,
+    commit,
+    edit,
+    eventually,
+    planned,
+    prepare,
+    run,
+    succeed,
+    up_to_date,
+    variables,
+)
 
 pytestmark = pytest.mark.workflow
 

@@ -14,10 +14,19 @@ import time
 from pathlib import Path
 
 import pytest
+from project_copy import (
+    command,
+    copy_project,
+    edit,
+    planned,
+    prepare,
+    snakemake,
+    succeed,
+    unlock,
+    variables,
+)
+from project_copy import run as run_by
 from safetensors.torch import load_file
-from test_dvc import prepare, variables
-from test_dvc import run as run_by
-from test_workflow import command, copy_project, edit, planned, snakemake, succeed, unlock
 
 pytestmark = pytest.mark.reliability
 

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from test_workflow import copy_project, edit, snakemake, succeed
+from project_copy import copy_project, edit, snakemake, succeed
 
 from kdcore.ptb import SHA256
 

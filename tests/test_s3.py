@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_dvc import commit, prepare, results, run
-from test_workflow import planned
+from project_copy import commit, planned, prepare, results, run
 
 pytestmark = pytest.mark.s3
 

@@ -1,0 +1,131 @@
+"""A copy of the project, run as a user runs it: with Snakemake, with DVC, with git."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+CODE = ("Snakefile", "rules", "workflow", "kdcore", "config", "profiles")
+CONFIG = "config/tiny.yaml"
+BASELINE = "runs/tiny/baseline/small/seed1/measurement.json"
+
+
+def copy_project(target: Path) -> Path:
+    target.mkdir(parents=True)
+    for name in CODE:
+        if (ROOT / name).is_dir():
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, target / name, ignore=ignore)
+        else:
+            shutil.copy2(ROOT / name, target / name)
+    shutil.copy2(ROOT / "tests" / "tiny.yaml", target / "config" / "tiny.yaml")
+    return target
+
+
+def command(*arguments: str, preset: str = "tiny") -> list[str]:
+    return [
+        sys.executable, "-m", "snakemake", "--cores", "2", *arguments,
+        "--configfile", f"config/{preset}.yaml",
+    ]  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # A GPU that happens to be here is hidden: these tests are about the CPU and about its absence.
+    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def snakemake(project: Path, *arguments: str, preset: str = "tiny") -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(*arguments, preset=preset), cwd=project, env=environment(), capture_output=True,
+        text=True,
+    )  # fmt: skip
+
+
+def succeed(project: Path, *arguments: str, preset: str = "tiny") -> str:
+    done = snakemake(project, *arguments, preset=preset)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def planned(project: Path, target: str = "all", preset: str = "tiny") -> dict[str, int]:
+    """Rules that a dry run would execute, with their number of jobs."""
+    text = succeed(project, "-n", target, preset=preset)
+    table = text.partition("Job stats:")[2].partition("total")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+
+
+def start(project: Path, target: str = BASELINE) -> subprocess.Popen:
+    """Begin to train the baseline, or what else is named, in a process group of its own."""
+    return subprocess.Popen(
+        command(target), cwd=project, env=environment(), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def unlock(project: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "workflow.unlock"], cwd=project, env=environment(),
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def eventually(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def run(project: Path, *words: str, fails: bool = False, **more: str) -> str:
+    """What a command says; `more` goes into its environment."""
+    done = subprocess.run(
+        [sys.executable, "-m", *words] if words[0] == "dvc" else words,
+        cwd=project, env={**variables(), **more}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def variables() -> dict[str, str]:
+    who = {f"GIT_{role}_{what}": "tester" for role in ("AUTHOR", "COMMITTER") for what in
+           ("NAME", "EMAIL")}  # fmt: skip
+    return {**environment(), **who, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1"}
+
+
+def commit(project: Path, tag: str) -> None:
+    run(project, "git", "add", "-A")
+    run(project, "git", "commit", "-q", "-m", tag)
+    run(project, "git", "tag", tag)
+
+
+def results(project: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted((project / "results/tiny").iterdir())}
+
+
+def prepare(project: Path, preset: str = "tiny") -> Path:
+    """The project with DVC, for a preset."""
+    copy_project(project)
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy2(ROOT / name, project / name)
+    edit(project / "params.yaml", "preset: paper", f"preset: {preset}")
+    shutil.copytree(ROOT / ".dvc", project / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
+    run(project, "git", "init", "-q")
+    return project
+
+
+def up_to_date(project: Path) -> None:
+    """Both engines find nothing to do."""
+    assert planned(project) == {}
+    assert "up to date" in run(project, "dvc", "status")
