@@ -65,6 +65,7 @@ MINUTES ?= 60
 TARGET ?= all
 slice: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
+	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES) --target $(TARGET)
 	$(RUN) { timeout $(MINUTES)m snakemake --cores $(CORES) $(OPTIONS) --configfile $(CONFIG) -- $(TARGET) \
 		|| { test $$? -eq 124 && echo "The time is up: trainings have written checkpoints."; }; }
 	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES) --target $(TARGET)

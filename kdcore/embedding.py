@@ -138,15 +138,19 @@ class KDEmbedding(nn.Module):
 
     def _compose_each(self, ids: torch.Tensor) -> torch.Tensor:
         """The same without a size that depends on the ids, for which the host would wait."""
+        # As they are, but for the device's own check of their range.
+        symbols = torch.arange(self.num_embeddings, device=ids.device)
+        ids = symbols.index_select(0, ids)
         if not self.training:
             return self._compose(ids, None)
         ones = torch.ones_like(ids, dtype=torch.float32)
         times = ones.new_zeros(self.num_embeddings).index_add_(0, ids, ones)
-        kept = self._kept(len(ids))
+        count = ids.shape[0]
+        kept = self._kept(count)
         if kept is not None:
             # All places of a symbol share what was drawn for the first of them.
-            places = torch.arange(len(ids), device=ids.device)
-            first = torch.full_like(times, len(ids), dtype=torch.long)
+            places = torch.arange(count, device=ids.device)
+            first = torch.full_like(times, count, dtype=torch.long)
             kept = kept[first.scatter_reduce_(0, ids, places, "amin")[ids]]
         weights = 1 / times[ids]
         if self.padding_idx is not None:

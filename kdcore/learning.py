@@ -26,7 +26,7 @@ from kdcore.refinement import RefinementRecord, check_counts, refine_codes
 from kdcore.settings.codes import CodeLearningSettings
 from kdcore.tensors import load_tensors, save_tensors
 from kdcore.transforms import TRANSFORMS, LinearTransform, Transform
-from kdcore.vectors import check_vectors, relative_error, root_mean_square
+from kdcore.vectors import check_vectors, mean_and_weight, relative_error, root_mean_square
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,7 @@ def _mean_to_take_in(vectors: torch.Tensor, model: Transform) -> torch.Tensor | 
 
     Step sizes go by the size of the vectors: a large mean would make them too small for the rest.
     """
-    mean = vectors.double().mean(0).float()
-    weight = float(mean.square().sum() / (vectors - mean).square().sum(1).mean())
+    mean, weight = mean_and_weight(vectors)
     if isinstance(model, LinearTransform) and model.H is None:
         return mean if weight > 1 else None
     if weight > 10:

@@ -20,7 +20,7 @@ from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.settings.codes import RefinementSettings
 from kdcore.transforms import LinearTransform
-from kdcore.vectors import check_vectors, relative_error, root_mean_square
+from kdcore.vectors import check_vectors, mean_and_weight, relative_error, root_mean_square
 
 # Symbols whose codes are improved at a time: memory beyond the vectors is this times K·D numbers.
 PIECE = 10_000
@@ -98,6 +98,10 @@ def refine_codes(
     counts = torch.ones(N) if counts is None else check_counts(counts, N)
     weights = counts**settings.count_power
     K, D = codes.K, codes.D
+    mean, weight = mean_and_weight(vectors)
+    # A sum can always take a mean in; differences of long vectors would lose their digits.
+    mean = mean if weight > 1 else torch.zeros_like(mean)
+    vectors = vectors - mean
     scale = root_mean_square(vectors)
     vectors = vectors / scale
     spread = vectors.std(0)
@@ -138,6 +142,8 @@ def refine_codes(
         transform = LinearTransform(K, D, vectors.shape[1])
         transform.W.copy_(best[2].view_as(transform.W))
     transform.rescale(scale)
+    with torch.no_grad():
+        transform.W += mean / D
     return RefinedCodes(best[1], transform, tuple(history))
 
 

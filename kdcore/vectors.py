@@ -66,6 +66,12 @@ def check_vectors(vectors: torch.Tensor | np.ndarray) -> torch.Tensor:
     return vectors
 
 
+def mean_and_weight(vectors: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """The mean of vectors (N, d), and how many times ‖mean‖² is the mean of ‖v − mean‖²."""
+    mean = vectors.double().mean(0).float()
+    return mean, float(mean.square().sum() / (vectors - mean).square().sum(1).mean())
+
+
 def root_mean_square(vectors: torch.Tensor) -> float:
     """Of all numbers in a table, of whatever size they are."""
     found = float(vectors.square().mean().sqrt())

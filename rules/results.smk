@@ -15,8 +15,8 @@ localrules:
     table1,
     measurements_of_size,
     measurements_of_sweep,
-    table1_of_size,
-    table1_figure,
+    column_of_table1,
+    picture_of_table1,
     curves,
     figure1,
     figure2,
@@ -105,7 +105,7 @@ use rule measurements as measurements_of_sweep with:
         "Measurements: the models of Figure 3"
 
 
-use rule table1 as table1_of_size with:
+use rule table1 as column_of_table1 with:
     input:
         measurements=f"{RUNS}/report/size_{{size}}.csv",
         paper=local("config/paper_numbers.yaml"),
@@ -124,7 +124,7 @@ use rule table1 as table1_of_size with:
         "Table 1: the {wildcards.size} model"
 
 
-rule table1_figure:
+rule picture_of_table1:
     input:
         table=f"{RESULTS}/table1.csv",
     output:

@@ -9,6 +9,7 @@ from kdcore import Corpus
 from kdcore.settings.language_model import LanguageModelSettings
 
 torch.set_num_threads(1)
+pytest.register_assert_rewrite("project_copy")
 
 
 def pytest_configure(config):

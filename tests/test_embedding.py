@@ -189,21 +189,28 @@ def test_half_precision_as_a_gpu_composes(codes, transform, dtype):
     torch.testing.assert_close(running, embedding.transform.norm.running_mean, rtol=0.1, atol=0.01)
 
 
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("transform", ["linear", "lstm"])
-def test_it_can_be_exported(codes, transform):
-    embedding = KDEmbedding(codes, 5, transform, code_dim=7, padding_idx=0).eval()
+def test_it_can_be_exported(codes, transform, training):
+    embedding = KDEmbedding(codes, 5, transform, code_dim=7, padding_idx=0).train(training)
     count = torch.export.Dim("count", min=2, max=1000)
     exported = torch.export.export(
         embedding, (torch.tensor([1, 4, 4]),), dynamic_shapes=({0: count},)
     ).module()
     ids = torch.tensor([10, 0, 3, 3, 7])
     torch.testing.assert_close(exported(ids), embedding(ids))
+    for outside in (-1, 11):
+        with pytest.raises(IndexError):
+            exported(torch.tensor([outside, 3]))
 
 
 def test_ids_outside_are_refused(codes):
     for ids in ([11], [-1]):
         with pytest.raises(IndexError, match="11 symbols"):
             KDEmbedding(codes, 5)(torch.tensor(ids))
+        for training in (True, False):
+            with pytest.raises(IndexError):
+                KDEmbedding(codes, 5).train(training)._compose_each(torch.tensor(ids))
 
 
 @pytest.mark.parametrize("dtype", [torch.float, torch.bool, torch.cfloat])

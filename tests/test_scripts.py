@@ -54,6 +54,10 @@ def test_a_plan_is_of_its_target(script, preset, target, count):
 def test_a_plan_of_no_table_and_of_no_size(script, preset):
     ablations = read_preset(ROOT / "config/ablations.yaml")
     assert script("plan").cells_of(ablations, "figure3") == []
+    variants = len(ablations.ablations.variants)
+    counts = {"all": 1 + variants, "retrained": 1 + variants, "embeddings": 1, "figure2": 0}
+    for target, count in counts.items():
+        assert len(script("plan").wanted(ablations, target)) == count
     with pytest.raises(KDError, match="table1_huge: model size 'huge' is not defined"):
         script("plan").cells_of(preset, "table1_huge")
     with pytest.raises(KDError, match="no plan of 'tabel2': all, data,"):

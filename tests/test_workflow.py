@@ -115,7 +115,7 @@ def test_one_size_of_table_1_by_itself(project):
     succeed(project, "table1_small")
     whole = (project / "results/tiny/table1.csv").read_text(encoding="utf-8").splitlines()
     assert set(planned(project, "table1_small")) <= TABLES_ONLY | {
-        "table1_small", "measurements_of_size", "table1_of_size",
+        "table1_small", "measurements_of_size", "column_of_table1",
     }  # fmt: skip
     alone = (project / "results/tiny/table1_small.csv").read_text(encoding="utf-8").splitlines()
     assert alone == [whole[0], *(row for row in whole if row.startswith("small,"))]
@@ -135,7 +135,7 @@ def test_ablations_alone_are_judged_on_validation_perplexity(tmp_path):
     assert table["variant"].tolist() == ["plain", "dropped", "lstm"]
     assert table["size"].tolist() == ["small", "dropping", "small"]
     text = (project / "results/tiny/ablations.md").read_text(encoding="utf-8")
-    assert "dropping: 20 % of the words left out" in text
+    assert "Models: small, 2 epochs; dropping, 2 epochs, 20 % of the words left out" in text
     assert table["valid_ppl"].notna().all() and "test_ppl" not in table
     assert planned(project) == {}
     # Another way to learn codes is another row, and nothing else is trained again.
@@ -160,7 +160,7 @@ def test_a_second_run_does_nothing(project):
 
 
 TABLES_ONLY = {
-    "measurements", "measurements_of_sweep", "table1", "table1_figure", "curves", "figure3",
+    "measurements", "measurements_of_sweep", "table1", "picture_of_table1", "curves", "figure3",
     "claims", "run_times", "report", "all",
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import _script
 import pandas as pd
 import typer
-from table1 import note
+from table1 import words_left_out
 
 from kdcore.corpus import Corpus
 from kdcore.files import read_json, write_text
@@ -44,10 +44,8 @@ def main(
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.loc[frame["transform"] != "lstm", "cell"] = None
     write_text(table, frame.to_csv(index=False))
-    epochs = preset.sizes[chosen.size].epochs
     lines = [
-        f"Variants of code learning and of the KD embedding, {epochs} epochs of the language "
-        "model, one seed each." + _of_other_sizes(preset),
+        "Variants of code learning and of the KD embedding, one seed each.",
         "",
         "| Variant | Model | E. size | Train PPL | Valid PPL |",
         "| --- | --- | ---: | ---: | ---: |",
@@ -63,15 +61,19 @@ def main(
             )
         else:
             lines.append(f"| {name} | {size} | | | not run |")
+    lines += ["", f"Models: {models(preset)}."]
     write_text(markdown, "\n".join(lines) + "\n")
 
 
-def _of_other_sizes(preset: Preset) -> str:
-    sizes = dict.fromkeys(
-        preset.ablations.size_of(variant) for variant in preset.ablations.variants
-    )
-    told = [f"{size}: {note(preset, size)}" for size in sizes if note(preset, size)]
-    return f" {'; '.join(told)}." if told else ""
+def models(preset: Preset) -> str:
+    """The model sizes with which variants are retrained."""
+    told = {}
+    for size in map(preset.ablations.size_of, preset.ablations.variants):
+        left_out = words_left_out(preset, size)
+        told[size] = f"{size}, {preset.sizes[size].epochs} epochs" + (
+            f", {left_out}" if left_out else ""
+        )
+    return "; ".join(told.values())
 
 
 if __name__ == "__main__":

@@ -103,10 +103,10 @@ def wanted(preset: Preset, target: str = "all") -> list[Model]:
         KDError: the target is not one of the documented ones.
     """
     cells, chosen = cells_of(preset, target), None
-    if target in ("all", "ablations") and preset.ablations:
-        chosen = preset.ablations
-        baseline = Cell(chosen.baseline, "none", "none", None, None, 1)
+    if preset.ablations and target in ("all", "ablations", "retrained", "baselines", "embeddings"):
+        baseline = Cell(preset.ablations.baseline, "none", "none", None, None, 1)
         cells = list(dict.fromkeys([baseline, *cells]))
+        chosen = preset.ablations if target in ("all", "ablations", "retrained") else None
     models = [
         Model(c.size, c.transform, _measured(preset, c.folder, other_than_cell, c)) for c in cells
     ]

@@ -12,6 +12,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 import typer
+from ablations import models as sizes_of_variants
 from table1 import label, note
 
 from kdcore.files import read_json, sha256, write_text
@@ -39,6 +40,7 @@ def main(
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
         preset=preset,
         note=note,
+        sizes_of_variants=sizes_of_variants,
         settings=settings.read_text(encoding="utf-8"),
         models=shown.get("measurements") or shown.get("ablations"),
         vectors_hash=sha256(vectors)[:16] if vectors else "",

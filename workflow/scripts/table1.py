@@ -156,12 +156,17 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
     return "\n".join(lines) + "\n"
 
 
+def words_left_out(preset: Preset, size: str) -> str:
+    """How many words a model size leaves out, if any."""
+    share = preset.sizes[size].word_dropout
+    return f"{100 * share:g} % of the words left out of the input in training" if share else ""
+
+
 def note(preset: Preset, size: str) -> str:
     """What sets a model size apart that the paper's two do not have."""
-    told = []
-    if share := preset.sizes[size].word_dropout:
-        told.append(f"{100 * share:g} % of the words left out of the input in training")
-    if preset.kd_embedding and (own := preset.kd_embedding.by_size.get(size)):
+    told = words_left_out(preset, size)
+    told = [told] if told else []
+    if own := preset.kd_embedding.by_size.get(size):
         for transform in ("linear", "lstm"):
             here, others = getattr(own, transform), getattr(preset.kd_embedding, transform)
             values = others.model_dump()
