@@ -31,7 +31,9 @@ def main(
     sizes = preset.table1.sizes
     measured = pd.read_csv(measurements).astype(object)
     shown = {cell_of(row) for row in measured.where(measured.notna(), None).to_dict("records")}
-    figure, axes = plt.subplots(1, len(sizes), figsize=(3.6 * len(sizes), 3.0), squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(sizes), figsize=(3.6 * len(sizes), 3.0), squeeze=False, sharey=True
+    )
     for panel, size in zip(axes[0], sizes, strict=True):
         for row in preset.table1.rows_of(size):
             cell = row_cells(preset, size, row)[0]
@@ -54,7 +56,7 @@ def main(
         if preset.corpus.kind == "generated":
             floor = floor_perplexity()
             panel.axhline(floor, color=ORANGE, lw=1, ls=":", label="entropy of the text")
-        panel.set(xlabel="epoch", ylabel="validation perplexity")
+        panel.set(xlabel="epoch", ylabel="" if panel is not axes[0][0] else "validation perplexity")
         perplexity_axis(panel.yaxis)
         panel.legend(fontsize=6.5)
     save(figure, png, pdf)
