@@ -119,7 +119,7 @@ def test_a_preset_of_ablations_alone(tmp_path):
     run(project, "dvc", "repro")
     up_to_date(project)
     page = (project / "results/tiny/report.html").read_text(encoding="utf-8")
-    assert re.search(r"<td>plain</td><td>linear</td>\s*<td class=\"n\">\d", page)
+    assert re.search(r"<td>plain</td><td>small</td><td>linear</td>\s*<td class=\"n\">\d", page)
     assert "Table 1" not in page
     run(project, "dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
     commit(project, "A")
