@@ -91,6 +91,8 @@ onerror:
 ENVIRONMENT = f"{workflow.basedir}/workflow/environment.yaml"
 # Codes that are learned, and through which transform.
 LEARNERS = {"linear": "linear", "lstm": "lstm", "refined": "linear"}
+# What rows call a transform, and what kdcore calls it.
+TRANSFORMS = {"linear": "linear", "lstm": "lstm", "linear_dropout": "linear"}
 DEVICE = device_of(PRESET.compute)
 GPU = int(DEVICE == "cuda")
 # Part of the commands, not a parameter of the rules: where a model is trained must not make it
@@ -105,7 +107,7 @@ SCRATCH = (
 wildcard_constraints:
     size="|".join(PRESET.sizes),
     codes="|".join(["random", *LEARNERS]),
-    transform="linear|lstm",
+    transform="|".join(TRANSFORMS),
     K=r"\d+",
     D=r"\d+",
     seed=r"\d+",

@@ -29,6 +29,7 @@ rule retrain:
     params:
         settings=lambda wildcards: as_json(PRESET.sizes[wildcards.size]),
         embedding=lambda wildcards: as_json(embedding_of(wildcards)),
+        transform=lambda wildcards: TRANSFORMS[wildcards.transform],
         fit=fit_option,
         learning=lambda wildcards: learning_option(
             getattr(PRESET.code_learning, wildcards.codes, None)
@@ -39,7 +40,8 @@ rule retrain:
         " transform, K = {wildcards.K}, D = {wildcards.D}, seed {wildcards.seed}"
     shell:
         "python workflow/scripts/retrain.py --corpus {input.corpus:q} --codes {input.codes:q}"
-        " --size {wildcards.size} --learner {wildcards.codes} --transform {wildcards.transform}"
+        " --size {wildcards.size} --learner {wildcards.codes} --transform {params.transform}"
+        " --called {wildcards.transform}"
         " --seed {wildcards.seed} --settings {params.settings:q}"
         " --embedding {params.embedding:q} {params.fit} {params.learning}"
         " --model {output.model:q} --curve {output.curve:q} --measurement {output.measurement:q}"

@@ -43,8 +43,11 @@ def test_the_paper_preset_asks_for_what_the_paper_shows(paper):
     printed = read("config/paper_numbers.yaml")["table1"]
     asked = {(size, *row.split("+")) for size, numbers in printed.items() for row in numbers}
     assert len(asked) == 14
-    beyond = {row for row in rows if row[1] == "refined" or row[0] == "small-dropout"}
-    assert rows - beyond == asked and len(beyond) == 2 + 3
+    beyond = {
+        row for row in rows
+        if row[0] == "small-dropout" or row[1] == "refined" or row[2] == "linear_dropout"
+    }  # fmt: skip
+    assert rows - beyond == asked and len(beyond) == 3 + 2 + 2
     same = preset.sizes["small"].model_copy(update={"word_dropout": 0.2})
     assert preset.sizes["small-dropout"] == same
     assert (preset.table1.K, preset.table1.D) == (50, 10)
@@ -99,6 +102,16 @@ def test_a_size_retrains_with_its_own_settings_of_a_transform_or_with_those_of_a
             "kd_embedding.by_size.small.lstm: another cell",
         ),
         ({"kd_embedding.by_size.huge": {}}, "model size 'huge' is not defined"),
+        ({"kd_embedding.linear_dropout": None}, "linear_dropout needs kd_embedding.linear_dropout"),
+        ({"kd_embedding.linear_dropout.dropout": 0.0}, "linear_dropout needs a dropout"),
+        (
+            {"kd_embedding.by_size.small": {"linear_dropout": {"init_scale": 1.0}}},
+            "by_size.small.linear_dropout needs a dropout",
+        ),
+        (
+            {"kd_embedding.linear_dropout.cell": "printed"},
+            "kd_embedding.linear_dropout: the linear transform has no cell",
+        ),
         ({"sizes.small.word_dropout": 1.0}, "word_dropout: Input should be less than 1"),
         (
             {

@@ -31,7 +31,7 @@ def preset():
 @pytest.mark.parametrize(
     ("target", "count"),
     [
-        ("all", 2 * 12 + 7 + 11 - 2),  # two of the sweep's models are in Table 1
+        ("all", 2 * 12 + 4 + 7 + 11 - 2),  # two of the sweep's models are in Table 1
         ("table1_large", 12),
         ("table1_medium", 12),
         ("figure3", 10 + 1),
@@ -74,7 +74,7 @@ def test_a_plan_has_the_models_that_codes_are_learned_from(script, preset):
 def test_table_1_names_what_fills_its_empty_cells(script, preset):
     table1 = script("table1")
     measured = pd.read_csv(ROOT / "results/paper/measurements.csv")
-    rows = table1.build(preset, ["small", "large"], measured, {})
+    rows = table1.build(preset, ["small-dropout", "large"], measured, {})
     text = table1.as_markdown(rows, preset)
     small, large = text.split("**large**")
     assert "`snakemake --cores 8 table1_large`" in large
@@ -90,6 +90,17 @@ def test_table_1_tells_what_sets_a_size_apart(script, preset):
         "20 % of the words left out of the input in training; "
         "linear transform with gradient_scale 0.1 in place of 1"
     )
+
+
+def test_table_1_tells_what_dropout_of_symbols_is(script, preset):
+    told = script("table1").dropout_note
+    assert told(preset) == (
+        "Linear, dropout of code symbols: the linear transform with gradient_scale 0.1 in place of "
+        "1, dropout 0.2 in place of 0."
+    )
+    rows = [row for row in preset.table1.rows if row.transform != "linear_dropout"]
+    plain = preset.table1.model_copy(update={"rows": rows})
+    assert told(preset.model_copy(update={"table1": plain})) == ""
 
 
 def test_claims_of_the_paper_are_of_sizes_that_it_has(script):

@@ -77,7 +77,7 @@ def test_every_table_and_figure_is_there(finished):
 
 def test_measurements_say_where_numbers_come_from(finished):
     measured = pd.read_csv(finished / "results/tiny/measurements.csv")
-    assert len(measured) == 9  # five and two rows of Table 1, two more shapes of the sweep
+    assert len(measured) == 10  # six and two rows of Table 1, two more shapes of the sweep
     always = measured.drop(columns=["K", "D", "rate_with_codes", "unique_codes", "code_entropy",
                                     "commit"])  # fmt: skip
     assert always.notna().all().all()
@@ -86,6 +86,7 @@ def test_measurements_say_where_numbers_come_from(finished):
     table = pd.read_csv(finished / "results/tiny/table1.csv")
     for _, row in table.iterrows():
         same = measured[(measured["codes"] == row["codes"]) & (measured["K"].fillna(4) == 4)
+                        & (measured["transform"] == row["transform"])
                         & (measured["D"].fillna(2) == 2)
                         & (measured["size"] == row["size"])]  # fmt: skip
         assert len(same) == row["n_seeds"] == 1
@@ -218,14 +219,14 @@ def test_partial_shows_what_is_there_and_leaves_the_rest_empty(tmp_path):
     succeed(project, BASELINE)
     succeed(project, "all", "--config", "partial=true")
     table = pd.read_csv(project / "results/tiny/table1.csv")
-    assert table["test_ppl_mean"].notna().tolist() == [True] + 6 * [False]
-    assert table["n_seeds"].tolist() == [1] + 6 * [0]
+    assert table["test_ppl_mean"].notna().tolist() == [True] + 7 * [False]
+    assert table["n_seeds"].tolist() == [1] + 7 * [0]
     claims = pd.read_csv(project / "results/tiny/claims.csv", dtype={"holds": object})
     open_claims = claims[claims["holds"].isna()]
     assert len(open_claims) and open_claims["evidence"].str.startswith("not run").all()
     assert open_claims["measured"].isna().all()
     # Running the rest afterwards fills the cells.
-    assert planned(project)["retrain"] == 7
+    assert planned(project)["retrain"] == 8
 
     # Elsewhere, what was published takes the place of a run.
     script = project / "workflow/scripts/publish.py"
@@ -446,10 +447,10 @@ def test_the_three_sizes_of_table_1(tmp_path):
     edit(project / "config/tiny.yaml", "sizes: [small, dropping]", "sizes: [small, medium, large]")
     found = planned(project)
     assert found["baseline"] == found["embedding"] == 3
-    assert found["retrain"] == 3 * 4 + 2  # and two more shapes of the sweep
+    assert found["retrain"] == 3 * 5 + 2  # and two more shapes of the sweep
     for size in ("small", "medium", "large"):
         found = planned(project, f"table1_{size}")
-        assert found["baseline"] == 1 and found["retrain"] == 4
+        assert found["baseline"] == 1 and found["retrain"] == 5
         assert set(planned(project, f"codes_{size}")) >= {"baseline", "learned_codes"}
         assert "retrain" not in planned(project, f"codes_{size}")
 

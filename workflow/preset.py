@@ -17,7 +17,7 @@ from kdcore.settings.synthetic import ClusteringSettings
 
 CodeSource = Literal["none", "random", "linear", "lstm", "refined"]
 SizeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-TransformName = Literal["none", "linear", "lstm"]
+TransformName = Literal["none", "linear", "lstm", "linear_dropout"]
 
 
 class Section(BaseModel):
@@ -138,7 +138,9 @@ class Sweep(Section):
 
     size: str = Field(description="model size")
     codes: Literal["random", "linear", "lstm", "refined"] = Field(description="how codes are made")
-    transform: Literal["linear", "lstm"] = Field(description="how vectors are composed")
+    transform: Literal["linear", "lstm", "linear_dropout"] = Field(
+        description="how vectors are composed"
+    )
     K: list[Annotated[int, Field(ge=2)]] = Field(
         min_length=2, description="values of K, at D of Table 1; has the K of Table 1"
     )
@@ -222,6 +224,11 @@ class OwnEmbedding(Section):
     lstm: KDEmbeddingSettings | None = Field(
         None, description="retraining with the LSTM transform; null: as the other sizes"
     )
+    linear_dropout: KDEmbeddingSettings | None = Field(
+        None,
+        description="retraining with the linear transform and dropout of symbols; null: as the "
+        "other sizes",
+    )
 
 
 class PerTransformEmbedding(Section):
@@ -229,9 +236,20 @@ class PerTransformEmbedding(Section):
 
     linear: KDEmbeddingSettings = Field(description="retraining with the linear transform")
     lstm: KDEmbeddingSettings = Field(description="retraining with the LSTM transform")
+    linear_dropout: KDEmbeddingSettings | None = Field(
+        None, description="retraining with the linear transform and dropout of symbols"
+    )
     by_size: dict[str, OwnEmbedding] = Field(
         {}, description="model sizes with settings of their own, in place of these as a whole"
     )
+
+    @model_validator(mode="after")
+    def _dropout_is_dropout(self):
+        named = {"": self} | {f"by_size.{size}.": own for size, own in self.by_size.items()}
+        for where, settings in named.items():
+            if settings.linear_dropout and not settings.linear_dropout.dropout:
+                raise ValueError(f"{where}linear_dropout needs a dropout")
+        return self
 
     def of(self, size: str, transform: str) -> KDEmbeddingSettings:
         """The settings of a model size with a transform."""
@@ -319,10 +337,12 @@ class Preset(Section):
             linear["code_learning.linear"] = self.code_learning.linear
             if self.code_learning.refined:
                 linear["code_learning.refined"] = self.code_learning.refined
-            linear["kd_embedding.linear"] = self.kd_embedding.linear
-            for size, own in self.kd_embedding.by_size.items():
-                if own.linear:
-                    linear[f"kd_embedding.by_size.{size}.linear"] = own.linear
+            of_sizes = self.kd_embedding.by_size.items()
+            named = {"": self.kd_embedding} | {f".by_size.{size}": own for size, own in of_sizes}
+            for where, settings in named.items():
+                for name in ("linear", "linear_dropout"):
+                    if found := getattr(settings, name):
+                        linear[f"kd_embedding{where}.{name}"] = found
             if self.table2.codes == "linear":
                 linear["table2.learning"] = self.table2.learning
         if self.ablations:
@@ -355,6 +375,11 @@ class Preset(Section):
             sources = [*(row.codes for row in table.rows), self.figure3.sweep.codes]
             if "refined" in sources and not self.code_learning.refined:
                 raise ValueError("refined codes need code_learning.refined")
+            asked = [(size, row) for size in table.sizes for row in table.rows_of(size)]
+            asked.append((self.figure3.sweep.size, self.figure3.sweep))
+            for size, part in asked:
+                if part.codes != "none" and not self.kd_embedding.of(size, part.transform):
+                    raise ValueError(f"{part.transform} needs kd_embedding.{part.transform}")
             for size in table.sizes:
                 if not table.rows_of(size):
                     raise ValueError(f"table1 has no row of size {size!r}")

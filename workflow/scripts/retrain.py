@@ -32,6 +32,9 @@ def main(
     scratch: Annotated[Path, typer.Option(help="folder of checkpoints")],
     curve: Annotated[Path, typer.Option(help="output: perplexity by epoch")],
     measurement: Annotated[Path, typer.Option(help="output: what was measured")],
+    called: Annotated[
+        str | None, typer.Option(help="what Table 1 calls the transform, if otherwise")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="output: weights, if wanted")] = None,
     vectors: Annotated[
         Path | None, typer.Option(help="pretrained vectors to fit the transform to first")
@@ -56,7 +59,8 @@ def main(
 
     if kd.fit and vectors is None:
         raise KDError("--embedding has a fit: --vectors is needed")
-    name = f"{size} {learner}+{transform} K={code.K} D={code.D}, seed {seed}"
+    called = called or transform
+    name = f"{size} {learner}+{called} K={code.K} D={code.D}, seed {seed}"
     if kd.dropout:
         name += f", dropout {kd.dropout:g}"
 
@@ -86,7 +90,7 @@ def main(
         curve=curve,
         measurement=measurement,
         about={
-            "size": size, "codes": learner, "transform": transform,
+            "size": size, "codes": learner, "transform": called,
             "K": code.K, "D": code.D, "seed": seed,
             "rate": compression_rate(parameters, *shape),
             "rate_with_codes": compression_rate_with_codes(parameters, *shape, code.K, code.D),

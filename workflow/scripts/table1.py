@@ -9,6 +9,7 @@ import typer
 import yaml
 
 from kdcore.files import read_json, write_json, write_text
+from kdcore.settings.codes import KDEmbeddingSettings
 from workflow.preset import Preset, load_preset
 
 COLUMNS = [
@@ -17,7 +18,7 @@ COLUMNS = [
     "paper_rate",
 ]  # fmt: skip
 NAMES = {"none": "Conventional", "random": "Random", "linear": "Linear", "lstm": "LSTM",
-         "refined": "Refined"}  # fmt: skip
+         "refined": "Refined", "linear_dropout": "Linear, dropout"}  # fmt: skip
 
 
 def main(
@@ -143,6 +144,8 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
              "the input embedding, and compression rate: the paper's count, and with the codes'",
              "own bits. LSTM transform: the cell "
              + ("whose size is the paper's." if cell == "counted" else "as printed.")]  # fmt: skip
+    if told := dropout_note(preset):
+        lines.append(told)
     for size, part in rows.groupby("size", sort=False):
         told = note(preset, size)
         lines += ["", f"**{size}**" + (f" ({told})" if told else ""), ""]
@@ -156,6 +159,15 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
     return "\n".join(lines) + "\n"
 
 
+def dropout_note(preset: Preset) -> str:
+    """What the rows with dropout of symbols are, if there are any."""
+    embedding = preset.kd_embedding
+    if all(row.transform != "linear_dropout" for row in preset.table1.rows):
+        return ""
+    told = ", ".join(differences(embedding.linear_dropout, embedding.linear))
+    return f"{NAMES['linear_dropout']} of code symbols: the linear transform with {told}."
+
+
 def words_left_out(preset: Preset, size: str) -> str:
     """How many words a model size leaves out, if any."""
     share = preset.sizes[size].word_dropout
@@ -167,17 +179,24 @@ def note(preset: Preset, size: str) -> str:
     told = words_left_out(preset, size)
     told = [told] if told else []
     if own := preset.kd_embedding.by_size.get(size):
-        for transform in ("linear", "lstm"):
-            here, others = getattr(own, transform), getattr(preset.kd_embedding, transform)
-            values = others.model_dump()
-            told += [
-                f"{transform} transform with {name} {value:g} in place of {values[name]:g}"
-                if isinstance(value, float)
-                else f"{transform} transform with another {name}"
-                for name, value in (here.model_dump() if here else {}).items()
-                if value != values[name]
-            ]
+        for transform in dict.fromkeys(row.transform for row in preset.table1.rows_of(size)):
+            here = getattr(own, transform, None)
+            others = getattr(preset.kd_embedding, transform, None) or preset.kd_embedding.linear
+            name = transform.replace("_", " ")
+            told += [f"{name} transform with {what}" for what in differences(here, others)]
     return "; ".join(told)
+
+
+def differences(here: KDEmbeddingSettings | None, others: KDEmbeddingSettings) -> list[str]:
+    """What one KD embedding, if there is one, has otherwise than another."""
+    values = others.model_dump()
+    return [
+        f"{name} {value:g} in place of {values[name]:g}"
+        if isinstance(value, float)
+        else f"another {name}"
+        for name, value in (here.model_dump() if here else {}).items()
+        if value != values[name]
+    ]
 
 
 def command(preset: Preset, size: str) -> str:
