@@ -37,7 +37,8 @@ class LearningRecord:
         epoch, step: epochs and minibatches done.
         temperature: T of the last minibatch.
         loss: mean over the epoch of ‖v − v̂‖², as the estimator's forward pass sees it.
-        error: relative squared error Σ‖v − v̂‖² / Σ‖v − mean‖² with the discrete codes.
+        error: relative squared error Σ‖v − v̂‖² / Σ‖v − mean‖² with the discrete codes; both of
+            standardised vectors where codes are learned from these.
         changed: share of symbols whose code differs from the epoch before.
         entropy: mean bits per position; log2 K at best.
         used: smallest number of values in use at a position.
@@ -99,7 +100,9 @@ def learn_codes(
     transform and d′ the codes were learned through.
 
     Vectors whose mean outweighs their spread, ‖mean‖² > mean ‖v − mean‖², are learned without it
-    by a linear transform that has no H; its W^j take it in afterwards.
+    by a linear transform that has no H; its W^j take it in afterwards. With `standardise=True` it
+    learns every component as if of mean 0 and variance 1, so that a few large ones do not decide
+    the codes.
 
     Args:
         vectors: pretrained embeddings v, shape (N, d).
@@ -124,9 +127,9 @@ def learn_codes(
 
     Raises:
         KDError: vectors that are not finite or not a table, K < 2, D < 1, an unknown
-            transform or setting, a cell for a transform that has none; counts that are not those of
-            the symbols, or without refinement; a checkpoint that is damaged or of other vectors or
-            settings.
+            transform or setting, a cell for a transform that has none, `standardise` with an H;
+            counts that are not those of the symbols, or without refinement; a checkpoint that is
+            damaged or of other vectors or settings.
 
     Warns:
         UserWarning: the code has more values than there are symbols, or is no smaller than
@@ -157,8 +160,10 @@ def learn_codes(
         generator = torch.Generator()
         generator.set_state(torch.get_rng_state())
     _warn_if_pointless(vectors, model, settings)
-    mean = _mean_to_take_in(vectors, model)
-    learning = _Learning(vectors if mean is None else vectors - mean, model, settings, generator)
+    mean, spread = _to_take_in(vectors, model, settings)
+    targets = vectors if mean is None else vectors - mean
+    targets = targets if spread is None else targets / spread
+    learning = _Learning(targets, model, settings, generator)
     if checkpoint is not None:
         checkpoint, identity = Path(checkpoint), _identity(vectors, model, seed, settings)
         if checkpoint.exists():
@@ -175,8 +180,10 @@ def learn_codes(
         if stopped:
             return None
     model.rescale(learning.scale)
-    if mean is not None:
-        with torch.no_grad():
+    with torch.no_grad():
+        if spread is not None:
+            model.W *= spread
+        if mean is not None:
             model.W += mean / D
     codes, history = Codes(learning.symbols, K), tuple(learning.history)
     if not settings.refinement:
@@ -187,21 +194,31 @@ def learn_codes(
     return refined and LearnedCodes(refined.codes, refined.transform, history, refined.history)
 
 
-def _mean_to_take_in(vectors: torch.Tensor, model: Transform) -> torch.Tensor | None:
-    """The vectors' mean where it outweighs their spread and W can compose it.
+def _to_take_in(
+    vectors: torch.Tensor, model: Transform, settings: CodeLearningSettings
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """What is taken out of the vectors, for W to compose: their mean, their components' spread.
 
-    Step sizes go by the size of the vectors: a large mean would make them too small for the rest.
+    The spread where it is asked for, the mean then too, or where it outweighs the spread: step
+    sizes go by the size of the vectors, and a large mean would make them too small for the rest.
     """
     mean, weight = mean_and_weight(vectors)
-    if isinstance(model, LinearTransform) and model.H is None:
-        return mean if weight > 1 else None
+    takes_in = isinstance(model, LinearTransform) and model.H is None
+    if settings.standardise:
+        if not takes_in:
+            raise KDError("standardise is for a linear transform without H")
+        spread = (vectors - mean).square().mean(0).sqrt()
+        # A component that is the same for all symbols is composed by the mean alone.
+        return mean, torch.where(spread > 0, spread, 1.0)
+    if takes_in:
+        return (mean if weight > 1 else None), None
     if weight > 10:
         warnings.warn(
             f"the vectors' mean outweighs their spread {weight:.0f} times: centred, they would be "
             "learned better",
             stacklevel=3,
         )
-    return None
+    return None, None
 
 
 def _warn_if_pointless(

@@ -131,6 +131,14 @@ def test_a_size_retrains_with_its_own_settings_of_a_transform_or_with_those_of_a
             },
             "model size 'huge' is not defined",
         ),
+        (
+            {"code_learning.lstm.standardise": True},
+            "code_learning.lstm: standardise is for the linear transform without H",
+        ),
+        (
+            {"code_learning.linear.standardise": True},  # the large model has 1,500 numbers
+            "code_learning.linear: standardise is for the linear transform without H",
+        ),
         ({"table2.learning.cell": "printed"}, "table2.learning: the linear transform has no cell"),
         ({"figure3.sweep.K": [1, 50]}, r"figure3.sweep.K.0"),
         ({"figure3.sweep.K": [2, 20]}, r"figure3.sweep.K needs table1.K = 50"),

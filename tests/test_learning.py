@@ -92,6 +92,31 @@ def test_a_large_mean_does_not_harm(vectors, offset, refinement):
         learn_codes(centred + offset, 8, 4, code_dim=6, epochs=1)
 
 
+def test_standardised_vectors_are_learned_alike_and_composed_as_they_are(vectors):
+    sizes = torch.logspace(-2, 2, vectors.shape[1])
+    options = {"epochs": 10, "batch": 50, "standardise": True}
+    plain = learn_codes(vectors, 8, 4, **options)
+    uneven = learn_codes(vectors * sizes + 3, 8, 4, **options)
+    assert uneven.history[-1].error == pytest.approx(plain.history[-1].error, rel=0.03)
+    table = uneven.transform.table(uneven.codes.tensor())
+    back = (table - (vectors * sizes + 3).mean(0)) / (vectors * sizes).std(0, correction=0)
+    standard = (vectors - vectors.mean(0)) / vectors.std(0, correction=0)
+    assert relative_error(standard, back) == pytest.approx(uneven.history[-1].error, rel=1e-2)
+
+
+def test_a_component_without_spread_is_composed(vectors):
+    table = torch.cat([vectors, torch.full((len(vectors), 1), 7.0)], 1)
+    learned = learn_codes(table, 8, 4, epochs=5, batch=50, standardise=True)
+    composed = learned.transform.table(learned.codes.tensor())[:, -1]
+    torch.testing.assert_close(composed, table[:, -1], atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("options", [{"code_dim": 6}, {"transform": "lstm"}])
+def test_a_spread_that_no_w_takes_in_is_refused(vectors, options):
+    with pytest.raises(KDError, match="standardise is for a linear transform without H"):
+        learn_codes(vectors, 8, 4, epochs=1, standardise=True, **options)
+
+
 def test_a_report_that_draws_at_random_has_no_say(vectors):
     plain = learn_codes(vectors, 8, 4, epochs=4)
     drawn = learn_codes(vectors, 8, 4, epochs=4, report=lambda *_: torch.manual_seed(0))

@@ -357,6 +357,29 @@ class Preset(Section):
         return self
 
     @model_validator(mode="after")
+    def _what_is_standardised_has_no_h(self):
+        learned = []
+        if self.table1:
+            dims = [self.sizes[size].hidden for size in self.table1.sizes if size in self.sizes]
+            for name in CodeLearners.model_fields:
+                settings = getattr(self.code_learning, name)
+                learned.append((f"code_learning.{name}", name, settings, dims))
+            learned.append(("table2.learning", self.table2.codes, self.table2.learning, []))
+        if self.ablations:
+            chosen = self.ablations
+            dims = [size.hidden for name, size in self.sizes.items() if name == chosen.baseline]
+            learned.append(("ablations.learning", chosen.codes, chosen.learning, dims))
+            for variant in chosen.variants:
+                name = f"ablation {variant.name}"
+                learned.append((name, chosen.codes, variant.learning, dims))
+        for name, transform, settings, dims in learned:
+            if settings and settings.standardise:
+                dims = {settings.code_dim or dim for dim in dims} ^ set(dims)
+                if transform == "lstm" or dims:
+                    raise ValueError(f"{name}: standardise is for the linear transform without H")
+        return self
+
+    @model_validator(mode="after")
     def _one_cell_in_the_table(self):
         for size, own in self.kd_embedding.by_size.items() if self.kd_embedding else []:
             if own.lstm and own.lstm.cell != self.kd_embedding.lstm.cell:

@@ -70,6 +70,11 @@ class CodeLearningSettings(BaseModel):
     )
     code_dim: int | None = Field(None, gt=0, description="size d′ of a code embedding; null is d")
     cell: Cell = Field("counted", description="cell of the LSTM transform")
+    standardise: bool = Field(
+        False,
+        description="learn every component as if of mean 0 and variance 1; for the linear "
+        "transform without H",
+    )
     estimator: Literal["straight_through", "soft"] = Field(
         "straight_through",
         description="forward pass with discrete codes, or with the softmax itself",
