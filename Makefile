@@ -66,8 +66,10 @@ TARGET ?= all
 slice: $(VENV)/.ready
 	$(RUN) python -m workflow.unlock
 	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES) --target $(TARGET)
-	$(RUN) { timeout $(MINUTES)m snakemake --cores $(CORES) $(OPTIONS) --configfile $(CONFIG) -- $(TARGET) \
-		|| { test $$? -eq 124 && echo "The time is up: trainings have written checkpoints."; }; }
+# timeout has a process group of its own, so that its signal reaches every job: Ctrl-C is passed on.
+	$(RUN) { timeout $(MINUTES)m snakemake --cores $(CORES) $(OPTIONS) --configfile $(CONFIG) -- $(TARGET) & \
+		trap "kill -TERM $$!" INT TERM; wait $$! || { rc=$$?; wait $$!; test $$rc -eq 124 \
+		&& echo "The time is up: trainings have written checkpoints."; }; }
 	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES) --target $(TARGET)
 
 plan: $(VENV)/.ready

@@ -132,15 +132,23 @@ class Codes:
     def __getitem__(self, index):
         """`codes[i, j]` one symbol, `codes[i]` one code, `codes[ids]` rows; int64 tensors.
 
-        Only the bytes asked for are read.
+        Only the bytes asked for are read. Two arrays are taken in pairs, as by PyTorch.
 
         Raises:
-            IndexError: outside the N codes or their D positions.
+            IndexError: outside the N codes or their D positions, or arrays that make no pairs.
         """
         rows, columns = index if isinstance(index, tuple) else (index, slice(None))
+        sliced = isinstance(rows, slice) or isinstance(columns, slice)
         rows = _positions(rows, self.shape[0])
         columns = _positions(columns, self.shape[1])
-        at = rows.unsqueeze(-1) * self.D + columns if columns.ndim else rows * self.D + columns
+        if sliced:
+            rows = rows.reshape(*rows.shape, *[1] * columns.ndim)
+        try:
+            at = rows * self.D + columns
+        except RuntimeError:
+            raise IndexError(
+                f"indices of shapes {tuple(rows.shape)} and {tuple(columns.shape)} make no pairs"
+            ) from None
         return unpack_at(self.packed, at, self.bits)
 
     def tensor(self) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 
 import torch
 from torch import nn
@@ -38,7 +39,8 @@ class KDEmbedding(nn.Module):
 
     Raises:
         KDError: an unknown transform or setting, settings beside a ready transform, a transform
-            that does not fit the codes, or a dropout outside [0, 1).
+            that does not fit the codes, a dropout outside [0, 1), or a gradient_scale that is not
+            above 0.
     """
 
     def __init__(
@@ -81,6 +83,8 @@ class KDEmbedding(nn.Module):
         self.padding_idx = padding_idx
         if not 0 <= dropout < 1:
             raise KDError(f"dropout is {dropout}; it is at least 0 and below 1")
+        if not 0 < gradient_scale < math.inf:
+            raise KDError(f"gradient_scale is {gradient_scale}; it is above 0 and finite")
         self.gradient_scale, self.dropout = gradient_scale, dropout
         self.register_buffer("packed", codes.packed.clone())
 
@@ -189,14 +193,18 @@ class KDEmbedding(nn.Module):
     @classmethod
     def from_pretrained(
         cls, codes: Codes, transform: Transform, *, freeze: bool = True,
-        padding_idx: int | None = None,
+        padding_idx: int | None = None, gradient_scale: float = 1.0, dropout: float = 0.0,
     ) -> "KDEmbedding":  # fmt: skip
         """An embedding from what `learn_codes` returned: its codes and a copy of its transform.
 
         Args:
             freeze: whether the transform stays as it is when the model around it trains.
+            padding_idx, gradient_scale, dropout: as of the class.
         """
-        embedding = cls(codes, transform=copy.deepcopy(transform), padding_idx=padding_idx)
+        embedding = cls(
+            codes, transform=copy.deepcopy(transform), padding_idx=padding_idx,
+            gradient_scale=gradient_scale, dropout=dropout,
+        )  # fmt: skip
         embedding.transform.requires_grad_(not freeze)
         return embedding
 

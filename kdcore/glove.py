@@ -102,10 +102,13 @@ def _checked(text: bytes, dim: int, words: int, source: str) -> str:
     return decoded
 
 
-def parse_vectors(lines: Iterable[str], source: str) -> WordVectors:
+def parse_vectors(lines: Iterable[str], source: str, limit: int | None = None) -> WordVectors:
     """Lines of a word and its numbers, separated by spaces.
 
     A first line of two integers, as word2vec writes it, is passed over.
+
+    Args:
+        limit: how many words are read; None reads all.
 
     Raises:
         KDError: no vectors, unequal lengths, something not a finite number, a word twice.
@@ -117,6 +120,8 @@ def parse_vectors(lines: Iterable[str], source: str) -> WordVectors:
         word, *values = line.rstrip().split(" ")
         if number == 1 and len(values) == 1 and word.isdigit() and values[0].isdigit():
             continue
+        if len(words) == limit:
+            break
         if word in seen:
             raise KDError(f"{source}: line {number}: the word {word!r} comes twice")
         try:

@@ -179,19 +179,24 @@ def learn_codes(
             saved = time.monotonic()
         if stopped:
             return None
+    codes, refinement = Codes(learning.symbols, K), ()
     model.rescale(learning.scale)
+    if settings.refinement:
+        refined = refine_codes(
+            vectors if spread is None else targets, codes, counts=counts, seed=seed, stop=stop,
+            **dict(settings.refinement),
+        )  # fmt: skip
+        if refined is None:
+            return None
+        codes, model, refinement = refined.codes, refined.transform, refined.history
+        # Refinement takes in a mean by itself.
+        mean = None if spread is None else mean
     with torch.no_grad():
         if spread is not None:
             model.W *= spread
         if mean is not None:
             model.W += mean / D
-    codes, history = Codes(learning.symbols, K), tuple(learning.history)
-    if not settings.refinement:
-        return LearnedCodes(codes, model, history)
-    refined = refine_codes(
-        vectors, codes, counts=counts, seed=seed, stop=stop, **dict(settings.refinement)
-    )
-    return refined and LearnedCodes(refined.codes, refined.transform, history, refined.history)
+    return LearnedCodes(codes, model, tuple(learning.history), refinement)
 
 
 def _to_take_in(
@@ -207,7 +212,9 @@ def _to_take_in(
     if settings.standardise:
         if not takes_in:
             raise KDError("standardise is for a linear transform without H")
-        spread = (vectors - mean).square().mean(0).sqrt()
+        # Squares of large or small vectors leave float32.
+        spread = torch.linalg.vector_norm(vectors - mean, dim=0, dtype=torch.float64)
+        spread = (spread / math.sqrt(len(vectors))).to(vectors.dtype)
         # A component that is the same for all symbols is composed by the mean alone.
         return mean, torch.where(spread > 0, spread, 1.0)
     if takes_in:

@@ -13,6 +13,7 @@ from workflow.compute import device_of, precision_of
 from workflow.measured import checks
 from workflow.own import check_watched, own_files
 from workflow.preset import (
+    TRANSFORMS,
     Cell,
     all_cells,
     load_preset,
@@ -91,8 +92,6 @@ onerror:
 ENVIRONMENT = f"{workflow.basedir}/workflow/environment.yaml"
 # Codes that are learned, and through which transform.
 LEARNERS = {"linear": "linear", "lstm": "lstm", "refined": "linear"}
-# What rows call a transform, and what kdcore calls it.
-TRANSFORMS = {"linear": "linear", "lstm": "lstm", "linear_dropout": "linear"}
 DEVICE = device_of(PRESET.compute)
 GPU = int(DEVICE == "cuda")
 # Part of the commands, not a parameter of the rules: where a model is trained must not make it

@@ -9,6 +9,15 @@ if TABLE2.vectors.kind == "baseline":
         available(EMBEDDING, "vectors.safetensors")
         or f"{RUNS}/{EMBEDDING[0]}/vectors.safetensors"
     )
+    # With `partial` nothing trains the model that it would be taken from.
+    MODEL = f"{RUNS}/baseline/{TABLE2.vectors.size}/seed1/model.safetensors"
+    if PRESET.partial and not (
+        available(EMBEDDING, "vectors.safetensors") or os.path.exists(MODEL)
+    ):
+        raise WorkflowError(
+            f"partial: Table 2 needs {TABLE2_VECTORS}, which is not here;"
+            " the target embeddings makes it"
+        )
 else:
     TABLE2_VECTORS = f"{DATA}/vectors.safetensors"
 

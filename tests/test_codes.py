@@ -44,6 +44,10 @@ def test_random_access_agrees_with_unpacking_all(table, data):
     assert codes[i, j] == symbols[i, j]
     assert codes[i].tolist() == symbols[i].tolist()
     assert codes[[i, 0], j].tolist() == [symbols[i, j], symbols[0, j]]
+    assert codes[[i, 0], [j, 0]].tolist() == [symbols[i, j], symbols[0, 0]]
+    assert torch.equal(codes[:, [j, 0]], codes.tensor()[:, [j, 0]])
+    assert torch.equal(codes[[[i], [0]], [j, 0]], codes.tensor()[[[i], [0]], [j, 0]])
+    assert torch.equal(codes[[[i, 0]], :], codes.tensor()[[[i, 0]], :])
 
 
 def test_access_outside_is_refused():

@@ -132,6 +132,23 @@ def test_a_size_retrains_with_its_own_settings_of_a_transform_or_with_those_of_a
             "model size 'huge' is not defined",
         ),
         (
+            {
+                "kd_embedding.linear_dropout": None,
+                "kd_embedding.by_size.small": {
+                    "linear_dropout": {"init_scale": 1.0, "dropout": 0.1}
+                },
+            },
+            "linear_dropout needs kd_embedding.linear_dropout",
+        ),
+        (
+            {"table2.learning.refinement": {}},
+            "table2.learning.refinement.count_power must be 0: word vectors have no counts",
+        ),
+        (
+            {"table2.learning.standardise": True, "table2.learning.code_dim": 60},
+            "table2.learning: standardise is for the linear transform without H",
+        ),
+        (
             {"code_learning.lstm.standardise": True},
             "code_learning.lstm: standardise is for the linear transform without H",
         ),

@@ -110,6 +110,12 @@ def test_a_transform_of_ones_own_need_not_know_of_dropout(codes):
     assert KDEmbedding(codes, transform=Own(6, 4, 5))(torch.arange(11)).shape == (11, 5)
 
 
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_gradient_scale_that_is_no_scale_is_refused(codes, scale):
+    with pytest.raises(KDError, match="it is above 0 and finite"):
+        KDEmbedding(codes, 5, gradient_scale=scale)
+
+
 @pytest.mark.parametrize("dropout", [-0.1, 1.0])
 def test_a_dropout_that_is_no_share_is_refused(codes, dropout):
     with pytest.raises(KDError, match="at least 0 and below 1"):

@@ -104,6 +104,22 @@ def test_standardised_vectors_are_learned_alike_and_composed_as_they_are(vectors
     assert relative_error(standard, back) == pytest.approx(uneven.history[-1].error, rel=1e-2)
 
 
+def test_what_is_standardised_is_refined_so(vectors):
+    sizes = torch.logspace(-2, 2, vectors.shape[1])
+    found = {}
+    for standardise in (False, True):
+        learned = learn_codes(
+            vectors * sizes + 3, 8, 4, epochs=10, batch=50, standardise=standardise,
+            refinement={"rounds": 10},
+        )  # fmt: skip
+        composed = (learned.transform.table(learned.codes.tensor()) - 3) / sizes
+        found[standardise] = relative_error(vectors, composed)
+        best = min(record.error for record in learned.refinement)
+    # All components alike, it is those of all that are composed, to what the refinement says.
+    assert found[True] == pytest.approx(best, rel=0.1)
+    assert found[True] < 0.8 * found[False]
+
+
 def test_a_component_without_spread_is_composed(vectors):
     table = torch.cat([vectors, torch.full((len(vectors), 1), 7.0)], 1)
     learned = learn_codes(table, 8, 4, epochs=5, batch=50, standardise=True)
@@ -232,12 +248,15 @@ def test_scale_of_the_vectors_does_not_matter(vectors):
 
 
 @pytest.mark.parametrize("factor", [1e20, 1e-25])
-def test_vectors_whose_squares_no_float32_holds(vectors, factor):
-    learned = learn_codes(vectors, 8, 4, epochs=20)
-    other = learn_codes(vectors * factor, 8, 4, epochs=20)
+@pytest.mark.parametrize("standardise", [False, True])
+def test_vectors_whose_squares_no_float32_holds(vectors, factor, standardise):
+    options = {"epochs": 20, "standardise": standardise}
+    learned = learn_codes(vectors, 8, 4, **options)
+    other = learn_codes(vectors * factor, 8, 4, **options)
     assert other.history[-1].error == pytest.approx(learned.history[-1].error, abs=0.1)
     composed = other.transform.table(other.codes.tensor()) / factor
-    assert relative_error(vectors, composed) == pytest.approx(other.history[-1].error, rel=1e-3)
+    near = 1e-2 if standardise else 1e-3  # components count otherwise
+    assert relative_error(vectors, composed) == pytest.approx(other.history[-1].error, rel=near)
     transform = TRANSFORMS["linear"](8, 4, 12)
     assert fit_transform(transform, other.codes, vectors * factor, learning_rate=0.02) < 1
 

@@ -69,7 +69,7 @@ def test_settings_that_are_not_recorded_are_not_taken_for_these(row, preset, sec
 
 
 @pytest.mark.parametrize("name", ["paper", "ablations"])
-def test_what_is_published_records_all_of_its_settings(name):
+def test_what_is_published_is_what_the_preset_asks_for(name):
     wanted = checks(read_preset(ROOT / f"config/{name}.yaml"))
     published = ROOT / f"results/{name}/measured"
     found = [
@@ -77,7 +77,7 @@ def test_what_is_published_records_all_of_its_settings(name):
         for folder, check in wanted.items()
         if (published / folder).exists()
     ]
-    assert len(found) > 5 and not [other for other in found if "not recorded" in other]
+    assert len(found) > 5 and not [other for other in found if other]
 
 
 def test_a_variant_is_held_against_all_of_its_settings():

@@ -85,22 +85,29 @@ def test_table_1_names_what_fills_its_empty_cells(script, preset):
 
 def test_table_1_tells_what_sets_a_size_apart(script, preset):
     note = script("table1").note
-    assert note(preset, "small") == note(preset, "large") == ""
+    assert note(preset, "large") == ""
+    assert note(preset, "small") == (
+        "Linear, dropout: the linear transform with gradient_scale 0.1 in place of 1, "
+        "dropout 0.2 in place of 0"
+    )
     assert note(preset, "small-dropout") == (
         "20 % of the words left out of the input in training; "
         "linear transform with gradient_scale 0.1 in place of 1"
     )
 
 
-def test_table_1_tells_what_dropout_of_symbols_is(script, preset):
-    told = script("table1").dropout_note
-    assert told(preset) == (
-        "Linear, dropout of code symbols: the linear transform with gradient_scale 0.1 in place of "
-        "1, dropout 0.2 in place of 0."
-    )
-    rows = [row for row in preset.table1.rows if row.transform != "linear_dropout"]
-    plain = preset.table1.model_copy(update={"rows": rows})
-    assert told(preset.model_copy(update={"table1": plain})) == ""
+def test_a_dropout_of_all_rows_is_told(script, preset):
+    own = preset.kd_embedding.lstm.model_copy(update={"dropout": 0.5})
+    embedding = preset.kd_embedding.model_copy(update={"lstm": own})
+    told = script("table1").note(preset.model_copy(update={"kd_embedding": embedding}), "large")
+    assert told == "lstm transform with dropout 0.5 in place of 0"
+
+
+def test_latex_says_what_is_particular_and_escapes_it(script, preset):
+    table1 = script("table1")
+    rows = table1.build(preset, ["small"], pd.read_csv(ROOT / "results/paper/measurements.csv"), {})
+    text = table1.as_latex(rows.assign(size="small-dropout"), preset)
+    assert r"20 \% of the words left out" in text and r"gradient\_scale" in text
 
 
 def test_claims_of_the_paper_are_of_sizes_that_it_has(script):
@@ -115,6 +122,15 @@ def test_claims_of_the_paper_are_of_sizes_that_it_has(script):
     assert about == {"small"}
     about = {c.claim.partition(":")[0] for c in claims(pd.DataFrame(rows), False)}
     assert about == {"small", "other"}
+    # A row beyond the paper has no say in what the paper printed.
+    for codes in ("random", "linear"):
+        beyond = {"size": "small", "codes": codes, "transform": "linear_dropout",
+                  "test_ppl_mean": 90.0}  # fmt: skip
+        rows.append(beyond)
+    first = next(claims(pd.DataFrame(rows), True))
+    assert (first.paper, first.measured[:12]) == (
+        "random 110.0 or more, learned 110.0 or less", "random 100.0",
+    )  # fmt: skip
 
 
 def test_code_learning_stops_when_told_to_and_continues(tmp_path):

@@ -176,7 +176,10 @@ def test_vectors_are_parsed(tmp_path):
     found = parse_vectors(["the 1 2.5\n", "cat -1 0\n"], "x.txt")
     assert found.words == ("the", "cat")
     assert found.vectors.tolist() == [[1, 2.5], [-1, 0]]
-    assert parse_vectors(["2 2", "a 1 2", "b 3 4"], "word2vec").words == ("a", "b")
+    lines = ["3 2", "a 1 2", "b 3 4", "c 5 6"]
+    assert parse_vectors(lines, "word2vec").words == ("a", "b", "c")
+    assert parse_vectors(lines, "word2vec", 2).words == ("a", "b")
+    assert parse_vectors(lines[1:], "x.txt", 2).words == ("a", "b")
     found.save(tmp_path / "v")
     again = WordVectors.load(tmp_path / "v")
     assert again.words == found.words and torch.equal(again.vectors, found.vectors)

@@ -208,6 +208,15 @@ def test_where_data_and_computing_are_does_not_matter(project):
     assert planned(project) == {}
 
 
+def test_partial_without_the_embedding_of_table_2_says_so(tmp_path):
+    project = copy_project(tmp_path / "project")
+    failed = snakemake(project, "all", "--config", "partial=true")
+    assert failed.returncode != 0 and not (project / "results").exists()
+    said = failed.stdout + failed.stderr
+    assert "partial: Table 2 needs runs/tiny/embedding/small/seed1/vectors.safetensors" in said
+    assert "Traceback" not in said
+
+
 def test_results_that_came_with_a_clone_are_made_again(project, tmp_path):
     """Git has results/ and neither runs/ nor Snakemake's records, and its files are new."""
     clone = copy_project(tmp_path / "clone")
@@ -355,6 +364,29 @@ def test_told_to_stop_in_code_learning_and_continued_by_the_same_command(project
     for name in ("codes.safetensors", "decoder.safetensors", "history.csv"):
         assert (project / codes / name).read_bytes() == (whole / codes / name).read_bytes()
     assert not any(scratch.glob("[!.]*.safetensors"))
+
+
+@pytest.mark.parametrize(("minutes", "says"), [("9", ""), ("0.2", "The time is up")])
+def test_a_slice_ends_by_ctrl_c_or_when_its_time_is_up(tmp_path, minutes, says):
+    project = copy_project(tmp_path / "project")
+    edit(project / "config/tiny.yaml", "epochs: 2", "epochs: 20000")
+    with (project / "config/tiny.yaml").open("a", encoding="utf-8") as stream:
+        stream.write("compute: {checkpoint_seconds: 0.1}\n")
+    shutil.copy2(ROOT / "Makefile", project)
+    for name in ("requirements.lock", ".venv/bin/activate", ".venv/.ready"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).touch()
+    process = subprocess.Popen(
+        ["make", "slice", f"MINUTES={minutes}", "CONFIG=config/tiny.yaml", "TARGET=baselines"],
+        cwd=project, env=environment(), start_new_session=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    if not says:
+        eventually(lambda: any((project / "runs/tiny/scratch").glob("[!.]*.safetensors")))
+        # What a terminal does: all that is in the foreground is told.
+        os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert (process.returncode == 0) == bool(says) and says in output
+    assert not jobs_in(project)
 
 
 def tree(project: Path) -> dict[str, str]:

@@ -18,6 +18,8 @@ from kdcore.settings.synthetic import ClusteringSettings
 CodeSource = Literal["none", "random", "linear", "lstm", "refined"]
 SizeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 TransformName = Literal["none", "linear", "lstm", "linear_dropout"]
+# What rows call a transform, and what kdcore calls it.
+TRANSFORMS = {"linear": "linear", "lstm": "lstm", "linear_dropout": "linear"}
 
 
 class Section(BaseModel):
@@ -340,8 +342,9 @@ class Preset(Section):
             of_sizes = self.kd_embedding.by_size.items()
             named = {"": self.kd_embedding} | {f".by_size.{size}": own for size, own in of_sizes}
             for where, settings in named.items():
-                for name in ("linear", "linear_dropout"):
-                    if found := getattr(settings, name):
+                for name, transform in TRANSFORMS.items():
+                    found = getattr(settings, name)
+                    if found and transform == "linear":
                         linear[f"kd_embedding{where}.{name}"] = found
             if self.table2.codes == "linear":
                 linear["table2.learning"] = self.table2.learning
@@ -351,6 +354,8 @@ class Preset(Section):
             for variant in self.ablations.variants:
                 if variant.transform == "linear":
                     linear[f"ablation {variant.name}"] = variant.embedding
+                if variant.learning and self.ablations.codes == "linear":
+                    linear[f"ablation {variant.name}, learning"] = variant.learning
         for name, settings in linear.items():
             if settings.cell != "counted":
                 raise ValueError(f"{name}: the linear transform has no cell")
@@ -360,11 +365,17 @@ class Preset(Section):
     def _what_is_standardised_has_no_h(self):
         learned = []
         if self.table1:
-            dims = [self.sizes[size].hidden for size in self.table1.sizes if size in self.sizes]
+            # All sizes: each has targets of its own.
+            dims = [size.hidden for size in self.sizes.values()]
             for name in CodeLearners.model_fields:
                 settings = getattr(self.code_learning, name)
                 learned.append((f"code_learning.{name}", name, settings, dims))
-            learned.append(("table2.learning", self.table2.codes, self.table2.learning, []))
+            vectors = self.table2.vectors
+            if vectors.kind == "baseline":
+                dims = [size.hidden for name, size in self.sizes.items() if name == vectors.size]
+            else:
+                dims = [vectors.dim] if vectors.kind == "glove" else []
+            learned.append(("table2.learning", self.table2.codes, self.table2.learning, dims))
         if self.ablations:
             chosen = self.ablations
             dims = [size.hidden for name, size in self.sizes.items() if name == chosen.baseline]
@@ -377,6 +388,15 @@ class Preset(Section):
                 dims = {settings.code_dim or dim for dim in dims} ^ set(dims)
                 if transform == "lstm" or dims:
                     raise ValueError(f"{name}: standardise is for the linear transform without H")
+        return self
+
+    @model_validator(mode="after")
+    def _word_vectors_have_no_counts(self):
+        refinement = self.table2.learning.refinement if self.table2 else None
+        if refinement and refinement.count_power:
+            raise ValueError(
+                "table2.learning.refinement.count_power must be 0: word vectors have no counts"
+            )
         return self
 
     @model_validator(mode="after")
@@ -398,11 +418,9 @@ class Preset(Section):
             sources = [*(row.codes for row in table.rows), self.figure3.sweep.codes]
             if "refined" in sources and not self.code_learning.refined:
                 raise ValueError("refined codes need code_learning.refined")
-            asked = [(size, row) for size in table.sizes for row in table.rows_of(size)]
-            asked.append((self.figure3.sweep.size, self.figure3.sweep))
-            for size, part in asked:
-                if part.codes != "none" and not self.kd_embedding.of(size, part.transform):
-                    raise ValueError(f"{part.transform} needs kd_embedding.{part.transform}")
+            for name in [*(row.transform for row in table.rows), self.figure3.sweep.transform]:
+                if name in TRANSFORMS and not getattr(self.kd_embedding, name):
+                    raise ValueError(f"{name} needs kd_embedding.{name}")
             for size in table.sizes:
                 if not table.rows_of(size):
                     raise ValueError(f"table1 has no row of size {size!r}")

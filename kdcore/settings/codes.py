@@ -72,8 +72,8 @@ class CodeLearningSettings(BaseModel):
     cell: Cell = Field("counted", description="cell of the LSTM transform")
     standardise: bool = Field(
         False,
-        description="learn every component as if of mean 0 and variance 1; for the linear "
-        "transform without H",
+        description="learn and refine every component as if of mean 0 and variance 1; for the "
+        "linear transform without H",
     )
     estimator: Literal["straight_through", "soft"] = Field(
         "straight_through",

@@ -55,6 +55,8 @@ def fit(
     device = resolve_device(compute["device"])
     torch.set_num_threads(compute["threads"])
     torch.use_deterministic_algorithms(device.type == "cpu")
+    # Now: another commit may be checked out by the end.
+    made_with = environment()
     identity = fingerprint(
         [about, settings.model_dump(), corpus.digest]
         + [compute[name] for name in ("device", "precision", "threads")]
@@ -107,7 +109,7 @@ def fit(
             "data_hash": corpus.digest[:16],
             "settings": settings.model_dump(),
             "identity": identity,
-            **environment(),
+            **made_with,
         }
         write_json(measurement, result)
         checkpoint.unlink(missing_ok=True)

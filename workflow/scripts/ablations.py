@@ -1,5 +1,6 @@
 """Compare variants of code learning and of the KD embedding, on validation perplexity alone."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +11,15 @@ from table1 import words_left_out
 
 from kdcore.corpus import Corpus
 from kdcore.files import read_json, write_text
-from kdcore.settings.codes import KDEmbeddingSettings
-from workflow.measured import checks
+from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
+from workflow.measured import checks, config_hash
 from workflow.preset import Preset, load_preset
 
 COLUMNS = [
     "variant", "size", "transform", "code_dim", "init_scale", "normalise", "cell", "gradient_scale",
-    "dropout", "fitted", "embedding_params", "code_entropy", "unique_codes", "epochs", "train_ppl",
-    "valid_ppl", "seed", "device", "torch", "commit", "data_hash", "code_hash", "identity",
+    "dropout", "fitted", "learning", "embedding_params", "code_entropy", "unique_codes",
+    "epochs", "train_ppl", "valid_ppl", "seed", "device", "torch", "commit", "data_hash",
+    "code_hash", "config_hash", "codes_hash", "identity",
 ]  # fmt: skip
 
 
@@ -40,7 +42,13 @@ def main(
             _script.log.warning("left out, measured with other settings: %s (%s)", path, other)
             continue
         found = KDEmbeddingSettings.model_validate(row["embedding"])
-        rows.append({"variant": name, **row, **found.model_dump(), "fitted": bool(found.fit)})
+        learned = CodeLearningSettings.model_validate(row["learning"])
+        rows.append(
+            {
+                "variant": name, **row, **found.model_dump(), "fitted": bool(found.fit),
+                "learning": changed(learned, chosen.learning), "config_hash": config_hash(row),
+            }
+        )  # fmt: skip
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.loc[frame["transform"] != "lstm", "cell"] = None
     write_text(table, frame.to_csv(index=False))
@@ -63,6 +71,13 @@ def main(
             lines.append(f"| {name} | {size} | | | not run |")
     lines += ["", f"Models: {models(preset)}."]
     write_text(markdown, "\n".join(lines) + "\n")
+
+
+def changed(learned: CodeLearningSettings, common: CodeLearningSettings) -> str | None:
+    """What codes were learned with otherwise than those of the other variants, JSON."""
+    others = common.model_dump()
+    found = {name: v for name, v in learned.model_dump().items() if v != others[name]}
+    return json.dumps(found) if found else None
 
 
 def models(preset: Preset) -> str:

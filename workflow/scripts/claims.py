@@ -209,8 +209,8 @@ def table1_claims(table: pd.DataFrame, beside_paper: bool) -> Iterator[Claim]:
 
 def printed_range(rows: pd.DataFrame) -> str:
     """What the paper's own table says of random and learned codes."""
-    random = rows[rows["codes"] == "random"]["paper_ppl"]
-    learned = rows[rows["codes"].isin(["linear", "lstm"])]["paper_ppl"]
+    printed = rows.set_index(["codes", "transform"])["paper_ppl"]
+    random, learned = printed[printed.index.isin(RANDOM)], printed[printed.index.isin(LEARNED)]
     if random.isna().any() or learned.isna().any():
         return "much worse"
     return f"random {random.min():.1f} or more, learned {learned.max():.1f} or less"

@@ -1,7 +1,6 @@
 """Get the word vectors for Table 2: GloVe, a file of one's own, or a baseline's embedding."""
 
 import json
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -23,15 +22,15 @@ def main(
     if chosen["kind"] == "glove":
         text = read_glove(chosen["dim"], chosen["words"], mirror_folder())
         # Words may have what else splits a line, such as U+0085.
-        lines, source = text.removesuffix("\n").split("\n"), f"glove.6B.{chosen['dim']}d"
+        source = f"glove.6B.{chosen['dim']}d"
+        found = parse_vectors(text.removesuffix("\n").split("\n"), source)
     else:
         source = chosen["path"]
         try:
             with open(source, encoding="utf-8") as stream:
-                lines = list(islice(stream, chosen["words"]))
+                found = parse_vectors(stream, source, chosen["words"])
         except (OSError, UnicodeDecodeError) as error:
             raise KDError(f"{source}: {error}") from None
-    found = parse_vectors(lines, source)
     found.save(vectors)
     _script.log.info("%d vectors of size %d from %s", *found.vectors.shape, source)
 

@@ -26,6 +26,7 @@ from kdcore.training import Precision, resolve_device, training_step
 from workflow.compute import device_of, precision_of
 from workflow.measured import other_than_cell, other_than_variant
 from workflow.preset import (
+    TRANSFORMS,
     Cell,
     Preset,
     Variant,
@@ -42,7 +43,7 @@ WORDS, TOKENS = 10_000, 929_589
 TARGETS = ("all", "data", "baselines", "embeddings", "codes", "retrained", "ablations", "table2",
            "figure2", "figure3", "claims")  # fmt: skip
 # A small model's training step with a KD embedding over one with a table, by benchmarks/.
-FACTOR = {"none": 1.0, "linear": 1.05, "lstm": 1.6, "linear_dropout": 1.05}
+FACTOR = {"none": 1.0, "linear": 1.05, "lstm": 1.6}
 
 
 def main(
@@ -68,9 +69,8 @@ def main(
         precision = precision_of(preset.compute, device.type, size)
         speed = tokens_per_second(settings, device, precision, threads)
         hours = sum(
-            FACTOR[model.transform] * settings.epochs * tokens / speed / 3600
-            for model in left
-            if model.size == size
+            FACTOR[kind] * settings.epochs * tokens / speed / 3600
+            for kind in (TRANSFORMS.get(m.transform, "none") for m in left if m.size == size)
         )
         total += hours
         _script.log.info(

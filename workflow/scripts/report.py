@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import typer
 from ablations import models as sizes_of_variants
-from table1 import dropout_note, label, note
+from table1 import label, note
 
 from kdcore.files import read_json, sha256, write_text
 from kdcore.grammar import floor_perplexity
@@ -40,7 +40,6 @@ def main(
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
         preset=preset,
         note=note,
-        dropout_note=dropout_note(preset) if preset.table1 else "",
         sizes_of_variants=sizes_of_variants,
         settings=settings.read_text(encoding="utf-8"),
         models=shown.get("measurements") or shown.get("ablations"),

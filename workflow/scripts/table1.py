@@ -1,5 +1,6 @@
 """Table 1: test perplexity, embedding size and compression rate, beside the paper's."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import yaml
 
 from kdcore.files import read_json, write_json, write_text
 from kdcore.settings.codes import KDEmbeddingSettings
-from workflow.preset import Preset, load_preset
+from workflow.preset import TRANSFORMS, Preset, load_preset
 
 COLUMNS = [
     "size", "codes", "transform", "n_seeds", "test_ppl_mean", "test_ppl_std", "valid_ppl_mean",
@@ -144,8 +145,6 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
              "the input embedding, and compression rate: the paper's count, and with the codes'",
              "own bits. LSTM transform: the cell "
              + ("whose size is the paper's." if cell == "counted" else "as printed.")]  # fmt: skip
-    if told := dropout_note(preset):
-        lines.append(told)
     for size, part in rows.groupby("size", sort=False):
         told = note(preset, size)
         lines += ["", f"**{size}**" + (f" ({told})" if told else ""), ""]
@@ -159,15 +158,6 @@ def as_markdown(rows: pd.DataFrame, preset: Preset) -> str:
     return "\n".join(lines) + "\n"
 
 
-def dropout_note(preset: Preset) -> str:
-    """What the rows with dropout of symbols are, if there are any."""
-    embedding = preset.kd_embedding
-    if all(row.transform != "linear_dropout" for row in preset.table1.rows):
-        return ""
-    told = ", ".join(differences(embedding.linear_dropout, embedding.linear))
-    return f"{NAMES['linear_dropout']} of code symbols: the linear transform with {told}."
-
-
 def words_left_out(preset: Preset, size: str) -> str:
     """How many words a model size leaves out, if any."""
     share = preset.sizes[size].word_dropout
@@ -175,26 +165,31 @@ def words_left_out(preset: Preset, size: str) -> str:
 
 
 def note(preset: Preset, size: str) -> str:
-    """What sets a model size apart that the paper's two do not have."""
-    told = words_left_out(preset, size)
-    told = [told] if told else []
-    if own := preset.kd_embedding.by_size.get(size):
-        for transform in dict.fromkeys(row.transform for row in preset.table1.rows_of(size)):
-            here = getattr(own, transform, None)
-            others = getattr(preset.kd_embedding, transform, None) or preset.kd_embedding.linear
-            name = transform.replace("_", " ")
-            told += [f"{name} transform with {what}" for what in differences(here, others)]
+    """What is particular to a model size and to its rows beyond the paper."""
+    told = [words_left_out(preset, size)] if words_left_out(preset, size) else []
+    embedding = preset.kd_embedding
+    for name in dict.fromkeys(row.transform for row in preset.table1.rows_of(size)):
+        if name == "none":
+            continue
+        here, kind = embedding.of(size, name), TRANSFORMS[name]
+        if name != kind:
+            others, called = embedding.of(size, kind), f"{NAMES[name]}: the {kind} transform"
+        else:
+            others, called = getattr(embedding, name), f"{name} transform"
+            others = others.model_copy(update={"dropout": 0.0})
+        if what := differences(here, others):
+            told.append(f"{called} with {', '.join(what)}")
     return "; ".join(told)
 
 
-def differences(here: KDEmbeddingSettings | None, others: KDEmbeddingSettings) -> list[str]:
-    """What one KD embedding, if there is one, has otherwise than another."""
+def differences(here: KDEmbeddingSettings, others: KDEmbeddingSettings) -> list[str]:
+    """What one KD embedding has otherwise than another."""
     values = others.model_dump()
     return [
         f"{name} {value:g} in place of {values[name]:g}"
         if isinstance(value, float)
         else f"another {name}"
-        for name, value in (here.model_dump() if here else {}).items()
+        for name, value in here.model_dump().items()
         if value != values[name]
     ]
 
@@ -213,13 +208,20 @@ def as_latex(rows: pd.DataFrame, preset: Preset) -> str:
         r"\begin{tabular}{l" + "r" * (len(headings) - 1) + "}",
     ]
     for size, part in rows.groupby("size", sort=False):
-        lines += [r"\toprule", rf"{size.capitalize()} model & " + " & ".join(
+        lines += [r"\toprule", rf"{_tex(size.capitalize())} model & " + " & ".join(
             list(headings.values())[1:]) + r" \\", r"\midrule"]  # fmt: skip
+        if told := note(preset, size):
+            told = rf"\footnotesize {_tex(told[0].upper() + told[1:])}."
+            lines.append(rf"\multicolumn{{{len(headings)}}}{{p{{0.95\linewidth}}}}{{{told}}} \\")
         for _, row in part.iterrows():
             cells = _cell(row)
             text = " & ".join(cells[name] for name in headings)
             lines.append(text.replace("±", r"$\pm$") + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _tex(text: str) -> str:
+    return re.sub(r"([%_&#])", r"\\\1", text)
 
 
 if __name__ == "__main__":
