@@ -379,6 +379,8 @@ def test_a_slice_ends_by_ctrl_c_or_when_its_time_is_up(tmp_path, minutes, says):
     process = subprocess.Popen(
         ["make", "slice", f"MINUTES={minutes}", "CONFIG=config/tiny.yaml", "TARGET=baselines"],
         cwd=project, env=environment(), start_new_session=True, stdout=subprocess.PIPE, text=True,
+        # Ignored in what runs in the background, and then in all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     if not says:
         eventually(lambda: any((project / "runs/tiny/scratch").glob("[!.]*.safetensors")))
