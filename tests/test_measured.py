@@ -80,6 +80,15 @@ def test_what_is_published_is_what_the_preset_asks_for(name):
     assert len(found) > 5 and not [other for other in found if other]
 
 
+@pytest.mark.parametrize("name", ["paper", "ablations"])
+def test_published_results_know_the_preset_as_it_is(name):
+    """What was not run is shown so: `make collect` after a change of a preset."""
+    shown = read_json(ROOT / f"results/{name}/settings.json")
+    asked = read_preset(ROOT / f"config/{name}.yaml").model_dump(mode="json")
+    assert asked.keys() - shown.keys() <= {"compute", "data_mirror", "partial"}
+    assert shown == {key: asked[key] for key in shown}
+
+
 def test_a_variant_is_held_against_all_of_its_settings():
     preset = read_preset(ROOT / "config/ablations.yaml")
     chosen = preset.ablations
