@@ -202,7 +202,7 @@ def minutes(size, transform="none"):
     """Run time to ask a cluster for: twice what one core of a 2024 server takes, at least 30."""
     model = PRESET.sizes[size]
     cost = model.epochs * (model.hidden / 200) ** 1.7 * (0.02 if GPU else 1)
-    return max(30, int((6.4 if transform == "lstm" else 4) * cost))
+    return max(30, int((6.4 if TRANSFORMS.get(transform) == "lstm" else 4) * cost))
 
 
 def megabytes(size):

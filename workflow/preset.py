@@ -17,9 +17,11 @@ from kdcore.settings.synthetic import ClusteringSettings
 
 CodeSource = Literal["none", "random", "linear", "lstm", "refined"]
 SizeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-TransformName = Literal["none", "linear", "lstm", "linear_dropout"]
+TransformName = Literal["none", "linear", "lstm", "linear_dropout", "lstm_dropout"]
 # What rows call a transform, and what kdcore calls it.
-TRANSFORMS = {"linear": "linear", "lstm": "lstm", "linear_dropout": "linear"}
+TRANSFORMS = {
+    "linear": "linear", "lstm": "lstm", "linear_dropout": "linear", "lstm_dropout": "lstm",
+}  # fmt: skip
 
 
 class Section(BaseModel):
@@ -140,7 +142,7 @@ class Sweep(Section):
 
     size: str = Field(description="model size")
     codes: Literal["random", "linear", "lstm", "refined"] = Field(description="how codes are made")
-    transform: Literal["linear", "lstm", "linear_dropout"] = Field(
+    transform: Literal["linear", "lstm", "linear_dropout", "lstm_dropout"] = Field(
         description="how vectors are composed"
     )
     K: list[Annotated[int, Field(ge=2)]] = Field(
@@ -231,6 +233,11 @@ class OwnEmbedding(Section):
         description="retraining with the linear transform and dropout of symbols; null: as the "
         "other sizes",
     )
+    lstm_dropout: KDEmbeddingSettings | None = Field(
+        None,
+        description="retraining with the LSTM transform and dropout of symbols; null: as the "
+        "other sizes",
+    )
 
 
 class PerTransformEmbedding(Section):
@@ -241,6 +248,9 @@ class PerTransformEmbedding(Section):
     linear_dropout: KDEmbeddingSettings | None = Field(
         None, description="retraining with the linear transform and dropout of symbols"
     )
+    lstm_dropout: KDEmbeddingSettings | None = Field(
+        None, description="retraining with the LSTM transform and dropout of symbols"
+    )
     by_size: dict[str, OwnEmbedding] = Field(
         {}, description="model sizes with settings of their own, in place of these as a whole"
     )
@@ -249,8 +259,10 @@ class PerTransformEmbedding(Section):
     def _dropout_is_dropout(self):
         named = {"": self} | {f"by_size.{size}.": own for size, own in self.by_size.items()}
         for where, settings in named.items():
-            if settings.linear_dropout and not settings.linear_dropout.dropout:
-                raise ValueError(f"{where}linear_dropout needs a dropout")
+            for name in ("linear_dropout", "lstm_dropout"):
+                found = getattr(settings, name)
+                if found and not found.dropout:
+                    raise ValueError(f"{where}{name} needs a dropout")
         return self
 
     def of(self, size: str, transform: str) -> KDEmbeddingSettings:
@@ -401,9 +413,15 @@ class Preset(Section):
 
     @model_validator(mode="after")
     def _one_cell_in_the_table(self):
-        for size, own in self.kd_embedding.by_size.items() if self.kd_embedding else []:
-            if own.lstm and own.lstm.cell != self.kd_embedding.lstm.cell:
-                raise ValueError(f"kd_embedding.by_size.{size}.lstm: another cell than the others'")
+        named = {}
+        if self.kd_embedding:
+            of_sizes = self.kd_embedding.by_size.items()
+            named = {"": self.kd_embedding} | {f".by_size.{size}": own for size, own in of_sizes}
+        for where, settings in named.items():
+            for name in ("lstm", "lstm_dropout"):
+                found = getattr(settings, name)
+                if found and found.cell != self.kd_embedding.lstm.cell:
+                    raise ValueError(f"kd_embedding{where}.{name}: another cell than the others'")
         return self
 
     @model_validator(mode="after")

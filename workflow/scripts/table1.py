@@ -19,7 +19,8 @@ COLUMNS = [
     "paper_rate",
 ]  # fmt: skip
 NAMES = {"none": "Conventional", "random": "Random", "linear": "Linear", "lstm": "LSTM",
-         "refined": "Refined", "linear_dropout": "Linear, dropout"}  # fmt: skip
+         "refined": "Refined", "linear_dropout": "Linear, dropout",
+         "lstm_dropout": "LSTM, dropout"}  # fmt: skip
 
 
 def main(
