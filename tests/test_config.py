@@ -45,9 +45,16 @@ def test_the_paper_preset_asks_for_what_the_paper_shows(paper):
     assert len(asked) == 14
     beyond = {
         row for row in rows
-        if row[0] == "small-dropout" or row[1] == "refined" or row[2] == "linear_dropout"
+        if row[0] == "small-dropout" or row[1] == "refined" or row[2].endswith("_dropout")
     }  # fmt: skip
-    assert rows - beyond == asked and len(beyond) == 3 + 2 + 2
+    assert rows - beyond == asked and len(beyond) == 3 + 2 + 7
+    # With dropout of symbols every coded row of the small model stands again.
+    without = {row[1:] for row in rows if row[0] == "small" and row not in beyond}
+    dropping = {(c, t.removesuffix("_dropout")) for _, c, t in beyond if t.endswith("_dropout")}
+    assert dropping == without - {("none", "none")} | {("refined", "linear")}
+    kd = preset.kd_embedding
+    for plain, named in ((kd.linear, kd.linear_dropout), (kd.lstm, kd.lstm_dropout)):
+        assert named == plain.model_copy(update={"gradient_scale": 0.1, "dropout": 0.2})
     same = preset.sizes["small"].model_copy(update={"word_dropout": 0.2})
     assert preset.sizes["small-dropout"] == same
     assert (preset.table1.K, preset.table1.D) == (50, 10)
@@ -101,9 +108,15 @@ def test_a_size_retrains_with_its_own_settings_of_a_transform_or_with_those_of_a
             {"kd_embedding.by_size.small": {"lstm": {"init_scale": 1.0, "cell": "printed"}}},
             "kd_embedding.by_size.small.lstm: another cell",
         ),
+        ({"kd_embedding.lstm_dropout.cell": "printed"}, "lstm_dropout: another cell than the"),
+        ({"kd_embedding.lstm_dropout.dropout": 0.0}, "kd_embedding.lstm_dropout needs a dropout"),
+        ({"kd_embedding.lstm_dropout": None}, "lstm_dropout needs kd_embedding.lstm_dropout"),
         ({"kd_embedding.by_size.huge": {}}, "model size 'huge' is not defined"),
         ({"kd_embedding.linear_dropout": None}, "linear_dropout needs kd_embedding.linear_dropout"),
-        ({"kd_embedding.linear_dropout.dropout": 0.0}, "linear_dropout needs a dropout"),
+        (
+            {"kd_embedding.linear_dropout.dropout": 0.0},
+            "kd_embedding.linear_dropout needs a dropout",
+        ),
         (
             {"kd_embedding.by_size.small": {"linear_dropout": {"init_scale": 1.0}}},
             "by_size.small.linear_dropout needs a dropout",

@@ -31,7 +31,7 @@ def preset():
 @pytest.mark.parametrize(
     ("target", "count"),
     [
-        ("all", 2 * 12 + 4 + 7 + 11 - 2),  # two of the sweep's models are in Table 1
+        ("all", 2 * 12 + 9 + 7 + 11 - 2),  # two of the sweep's models are in Table 1
         ("table1_large", 12),
         ("table1_medium", 12),
         ("figure3", 10 + 1),
@@ -88,7 +88,8 @@ def test_table_1_tells_what_sets_a_size_apart(script, preset):
     assert note(preset, "large") == ""
     assert note(preset, "small") == (
         "Linear, dropout: the linear transform with gradient_scale 0.1 in place of 1, "
-        "dropout 0.2 in place of 0"
+        "dropout 0.2 in place of 0; "
+        "LSTM, dropout: the LSTM transform with dropout 0.2 in place of 0"
     )
     assert note(preset, "small-dropout") == (
         "20 % of the words left out of the input in training; "
@@ -100,7 +101,7 @@ def test_a_dropout_of_all_rows_is_told(script, preset):
     own = preset.kd_embedding.lstm.model_copy(update={"dropout": 0.5})
     embedding = preset.kd_embedding.model_copy(update={"lstm": own})
     told = script("table1").note(preset.model_copy(update={"kd_embedding": embedding}), "large")
-    assert told == "lstm transform with dropout 0.5 in place of 0"
+    assert told == "LSTM transform with dropout 0.5 in place of 0"
 
 
 def test_latex_says_what_is_particular_and_escapes_it(script, preset):

@@ -257,13 +257,20 @@ class PerTransformEmbedding(Section):
 
     @model_validator(mode="after")
     def _dropout_is_dropout(self):
-        named = {"": self} | {f"by_size.{size}.": own for size, own in self.by_size.items()}
-        for where, settings in named.items():
-            for name in ("linear_dropout", "lstm_dropout"):
-                found = getattr(settings, name)
-                if found and not found.dropout:
-                    raise ValueError(f"{where}{name} needs a dropout")
+        for where, name, settings in self.named():
+            if name.endswith("_dropout") and not settings.dropout:
+                raise ValueError(f"{where} needs a dropout")
         return self
+
+    def named(self) -> list[tuple[str, str, KDEmbeddingSettings]]:
+        """All settings: where they stand, what rows call the transform, and they themselves."""
+        places = {"": self} | {f".by_size.{size}": own for size, own in self.by_size.items()}
+        return [
+            (f"kd_embedding{place}.{name}", name, getattr(section, name))
+            for place, section in places.items()
+            for name in TRANSFORMS
+            if getattr(section, name)
+        ]
 
     def of(self, size: str, transform: str) -> KDEmbeddingSettings:
         """The settings of a model size with a transform."""
@@ -351,13 +358,11 @@ class Preset(Section):
             linear["code_learning.linear"] = self.code_learning.linear
             if self.code_learning.refined:
                 linear["code_learning.refined"] = self.code_learning.refined
-            of_sizes = self.kd_embedding.by_size.items()
-            named = {"": self.kd_embedding} | {f".by_size.{size}": own for size, own in of_sizes}
-            for where, settings in named.items():
-                for name, transform in TRANSFORMS.items():
-                    found = getattr(settings, name)
-                    if found and transform == "linear":
-                        linear[f"kd_embedding{where}.{name}"] = found
+            linear |= {
+                where: settings
+                for where, name, settings in self.kd_embedding.named()
+                if TRANSFORMS[name] == "linear"
+            }
             if self.table2.codes == "linear":
                 linear["table2.learning"] = self.table2.learning
         if self.ablations:
@@ -413,15 +418,9 @@ class Preset(Section):
 
     @model_validator(mode="after")
     def _one_cell_in_the_table(self):
-        named = {}
-        if self.kd_embedding:
-            of_sizes = self.kd_embedding.by_size.items()
-            named = {"": self.kd_embedding} | {f".by_size.{size}": own for size, own in of_sizes}
-        for where, settings in named.items():
-            for name in ("lstm", "lstm_dropout"):
-                found = getattr(settings, name)
-                if found and found.cell != self.kd_embedding.lstm.cell:
-                    raise ValueError(f"kd_embedding{where}.{name}: another cell than the others'")
+        for where, name, settings in self.kd_embedding.named() if self.kd_embedding else []:
+            if TRANSFORMS[name] == "lstm" and settings.cell != self.kd_embedding.lstm.cell:
+                raise ValueError(f"{where}: another cell than the others'")
         return self
 
     @model_validator(mode="after")

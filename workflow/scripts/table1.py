@@ -173,10 +173,11 @@ def note(preset: Preset, size: str) -> str:
         if name == "none":
             continue
         here, kind = embedding.of(size, name), TRANSFORMS[name]
+        transform = f"{'LSTM' if kind == 'lstm' else kind} transform"
         if name != kind:
-            others, called = embedding.of(size, kind), f"{NAMES[name]}: the {kind} transform"
+            others, called = embedding.of(size, kind), f"{NAMES[name]}: the {transform}"
         else:
-            others, called = getattr(embedding, name), f"{name} transform"
+            others, called = getattr(embedding, name), transform
             others = others.model_copy(update={"dropout": 0.0})
         if what := differences(here, others):
             told.append(f"{called} with {', '.join(what)}")
