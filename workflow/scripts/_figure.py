@@ -21,9 +21,7 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6
 PINK = "#CC79A7"
 # How codes were made, and how they are composed, in every figure.
 CODES = {"none": GREY, "random": RED, "linear": BLUE, "lstm": GREEN, "refined": PINK}
-TRANSFORM_DASHES = {
-    "none": "-", "linear": "-", "lstm": "--", "linear_dropout": "-.", "lstm_dropout": ":",
-}  # fmt: skip
+TRANSFORM_DASHES = {"none": "-", "linear": "-", "lstm": "--"}
 
 plt.rcParams.update(
     {
