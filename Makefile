@@ -10,7 +10,8 @@
 #              of one target: make plan TARGET=table1_large
 # make collect tables and figures from what `make paper` has measured so far
 #              (another preset: make paper CONFIG=config/ablations.yaml; plan, slice, collect too)
-# make clean   removes what the demo made; `make distclean` all runs and the environment too
+# make clean   removes what the demo made; `make distclean` all presets' data and runs and the
+#              environment too
 
 PYTHON ?= python3
 CORES ?= all
@@ -92,4 +93,4 @@ clean:
 	rm -rf data/demo runs/demo results/demo .pytest_cache .hypothesis .ruff_cache
 
 distclean: clean
-	rm -rf data/*/ runs .snakemake $(VENV)
+	rm -rf $(patsubst config/%.yaml,data/%,$(wildcard config/*.yaml)) runs .snakemake $(VENV)

@@ -18,13 +18,16 @@ def check_shape(K: int, D: int, N: int = 1) -> None:
     """Refuse a code shape that cannot be.
 
     Raises:
-        KDError: K < 2, D < 1, N < 1, or one of them is not an integer.
+        KDError: K < 2, K > 2^56, D < 1, N < 1, or one of them is not an integer.
     """
     for name, value in (("K", K), ("D", D), ("N", N)):
         if not isinstance(value, Integral):
             raise KDError(f"{name} = {value!r}: not an integer")
     if K < 2:
         raise KDError(f"K = {K}: a code position needs at least 2 values")
+    if K > 2**56:
+        # 7 bits more, and they still fit an int64 wherever in a byte they begin.
+        raise KDError(f"K = {K}: a code position has at most 2^56 values")
     if D < 1:
         raise KDError(f"D = {D}: a code needs at least 1 position")
     if N < 1:
@@ -229,6 +232,8 @@ def _positions(index: object, length: int) -> torch.Tensor:
     if isinstance(index, slice):
         return torch.arange(*index.indices(length))
     positions = torch.as_tensor(index)
+    if isinstance(index, list) and not positions.numel():
+        positions = positions.long()
     if positions.dtype == torch.bool or positions.is_floating_point():
         raise IndexError(f"an index must be integers, not {positions.dtype}")
     positions = torch.where(positions < 0, positions + length, positions)

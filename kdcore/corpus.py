@@ -81,7 +81,7 @@ class Corpus:
         lines = {}
         for split in SPLITS:
             try:
-                text = Path(files[split]).read_text(encoding="utf-8")
+                text = Path(files[split]).read_text(encoding="utf-8-sig")
             except FileNotFoundError:
                 raise KDError(f"{files[split]}: no such file (the {split} split)") from None
             except OSError as error:

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -77,9 +78,11 @@ class KDEmbedding(nn.Module):
         self.num_embeddings = len(codes)
         self.embedding_dim = transform.dim
         if padding_idx is not None:
+            if not isinstance(padding_idx, Integral):
+                raise KDError(f"padding_idx is {padding_idx!r}; it is an integer")
             if not -len(codes) <= padding_idx < len(codes):
                 raise KDError(f"padding_idx {padding_idx} is outside the {len(codes)} symbols")
-            padding_idx %= len(codes)
+            padding_idx = int(padding_idx) % len(codes)
         self.padding_idx = padding_idx
         if not 0 <= dropout < 1:
             raise KDError(f"dropout is {dropout}; it is at least 0 and below 1")
@@ -125,8 +128,8 @@ class KDEmbedding(nn.Module):
         options = {} if kept is None else {"factors": kept}
         vectors = self.transform(symbols, weights, **options)
         if self.gradient_scale != 1 and vectors.requires_grad:
-            # All that the transform's parameters get passes here.
-            vectors.register_hook(lambda gradient: gradient * self.gradient_scale)
+            # The same numbers; of the gradient, all that the parameters get passes here.
+            vectors = torch.lerp(vectors.detach(), vectors, self.gradient_scale)
         return vectors
 
     def _compose_distinct(self, ids: torch.Tensor) -> torch.Tensor:

@@ -67,15 +67,20 @@ def _from_url(url: str, member: str, words: int) -> bytes:
     """The lines over HTTP ranges, with a progress bar; a broken connection is tried again."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            stream = fsspec.open(url, "rb", block_size=1 << 20).open()
+            # Through the proxy that the environment names, as other downloads.
+            stream = fsspec.open(
+                url, "rb", block_size=1 << 20, client_kwargs={"trust_env": True}
+            ).open()
             return _first_lines_of_member(stream, member, words)
-        except FileNotFoundError:
-            raise KDError(f"{url} (not found)") from None
         except (KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise KDError(f"{url} ({type(error).__name__}: {error})") from None
         except (OSError, EOFError, aiohttp.ClientError) as error:
+            # fsspec calls a server that cannot be reached a missing file, too.
+            cause = error.__cause__ if isinstance(error, FileNotFoundError) else error
+            if isinstance(cause, aiohttp.ClientResponseError | None):
+                raise KDError(f"{url} (not found)") from None
             if attempt == ATTEMPTS:
-                raise KDError(f"{url} ({type(error).__name__})") from None
+                raise KDError(f"{url} ({type(cause).__name__})") from None
             time.sleep(2**attempt)
 
 

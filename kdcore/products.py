@@ -21,9 +21,12 @@ _onednn_linear = (
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """x Wᵀ + b for x (n, m), weight (p, m), bias (p,); result (n, p). Not differentiable."""
+    """x Wᵀ + b for x (n, m), weight (p, m), bias (p,); result (n, p). Not differentiable.
+
+    In `torch.compile` and `torch.export` it is PyTorch's own: what is exported may go anywhere.
+    """
     known = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
-    if _onednn_linear is not None and known:
+    if _onednn_linear is not None and known and not torch.compiler.is_compiling():
         return _onednn_linear(x, weight, bias, "none", [], "")
     return F.linear(x, weight, bias)
 

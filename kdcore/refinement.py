@@ -97,6 +97,8 @@ def refine_codes(
     N = len(vectors)
     counts = torch.ones(N) if counts is None else check_counts(counts, N)
     weights = counts**settings.count_power
+    if not weights.isfinite().all():
+        raise KDError(f"counts to the power {settings.count_power:g} are too large for float32")
     K, D = codes.K, codes.D
     mean, weight = mean_and_weight(vectors)
     # A sum can always take a mean in; differences of long vectors would lose their digits.

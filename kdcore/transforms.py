@@ -7,6 +7,7 @@ position, which code learning (Algorithm 1) differentiates.
 
 import math
 from abc import ABC, abstractmethod
+from numbers import Integral
 from typing import get_args
 
 import torch
@@ -45,6 +46,9 @@ class Transform(nn.Module, ABC):
     ):
         super().__init__()
         check_shape(K, D)
+        for name, size in (("vectors", dim), ("code embedding vectors", code_dim)):
+            if not isinstance(size, Integral) or size < 1:
+                raise KDError(f"the size of {name} is {size!r}; it is an integer above 0")
         self.K, self.D, self.dim, self.code_dim = int(K), int(D), int(dim), int(code_dim)
         self.H = self.norm = None
         if projection:
@@ -148,6 +152,9 @@ class LinearTransform(Transform):
         code_dim: d′; by default d.
         init_scale: W starts uniform in ±init_scale.
         normalise: see `Transform`; of no effect without H.
+
+    Raises:
+        KDError: a shape that cannot be.
     """
 
     def __init__(
@@ -189,6 +196,9 @@ class LSTMTransform(Transform):
         code_dim: d′ = h; by default d.
         init_scale: the code embeddings start uniform in ±init_scale.
         normalise: see `Transform`.
+
+    Raises:
+        KDError: a shape that cannot be, or an unknown cell.
     """
 
     def __init__(
@@ -249,28 +259,30 @@ class _SummedLSTM(torch.autograd.Function):
     def forward(ctx, inputs, U):
         """Gate inputs (D, n, 4h) in the order i, f, o, m; U (4h, h); result (n, h)."""
         h = U.shape[1]
-        gates, memories, outputs = [], [], []
+        gates, entering, memories, outputs = [], [], [], []
         for j in range(len(inputs)):
-            gate = inputs[j].clone() if j == 0 else linear(outputs[-1], U).add_(inputs[j])
-            gate[:, : 3 * h].sigmoid_()
-            gate[:, 3 * h :].tanh_()
-            i, f, o, m = gate.chunk(4, dim=1)
+            before = inputs[j] if j == 0 else linear(outputs[-1], U).add_(inputs[j])
+            # Nothing in place that a derivative needs: `torch.export` leaves it to autograd.
+            gate, m = before[:, : 3 * h].sigmoid(), before[:, 3 * h :].tanh()
+            i, f, o = gate.chunk(3, dim=1)
             memory = i * m if j == 0 else (i * m).addcmul_(f, memories[-1])
             gates.append(gate)
+            entering.append(m)
             memories.append(memory)
-            outputs.append(torch.tanh(memory).mul_(o))
-        ctx.save_for_backward(U, *gates, *memories, *outputs)
+            outputs.append(torch.tanh(memory) * o)
+        ctx.save_for_backward(U, *gates, *entering, *memories, *outputs)
         return torch.stack(outputs).sum(0)
 
     @staticmethod
     def backward(ctx, grad):
         U, *saved = ctx.saved_tensors
-        D = len(saved) // 3
-        gates, memories, outputs = saved[:D], saved[D : 2 * D], saved[2 * D :]
-        grad_inputs = gates[0].new_empty(D, *gates[0].shape)
+        D = len(saved) // 4
+        gates, entering = saved[:D], saved[D : 2 * D]
+        memories, outputs = saved[2 * D : 3 * D], saved[3 * D :]
+        grad_inputs = gates[0].new_empty(D, len(grad), len(U))
         carried = torch.zeros_like(grad)
         for j in reversed(range(D)):
-            i, f, o, m = gates[j].chunk(4, dim=1)
+            (i, f, o), m = gates[j].chunk(3, dim=1), entering[j]
             di, df, do, dm = grad_inputs[j].chunk(4, dim=1)
             arriving = grad if j == D - 1 else grad + linear(grad_inputs[j + 1], U.t())
             squashed = torch.tanh(memories[j])

@@ -20,6 +20,7 @@ from workflow.preset import (
     pretrained_for,
     sweep_cells,
     table1_cells,
+    table2_cells,
 )
 from workflow.provenance import code_hash
 

@@ -36,6 +36,8 @@ PAPER = [
     ]
 ]
 PRETRAINED = pretrained_for(PRESET, all_cells(PRESET))
+if PRESET.table1:
+    PRETRAINED = list(dict.fromkeys(PRETRAINED + table2_cells(PRESET)))
 # Those of the tables, and those from whose embedding others start.
 BASELINES = {cell for cell in all_cells(PRESET) if cell.codes == "none"} | {*PRETRAINED}
 if PRESET.ablations:

@@ -48,6 +48,7 @@ def test_random_access_agrees_with_unpacking_all(table, data):
     assert torch.equal(codes[:, [j, 0]], codes.tensor()[:, [j, 0]])
     assert torch.equal(codes[[[i], [0]], [j, 0]], codes.tensor()[[[i], [0]], [j, 0]])
     assert torch.equal(codes[[[i, 0]], :], codes.tensor()[[[i, 0]], :])
+    assert torch.equal(codes[[]], codes.tensor()[[]])
 
 
 def test_access_outside_is_refused():
@@ -100,6 +101,7 @@ def test_loading_refuses_damage_and_other_kinds(tmp_path):
         ([[0, 5]], 5, "code 0 has 5 at position 1; K = 5 allows 0 to 4"),
         ([[0, -1]], 5, "code 0 has -1"),
         ([[0]], 1, "K = 1"),
+        ([[0]], 2**56 + 1, r"at most 2\^56 values"),
         (np.zeros((3, 0), int), 4, "D = 0"),
         (np.zeros((0, 3), int), 4, "N > 0"),
         ([[0.5]], 4, "integers"),

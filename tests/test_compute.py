@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,12 @@ def test_auto_is_a_gpu_where_pytorch_sees_one(gpu, monkeypatch):
     assert compute.device_of(Compute(device="cpu")) == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert compute.device_of(Compute(device="auto")) == "cpu"
+
+
+@pytest.mark.parametrize("device", ["/dev/nvidia3", "/dev/dxg", "/dev/kfd"])
+def test_a_gpu_shows_as_a_device(gpu, monkeypatch, device):
+    monkeypatch.setattr(compute, "glob", lambda pattern: [device] * fnmatch(device, pattern))
+    assert compute.gpu_here()
 
 
 @pytest.mark.parametrize("hidden", ["", "-1"])

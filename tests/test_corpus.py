@@ -77,6 +77,13 @@ def test_a_missing_or_binary_file_is_told(tmp_path):
         Corpus.from_files(files)
 
 
+def test_a_byte_order_mark_is_no_word(tmp_path):
+    files = write_splits(tmp_path)
+    plain = Corpus.from_files(files)
+    files["train"].write_bytes(b"\xef\xbb\xbf" + files["train"].read_bytes())
+    assert Corpus.from_files(files).words == plain.words
+
+
 def test_ptb_from_a_mirror_must_be_the_ptb(tmp_path):
     mirror = tmp_path / "mirror" / "ptb"
     mirror.mkdir(parents=True)

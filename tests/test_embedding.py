@@ -198,13 +198,20 @@ def test_half_precision_as_a_gpu_composes(codes, transform, dtype):
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("transform", ["linear", "lstm"])
 def test_it_can_be_exported(codes, transform, training):
-    embedding = KDEmbedding(codes, 5, transform, code_dim=7, padding_idx=0).train(training)
+    options = {"code_dim": 7, "padding_idx": 0, "gradient_scale": 0.3}
+    embedding = KDEmbedding(codes, 5, transform, **options).train(training)
     count = torch.export.Dim("count", min=2, max=1000)
     exported = torch.export.export(
         embedding, (torch.tensor([1, 4, 4]),), dynamic_shapes=({0: count},)
     ).module()
     ids = torch.tensor([10, 0, 3, 3, 7])
     torch.testing.assert_close(exported(ids), embedding(ids))
+    gradients = []
+    for module in (exported, embedding):
+        module.zero_grad()
+        module(ids).square().sum().backward()
+        gradients.append({name: p.grad for name, p in module.named_parameters()})
+    torch.testing.assert_close(*gradients)
     for outside in (-1, 11):
         with pytest.raises(IndexError):
             exported(torch.tensor([outside, 3]))
@@ -318,3 +325,9 @@ def test_what_does_not_fit_is_refused(codes):
         KDEmbedding(codes)
     with pytest.raises(KDError, match="padding_idx"):
         KDEmbedding(codes, 5, padding_idx=11)
+    with pytest.raises(KDError, match=r"padding_idx is 1\.5"):
+        KDEmbedding(codes, 5, padding_idx=1.5)
+    with pytest.raises(KDError, match="size of vectors is -1"):
+        KDEmbedding(codes, -1)
+    with pytest.raises(KDError, match="size of code embedding vectors is 0"):
+        KDEmbedding(codes, 5, code_dim=0)

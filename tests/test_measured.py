@@ -6,7 +6,7 @@ import pytest
 
 from kdcore.files import read_json
 from workflow.measured import checks, config_hash, other_than_cell, other_than_variant
-from workflow.preset import Cell, Preset, read_preset
+from workflow.preset import Cell, Preset, read_preset, table1_cells
 
 ROOT = Path(__file__).parent.parent
 CELL = Cell("small", "linear", "lstm", 50, 10, 1)
@@ -104,6 +104,12 @@ def test_a_variant_is_held_against_all_of_its_settings():
         assert other_than_variant(row | change, preset, variant) != ""
     row["learning"]["epochs"] += 1
     assert "epochs" in other_than_variant(row, preset, variant)
+
+
+def test_a_size_outside_the_table_can_be_measured(preset):
+    assert "medium" not in preset.table1.sizes
+    wanted = checks(preset)
+    assert all(cell.folder in wanted for cell in table1_cells(preset, ["medium"]))
 
 
 def test_another_text(row, preset):

@@ -135,6 +135,7 @@ def test_codes_learned_through_h_or_an_lstm_are_refined_for_plain_sums(vectors):
         ({"counts": torch.ones(3)}, r"shape \(60,\)"),
         ({"counts": -torch.ones(N)}, "none negative"),
         ({"counts": torch.zeros(N)}, "not all zero"),
+        ({"counts": torch.full((N,), 1e30), "count_power": 2.0}, "too large for float32"),
         ({"rounds": 0}, "refinement: rounds"),
         ({"passes": 3}, "refinement: passes"),
     ],

@@ -54,7 +54,7 @@ def test_hours_width_and_critical_path_by_device(run_times, preset):
     # 1.5 h, then codes for 0.1 h, then half an hour on the GPU; an hour beside them.
     assert one == {
         "size": "small", "seeds": 1, "cpu_hours": 2.6, "gpu_hours": 0.5, "width": 2,
-        "critical_path_hours": 2.1, "rows_not_run": 7,
+        "critical_path_hours": 2.1, "rows_not_run": len(preset.table1.rows_of("small")) - 3,
     }  # fmt: skip
     assert ten == {**one, "seeds": 10, "cpu_hours": 26.0, "gpu_hours": 5.0, "width": 20}
 
@@ -63,5 +63,5 @@ def test_nothing_run_is_no_number(run_times, preset):
     _, (one, _) = measure(run_times, preset)
     assert one == {
         "size": "small", "seeds": 1, "cpu_hours": 0.0, "gpu_hours": 0.0, "width": 0,
-        "critical_path_hours": None, "rows_not_run": 10,
+        "critical_path_hours": None, "rows_not_run": len(preset.table1.rows_of("small")),
     }  # fmt: skip

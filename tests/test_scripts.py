@@ -12,7 +12,7 @@ import torch
 
 from kdcore import KDError
 from kdcore.vectors import WordVectors
-from workflow.preset import Cell, read_preset
+from workflow.preset import Cell, CorpusVectors, read_preset
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,6 +69,17 @@ def test_a_plan_has_the_models_that_codes_are_learned_from(script, preset):
     table = preset.table1.model_copy(update={"rows": rows})
     cells = script("plan").cells_of(preset.model_copy(update={"table1": table}), "table1_large")
     assert {Cell("large", "none", "none", None, None, seed) for seed in (1, 2, 3)} <= set(cells)
+
+
+def test_a_plan_has_the_model_whose_embedding_table_2_shows(script, preset):
+    vectors = CorpusVectors(kind="baseline", size="medium")
+    preset = preset.model_copy(
+        update={"table2": preset.table2.model_copy(update={"vectors": vectors})}
+    )
+    shown, cells_of = Cell("medium", "none", "none", None, None, 1), script("plan").cells_of
+    for target in ("all", "baselines", "embeddings", "codes", "table2"):
+        assert shown in cells_of(preset, target)
+    assert shown not in cells_of(preset, "codes_small")
 
 
 def test_table_1_names_what_fills_its_empty_cells(script, preset):

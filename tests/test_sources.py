@@ -6,6 +6,7 @@ import http.server
 import shutil
 import threading
 import zipfile
+from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -24,7 +25,8 @@ class RangeServer(http.server.SimpleHTTPRequestHandler):
     sent = 0
 
     def do_GET(self):
-        path = self.translate_path(self.path)
+        # A proxy is asked for a whole address.
+        path = self.translate_path(urlsplit(self.path).path)
         try:
             with open(path, "rb") as stream:
                 content = stream.read()
@@ -161,15 +163,32 @@ def test_the_first_lines_of_a_remote_archive_move_little(site, monkeypatch):
         read_glove(50, 300, None, [f"{url}/glove.zip"])
 
 
-def test_glove_from_a_mirror_and_from_nowhere(tmp_path):
+def test_glove_from_a_mirror_and_from_nowhere(site, tmp_path, monkeypatch):
+    waits = []
+    monkeypatch.setattr("kdcore.glove.time.sleep", waits.append)
     (tmp_path / "glove").mkdir()
-    with pytest.raises(KDError, match=r"data_mirror.*glove/glove\.6B\.50d\.txt"):
-        read_glove(50, 300, tmp_path, ["http://127.0.0.1:9/never.zip"])
+    # A server that is not reached is tried again, one that has no such file is not.
+    urls = ["http://127.0.0.1:9/never.zip", f"{site[1]}/absent.zip"]
+    with pytest.raises(KDError, match=r"data_mirror.*glove/glove\.6B\.50d\.txt") as told:
+        read_glove(50, 300, tmp_path, urls)
+    assert "never.zip (ClientConnectorError)" in str(told.value)
+    assert "absent.zip (not found)" in str(told.value)
+    assert waits == [2, 4]
     (tmp_path / "glove" / "glove.6B.50d.10k.txt").write_text(glove_text(10_000))
     assert read_glove(50, 300, tmp_path) == glove_text(300)
     (tmp_path / "glove" / "glove.6B.50d.txt").write_text(glove_text(400))
     with pytest.raises(KDError, match="fewer than the 500"):
         read_glove(50, 500, tmp_path)
+
+
+def test_glove_comes_through_the_proxy_of_the_environment(site, monkeypatch):
+    folder, url = site
+    with zipfile.ZipFile(folder / "glove.zip", "w") as archive:
+        archive.writestr("glove.6B.50d.txt", glove_text(300))
+    monkeypatch.setenv("http_proxy", url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert read_glove(50, 300, None, ["http://nowhere.invalid/glove.zip"]) == glove_text(300)
 
 
 def test_vectors_are_parsed(tmp_path):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from base64 import urlsafe_b64encode
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import psutil
@@ -32,6 +33,8 @@ from project_copy import (
 
 from kdcore.files import sha256
 from kdcore.vectors import WordVectors
+from workflow.records import LOCKS
+from workflow.unlock import alive
 
 pytestmark = pytest.mark.workflow
 
@@ -492,6 +495,14 @@ def test_the_three_sizes_of_table_1(tmp_path):
         assert "retrain" not in planned(project, f"codes_{size}")
 
 
+def test_the_model_whose_embedding_table_2_shows_is_among_the_baselines(tmp_path):
+    project = copy_project(tmp_path / "project")
+    edit(project / "config/tiny.yaml", "kind: baseline, size: small", "kind: baseline, size: large")
+    assert planned(project, "baselines")["baseline"] == 3
+    assert planned(project, "embeddings")["embedding"] == 3
+    assert planned(project)["baseline"] == planned(project, "codes")["baseline"] == 3
+
+
 def test_cuda_that_is_absent_stops_before_any_work(tmp_path):
     project = copy_project(tmp_path / "project")
     edit(project / "config/tiny.yaml", "preset: tiny", "preset: tiny\ncompute: {device: cuda}")
@@ -522,6 +533,41 @@ def test_a_job_that_outlived_its_run_keeps_the_lock(tmp_path):
         assert refused.returncode != 0 and "already going on" in refused.stderr
     finally:
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_run_of_another_user_keeps_its_lock(tmp_path, monkeypatch):
+    (tmp_path / LOCKS).mkdir(parents=True)
+    lock = tmp_path / LOCKS / "0.input.lock"
+    lock.touch()
+
+    class Hidden:
+        pid, owner = 7, lock.stat().st_uid
+
+        def cmdline(self):
+            return ["/usr/bin/python3.11", "/usr/bin/snakemake", "all"]
+
+        def cwd(self):
+            raise psutil.AccessDenied(self.pid)
+
+        def uids(self):
+            return SimpleNamespace(real=self.owner)
+
+    process = Hidden()
+    monkeypatch.setattr(psutil, "process_iter", lambda: [process])
+    assert alive(tmp_path) == [7]
+    process.owner += 1
+    assert alive(tmp_path) == []
+
+
+def test_make_distclean_leaves_texts_of_ones_own(tmp_path):
+    project = copy_project(tmp_path / "project")
+    for folder in ("data/mine", "data/tiny", "runs/tiny"):
+        (project / folder).mkdir(parents=True)
+    (project / "data/mine/train.txt").touch()
+    shutil.copy2(ROOT / "Makefile", project)
+    subprocess.run(["make", "distclean"], cwd=project, check=True, capture_output=True)
+    left = {path.relative_to(project).as_posix() for path in (project / "data").iterdir()}
+    assert "data/mine" in left and "data/tiny" not in left and not (project / "runs").exists()
 
 
 def jobs_in(project: Path) -> list[psutil.Process]:

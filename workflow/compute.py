@@ -5,10 +5,13 @@ from glob import glob
 
 from workflow.preset import Compute
 
+# CUDA's, CUDA's on Windows' Linux, and ROCm's, which PyTorch calls cuda as well.
+DEVICES = ("/dev/nvidia[0-9]*", "/dev/dxg", "/dev/kfd")
+
 
 def gpu_here() -> bool:
     """Whether PyTorch sees a GPU; it is not imported where the system shows none."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not glob("/dev/nvidia[0-9]*"):
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not any(map(glob, DEVICES)):
         return False
     import torch
 

@@ -6,7 +6,7 @@ from functools import partial
 from pydantic import BaseModel, ValidationError
 
 from kdcore.files import fingerprint
-from workflow.preset import Cell, Preset, Variant, all_cells
+from workflow.preset import Cell, Preset, Variant, all_cells, table1_cells
 
 RECORDED = ("data_hash", "settings", "embedding", "learning", *Cell.__dataclass_fields__)
 
@@ -62,8 +62,11 @@ def checks(preset: Preset, text: str | None = None) -> dict[str, Callable[[dict]
             return f"of the text {row['data_hash']}, not {text}"
         return other_than(row)
 
-    found = {cell.folder: partial(other_than_cell, preset=preset, cell=cell) for cell in
-             all_cells(preset)}  # fmt: skip
+    cells = all_cells(preset)
+    if preset.table1:
+        # Each size has a target, whether or not it is in the table.
+        cells = cells + table1_cells(preset, list(preset.sizes))
+    found = {cell.folder: partial(other_than_cell, preset=preset, cell=cell) for cell in cells}
     for variant in preset.ablations.variants if preset.ablations else []:
         found[f"ablations/{variant.name}"] = partial(
             other_than_variant, preset=preset, variant=variant

@@ -558,8 +558,15 @@ def sweep_cells(preset: Preset) -> list[Cell]:
     return coded + [Cell(sweep.size, "none", "none", None, None, seed) for seed in seeds]
 
 
+def table2_cells(preset: Preset) -> list[Cell]:
+    """The model whose embedding Table 2 shows, if it is one's."""
+    vectors = preset.table2.vectors
+    of_model = vectors.kind == "baseline"
+    return [Cell(vectors.size, "none", "none", None, None, 1)] if of_model else []
+
+
 def all_cells(preset: Preset) -> list[Cell]:
     """Every model of the paper's tables, once."""
     if preset.table1 is None:
         return []
-    return list(dict.fromkeys(table1_cells(preset) + sweep_cells(preset)))
+    return list(dict.fromkeys(table1_cells(preset) + sweep_cells(preset) + table2_cells(preset)))

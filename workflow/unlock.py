@@ -23,11 +23,20 @@ def alive(folder: Path) -> list[int]:
             words = process.cmdline()[:3]
             words = words if words and "python" in Path(words[0]).name else words[:1]
             ours = any(Path(w).name == "snakemake" or "workflow/scripts/" in w for w in words)
-            if ours and Path(process.cwd()) == folder:
+            if ours and _is_in(process, folder):
                 found.append(process.pid)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
     return found
+
+
+def _is_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return Path(process.cwd()) == folder
+    except psutil.AccessDenied:
+        # Another user's, who hides where it runs; but not whose it is.
+        owners = {lock.stat().st_uid for lock in (folder / records.LOCKS).glob("*")}
+        return process.uids().real in owners
 
 
 def main() -> None:

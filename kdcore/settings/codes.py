@@ -40,7 +40,7 @@ class RefinementSettings(BaseModel):
         0.05,
         ge=0,
         description="standard deviation of the noise on code embeddings at the start, as a share "
-        "of that of the vectors; it falls to zero",
+        "of that of the vectors; its square falls linearly, to zero after the last round",
     )
     count_power: float = Field(
         0.5,

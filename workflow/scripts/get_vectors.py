@@ -27,7 +27,7 @@ def main(
     else:
         source = chosen["path"]
         try:
-            with open(source, encoding="utf-8") as stream:
+            with open(source, encoding="utf-8-sig") as stream:
                 found = parse_vectors(stream, source, chosen["words"])
         except (OSError, UnicodeDecodeError) as error:
             raise KDError(f"{source}: {error}") from None

@@ -35,6 +35,7 @@ from workflow.preset import (
     read_preset,
     sweep_cells,
     table1_cells,
+    table2_cells,
 )
 
 # Words and training tokens of the Penn Treebank; a text of one's own is taken to be as long.
@@ -136,19 +137,18 @@ def cells_of(preset: Preset, target: str) -> list[Cell]:
     if not cells or target in ("data", "figure2", "ablations"):
         return []
     if target == "table2":
-        vectors = preset.table2.vectors
-        of_model = vectors.kind == "baseline"
-        return [Cell(vectors.size, "none", "none", None, None, 1)] if of_model else []
+        return table2_cells(preset)
     if size:
         cells = table1_cells(preset, [size])
     elif target == "figure3":
         cells = sweep_cells(preset)
     learned_from = pretrained_for(preset, cells)
-    if target == "embeddings":
-        return learned_from
+    of_table2 = [] if size else table2_cells(preset)
     if kind == "codes":
         # A transform that is fitted to vectors comes after the codes.
-        return pretrained_for(preset, [cell for cell in cells if cell.codes != "random"])
+        learned_from = pretrained_for(preset, [cell for cell in cells if cell.codes != "random"])
+    if kind in ("embeddings", "codes"):
+        return list(dict.fromkeys(learned_from + of_table2))
     if target == "baselines":
         cells = [cell for cell in cells if cell.codes == "none"]
     return list(dict.fromkeys(learned_from + cells))
