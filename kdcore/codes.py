@@ -55,7 +55,8 @@ def unpack_at(packed: torch.Tensor, positions: torch.Tensor, bits: int) -> torch
     for i in range(span):
         # Past the end, any byte will do: its bits are masked away.
         value |= packed[(byte + i).clamp_(max=len(packed) - 1)].long() << (8 * i)
-    return (value >> shift) & ((1 << bits) - 1)
+    # ONNX has this name for a shift by a tensor, and none for `>>`.
+    return torch.bitwise_right_shift(value, shift) & ((1 << bits) - 1)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Corpus:
         become `<unk>`, which is added to the vocabulary when one occurs.
 
         Raises:
-            KDError: a split is empty.
+            KDError: a split is empty, or has `<eos>` already.
         """
         tokens = {
             split: [token for line in lines[split] for token in [*line.split(), EOS]]
@@ -55,6 +55,10 @@ class Corpus:
         for split in SPLITS:
             if set(tokens[split]) <= {EOS}:
                 raise KDError(f"the {split} split has no words")
+            if tokens[split].count(EOS) > len(lines[split]):
+                raise KDError(
+                    f"the {split} split has {EOS}, which every line gets here: leave it out"
+                )
         counts = Counter(tokens["train"])
         words = sorted(counts, key=lambda word: (-counts[word], word))
         ids = {word: i for i, word in enumerate(words)}

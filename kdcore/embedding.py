@@ -38,10 +38,13 @@ class KDEmbedding(nn.Module):
         settings: further arguments of the named transform, such as `code_dim`
             or `normalise`.
 
+    The buffer `packed` holds bits, no numbers: an average of models must leave it alone, as
+    `torch.optim.swa_utils.AveragedModel` does unless told `use_buffers=True`.
+
     Raises:
-        KDError: an unknown transform or setting, settings beside a ready transform, a transform
-            that does not fit the codes, a dropout outside [0, 1), or a gradient_scale that is not
-            above 0.
+        KDError: codes that are none, an unknown transform or setting, settings beside a ready
+            transform, a transform that does not fit the codes, a dropout outside [0, 1), or a
+            gradient_scale that is not above 0.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class KDEmbedding(nn.Module):
         dropout: float = 0.0, **settings,
     ):  # fmt: skip
         super().__init__()
+        if not isinstance(codes, Codes):
+            raise KDError(f"codes are a {type(codes).__name__}; Codes(symbols, K) makes some")
         if isinstance(transform, str):
             if transform not in TRANSFORMS:
                 known = ", ".join(sorted(TRANSFORMS))

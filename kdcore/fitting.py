@@ -7,8 +7,8 @@ import torch
 
 from kdcore.codes import Codes
 from kdcore.errors import KDError
-from kdcore.transforms import Transform
-from kdcore.vectors import check_vectors, relative_error, root_mean_square
+from kdcore.transforms import LinearTransform, Transform
+from kdcore.vectors import check_vectors, mean_and_weight, relative_error, root_mean_square
 
 
 def fit_transform(
@@ -46,6 +46,12 @@ def fit_transform(
             f"{tuple(vectors.shape)} do not fit a transform with K = {transform.K}, "
             f"D = {transform.D} to size {transform.dim}"
         )
+    mean = None
+    if isinstance(transform, LinearTransform) and transform.H is None:
+        # A sum can always take a mean in, and step sizes go by the size of the vectors.
+        mean, weight = mean_and_weight(vectors)
+        mean = mean if weight > 1 else torch.zeros_like(mean)
+        vectors = vectors - mean
     scale = root_mean_square(vectors)
     targets, symbols = vectors / scale, codes.tensor()
     optimizer = torch.optim.Adam(transform.parameters())
@@ -62,6 +68,9 @@ def fit_transform(
     optimizer.zero_grad()
     error = relative_error(targets, transform.table(symbols))
     transform.rescale(scale)
+    if mean is not None:
+        with torch.no_grad():
+            transform.W.add_(mean / transform.D)
     if not math.isfinite(error):
         raise KDError("fitting the transform diverged; lower the learning rate")
     return error

@@ -127,7 +127,7 @@ class Transform(nn.Module, ABC):
         """
         training = self.training
         self.eval()
-        vectors = self.W.new_empty(len(symbols), self.dim)
+        vectors = next(self.parameters()).new_empty(len(symbols), self.dim)
         for part, into in zip(symbols.split(piece), vectors.split(piece), strict=True):
             into.copy_(self(part))
         self.train(training)
@@ -135,7 +135,7 @@ class Transform(nn.Module, ABC):
 
     @torch.no_grad()
     def rescale(self, factor: float) -> None:
-        """Multiply every composed vector by `factor`, in place."""
+        """Multiply every composed vector by `factor`, in place: H, or W where there is no H."""
         (self.W if self.H is None else self.H).mul_(factor)
 
     def parameter_count(self) -> int:
@@ -164,7 +164,6 @@ class LinearTransform(Transform):
         code_dim = dim if code_dim is None else code_dim
         super().__init__(K, D, dim, code_dim, projection=code_dim != dim, normalise=normalise)
         self.W = nn.Parameter(torch.empty(D, K, code_dim).uniform_(-init_scale, init_scale))
-        self.register_buffer("first", torch.arange(D) * K, persistent=False)
 
     def forward(
         self,
@@ -173,7 +172,7 @@ class LinearTransform(Transform):
         factors: torch.Tensor | None = None,
     ) -> torch.Tensor:
         total = F.embedding_bag(
-            symbols + self.first,
+            symbols + torch.arange(self.D, device=symbols.device) * self.K,
             self.W.flatten(0, 1),
             mode="sum",
             per_sample_weights=None if factors is None else factors.to(self.W.dtype),
@@ -287,11 +286,11 @@ class _SummedLSTM(torch.autograd.Function):
             arriving = grad if j == D - 1 else grad + linear(grad_inputs[j + 1], U.t())
             squashed = torch.tanh(memories[j])
             carried = torch.addcmul(carried, arriving * o, 1 - squashed * squashed)
-            torch.mul(arriving * squashed, o * (1 - o), out=do)
-            torch.mul(carried * m, i * (1 - i), out=di)
-            torch.mul(carried * i, 1 - m * m, out=dm)
+            do.copy_(arriving * squashed * (o * (1 - o)))
+            di.copy_(carried * m * (i * (1 - i)))
+            dm.copy_(carried * i * (1 - m * m))
             if j > 0:
-                torch.mul(carried * memories[j - 1], f * (1 - f), out=df)
+                df.copy_(carried * memories[j - 1] * (f * (1 - f)))
                 carried = carried * f
             else:
                 df.zero_()

@@ -7,11 +7,11 @@ from shlex import quote
 
 from kdcore.download import name_mirror
 from kdcore.errors import KDError
-from kdcore.files import read_json
+from kdcore.files import read_json, sha256
 from workflow import records
 from workflow.compute import device_of, precision_of
 from workflow.measured import checks
-from workflow.own import check_watched, own_files
+from workflow.own import PTB_TOKENS, check_there, check_watched, own_files, tokens_about
 from workflow.preset import (
     TRANSFORMS,
     Cell,
@@ -28,6 +28,8 @@ try:
     PRESET = load_preset(config)
     OWN = own_files(PRESET)
     check_watched(OWN)
+    if workflow.is_main_process:
+        check_there(OWN)
 except KDError as error:
     raise WorkflowError(str(error)) from None
 
@@ -123,6 +125,12 @@ def code(name):
     return code_hash(script(name))
 
 
+def content(files):
+    """Hashes of the user's own ones among them: another file need not be a newer one."""
+    own = [path for path in files if path in OWN]
+    return [sha256(path) if os.path.exists(path) else "absent" for path in own]
+
+
 def as_json(section):
     """A section of the configuration as one command-line argument."""
     return json.dumps(section.model_dump())
@@ -203,6 +211,7 @@ def minutes(size, transform="none"):
     """Run time to ask a cluster for: twice what one core of a 2024 server takes, at least 30."""
     model = PRESET.sizes[size]
     cost = model.epochs * (model.hidden / 200) ** 1.7 * (0.02 if GPU else 1)
+    cost *= tokens_about(PRESET) / PTB_TOKENS
     return max(30, int((6.4 if TRANSFORMS.get(transform) == "lstm" else 4) * cost))
 
 

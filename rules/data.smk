@@ -76,6 +76,7 @@ else:
             mem_mb=1000,
             runtime=10,
         params:
+            own=lambda wildcards: content(PRESET.corpus.files(DATA).values()),
             code=code("index_corpus"),
         message:
             "Corpus: words and their numbers"

@@ -35,6 +35,7 @@ else:
             runtime=60,
         params:
             settings=as_json(TABLE2.vectors),
+            own=lambda wildcards: content([getattr(TABLE2.vectors, "path", "")]),
             code=code("get_vectors"),
         message:
             "Word vectors: {TABLE2.vectors.title}"

@@ -77,6 +77,11 @@ def test_a_missing_or_binary_file_is_told(tmp_path):
         Corpus.from_files(files)
 
 
+def test_an_end_of_line_that_is_written_already_is_told(tmp_path):
+    with pytest.raises(KDError, match="the valid split has <eos>"):
+        Corpus.from_files(write_splits(tmp_path, valid="a b <eos>\n"))
+
+
 def test_a_byte_order_mark_is_no_word(tmp_path):
     files = write_splits(tmp_path)
     plain = Corpus.from_files(files)

@@ -217,6 +217,29 @@ def test_it_can_be_exported(codes, transform, training):
             exported(torch.tensor([outside, 3]))
 
 
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+def test_it_can_be_compiled_as_one_graph(codes, transform):
+    embedding = KDEmbedding(codes, 5, transform, code_dim=7, normalise=True, gradient_scale=0.3)
+    compiled = torch.compile(embedding, backend="aot_eager", fullgraph=True)
+    gradients = []
+    for module in (compiled, embedding):
+        embedding.zero_grad()
+        module(torch.tensor([10, 0, 3, 3, 7])).pow(3).sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in embedding.parameters()])
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+def test_it_can_be_made_without_memory_and_loaded(codes, transform):
+    embedding = KDEmbedding(codes, 5, transform, code_dim=7, normalise=True)
+    with torch.device("meta"):
+        empty = KDEmbedding(codes, 5, transform, code_dim=7, normalise=True)
+    loaded = empty.to_empty(device="cpu")
+    loaded.load_state_dict(embedding.state_dict())
+    ids = torch.arange(11)
+    assert torch.equal(loaded.eval()(ids), embedding.eval()(ids))
+
+
 def test_ids_outside_are_refused(codes):
     for ids in ([11], [-1]):
         with pytest.raises(IndexError, match="11 symbols"):
@@ -306,7 +329,7 @@ def test_memory_is_that_of_transform_and_packed_codes():
     codes = Codes.random(10_000, 50, 10, seed=0)
     embedding = KDEmbedding(codes, 200)
     tensors = [*embedding.parameters(), *embedding.buffers()]
-    held = sum(t.numel() * t.element_size() for t in tensors if t is not embedding.transform.first)
+    held = sum(t.numel() * t.element_size() for t in tensors)
     assert held == 100_000 * 4 + 10_000 * 10 * 6 // 8
 
 
@@ -323,6 +346,8 @@ def test_what_does_not_fit_is_refused(codes):
         KDEmbedding(codes, transform=LinearTransform(7, 4, 5))
     with pytest.raises(KDError, match="embedding_dim"):
         KDEmbedding(codes)
+    with pytest.raises(KDError, match=r"codes are a Tensor; Codes\(symbols, K\)"):
+        KDEmbedding(codes.tensor(), 5)
     with pytest.raises(KDError, match="padding_idx"):
         KDEmbedding(codes, 5, padding_idx=11)
     with pytest.raises(KDError, match=r"padding_idx is 1\.5"):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 from sklearn.cluster import KMeans
+from torch import nn
 
 from kdcore import KDError, learn_codes
 from kdcore.codes import Codes
@@ -16,7 +17,7 @@ from kdcore.learning import straight_through
 from kdcore.measures import nmi
 from kdcore.settings.codes import TemperatureSchedule
 from kdcore.synthetic import ARMS, make_clusters, run_arm, run_kmeans
-from kdcore.transforms import TRANSFORMS
+from kdcore.transforms import TRANSFORMS, Transform
 from kdcore.vectors import relative_error
 
 
@@ -359,6 +360,41 @@ def test_a_linear_fit_reaches_least_squares(vectors):
     assert error == pytest.approx(relative_error(vectors, best), rel=0.02)
     with torch.no_grad():
         assert relative_error(vectors, transform(codes.tensor())) == pytest.approx(error, rel=1e-4)
+
+
+def test_a_linear_fit_takes_a_mean_in(vectors):
+    codes, fitted = Codes.random(len(vectors), 8, 4, seed=1), []
+    for offset in (0.0, 50.0):
+        torch.manual_seed(0)
+        transform = TRANSFORMS["linear"](8, 4, 12)
+        centred = vectors - vectors.mean(0)
+        error = fit_transform(transform, codes, centred + offset, epochs=30, learning_rate=0.02)
+        composed = transform.table(codes.tensor())
+        assert relative_error(centred + offset, composed) == pytest.approx(error, rel=1e-3)
+        fitted.append(error)
+    assert fitted[1] == pytest.approx(fitted[0], rel=1e-3)
+
+
+def test_codes_are_learned_through_a_transform_of_ones_own(vectors, monkeypatch):
+    class Own(Transform):
+        def __init__(self, K, D, dim, *, code_dim=None, init_scale=0.1, normalise=False):
+            super().__init__(K, D, dim, dim, projection=False, normalise=False)
+            self.parts = nn.Parameter(torch.empty(D, K, dim).uniform_(-0.1, 0.1))
+
+        def forward(self, symbols, weights=None, factors=None):
+            return self.mix(F.one_hot(symbols, self.K).float())
+
+        def mix(self, weights):
+            return torch.einsum("ndk,dkv->nv", weights, self.parts)
+
+        def rescale(self, factor):
+            self.parts.data.mul_(factor)
+
+    monkeypatch.setitem(TRANSFORMS, "own", Own)
+    learned = learn_codes(vectors, 8, 4, transform="own", epochs=20)
+    composed = learned.transform.table(learned.codes.tensor())
+    assert relative_error(vectors, composed) == pytest.approx(learned.history[-1].error, rel=1e-4)
+    assert learned.history[-1].error < 0.5
 
 
 @pytest.mark.parametrize("cell", ["counted", "printed"])

@@ -12,7 +12,8 @@ import torch
 
 from kdcore import KDError
 from kdcore.vectors import WordVectors
-from workflow.preset import Cell, CorpusVectors, read_preset
+from workflow.own import PTB_TOKENS, tokens_about
+from workflow.preset import Cell, CorpusVectors, TextFolder, read_preset
 
 ROOT = Path(__file__).parent.parent
 
@@ -80,6 +81,15 @@ def test_a_plan_has_the_model_whose_embedding_table_2_shows(script, preset):
     for target in ("all", "baselines", "embeddings", "codes", "table2"):
         assert shown in cells_of(preset, target)
     assert shown not in cells_of(preset, "codes_small")
+
+
+def test_a_text_of_ones_own_is_as_long_as_its_file(preset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = preset.model_copy(update={"corpus": TextFolder(kind="text", folder="mytext")})
+    assert tokens_about(own) == tokens_about(preset) == PTB_TOKENS
+    (tmp_path / "mytext").mkdir()
+    (tmp_path / "mytext/train.txt").write_bytes(b"a word\n" * 1000)
+    assert tokens_about(own) == pytest.approx(7000 / 5.488, rel=1e-3)
 
 
 def test_table_1_names_what_fills_its_empty_cells(script, preset):

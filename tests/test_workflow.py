@@ -535,6 +535,27 @@ def test_a_job_that_outlived_its_run_keeps_the_lock(tmp_path):
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def test_another_text_need_not_be_newer(tmp_path):
+    project = copy_project(tmp_path / "project")
+    edit(
+        project / "config/tiny.yaml",
+        "corpus: {kind: generated, tokens: 2000, seed: 1}", "corpus: {kind: text, folder: mytext}",
+    )  # fmt: skip
+    (project / "mytext").mkdir()
+    for split in ("train", "valid", "test"):
+        (project / f"mytext/{split}.txt").write_text("a b\n" * 20)
+    succeed(project, "data")
+    assert planned(project, "data") == {}
+    (project / "mytext/train.txt").write_text("b c\n" * 20)
+    os.utime(project / "mytext/train.txt", (0, 0))
+    assert "corpus" in planned(project, "data")
+    succeed(project, "data")
+    (project / "mytext/train.txt").unlink()
+    failed = snakemake(project, "data")
+    assert failed.returncode != 0
+    assert "mytext/train.txt: no such file" in failed.stdout + failed.stderr
+
+
 def test_a_run_of_another_user_keeps_its_lock(tmp_path, monkeypatch):
     (tmp_path / LOCKS).mkdir(parents=True)
     lock = tmp_path / LOCKS / "0.input.lock"

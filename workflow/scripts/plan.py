@@ -25,6 +25,7 @@ from kdcore.settings.language_model import LanguageModelSettings
 from kdcore.training import Precision, resolve_device, training_step
 from workflow.compute import device_of, precision_of
 from workflow.measured import other_than_cell, other_than_variant
+from workflow.own import tokens_about
 from workflow.preset import (
     TRANSFORMS,
     Cell,
@@ -38,8 +39,8 @@ from workflow.preset import (
     table2_cells,
 )
 
-# Words and training tokens of the Penn Treebank; a text of one's own is taken to be as long.
-WORDS, TOKENS = 10_000, 929_589
+# Words of the Penn Treebank; a text of one's own is taken to have as many.
+WORDS = 10_000
 # What Snakemake can be asked for, and for each model size table1_<size> and codes_<size>.
 TARGETS = ("all", "data", "baselines", "embeddings", "codes", "retrained", "ablations", "table2",
            "figure2", "figure3", "claims")  # fmt: skip
@@ -60,7 +61,7 @@ def main(
         "Preset %s, %s: %d language models, %d measured, %d to train",
         preset.preset, target, len(models), len(models) - len(left), len(left),
     )  # fmt: skip
-    tokens = preset.corpus.tokens if preset.corpus.kind == "generated" else TOKENS
+    tokens = tokens_about(preset)
     count = available_cpu_count() if cores == "all" else int(cores)
     device, threads = resolve_device(device_of(preset.compute)), preset.compute.threads
     workers = 1 if device.type == "cuda" else max(1, count // threads)
