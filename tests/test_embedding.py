@@ -217,6 +217,8 @@ def test_it_can_be_exported(codes, transform, training):
             exported(torch.tensor([outside, 3]))
 
 
+# PyTorch's own compiler does what PyTorch warns of.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("transform", ["linear", "lstm"])
 def test_it_can_be_compiled_as_one_graph(codes, transform):
     embedding = KDEmbedding(codes, 5, transform, code_dim=7, normalise=True, gradient_scale=0.3)
