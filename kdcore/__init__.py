@@ -24,6 +24,7 @@ _HOME = {
     "TRANSFORMS": "transforms",
     "Transform": "transforms",
     "WordVectors": "vectors",
+    "encode": "encoding",
     "fit_transform": "fitting",
     "learn_codes": "learning",
     "refine_codes": "refinement",
