@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from kdcore.files import atomic_path
 
@@ -47,12 +48,24 @@ def not_run(panel: Axes) -> None:
     panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", color=GREY)
 
 
+class _RoundNumbers(LogLocator):
+    """1, 2, 5, 10, … of a logarithmic axis; on a short one, as on a linear one."""
+
+    def __init__(self):
+        super().__init__(subs=(1, 2, 5))
+
+    def tick_values(self, vmin, vmax):
+        if vmax > 5 * vmin:
+            return super().tick_values(vmin, vmax)
+        return MaxNLocator(9, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
+
+
 def perplexity_axis(axis: Axis) -> None:
     """A logarithmic axis with plain numbers."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(_RoundNumbers())
     axis.set_major_formatter("{x:.0f}")
-    axis.set_minor_formatter("{x:.0f}")
-    axis.set_tick_params(which="minor", labelsize=7)
+    axis.set_minor_locator(NullLocator())
 
 
 def save(figure: Figure, png: Path, pdf: Path) -> None:

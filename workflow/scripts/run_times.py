@@ -46,7 +46,8 @@ def main(
     write_text(table, pd.concat(frames.values()).to_csv(index=False))
     rows = [row for size, frame in frames.items() for row in totals(preset, frame, size)]
     write_text(total, pd.DataFrame(rows).to_csv(index=False))
-    figure, axes = plt.subplots(1, len(frames), figsize=(3.9 * len(frames), 2.7), squeeze=False)
+    height = max(2.7, 0.9 + 0.17 * max(len(frame) for frame in frames.values()))
+    figure, axes = plt.subplots(1, len(frames), figsize=(3.9 * len(frames), height), squeeze=False)
     for panel, (size, frame) in zip(axes[0], frames.items(), strict=True):
         _draw(panel, size, frame)
     save(figure, png, pdf)
