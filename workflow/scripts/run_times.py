@@ -46,7 +46,7 @@ def main(
     write_text(table, pd.concat(frames.values()).to_csv(index=False))
     rows = [row for size, frame in frames.items() for row in totals(preset, frame, size)]
     write_text(total, pd.DataFrame(rows).to_csv(index=False))
-    height = max(2.7, 0.9 + 0.17 * max(len(frame) for frame in frames.values()))
+    height = max(2.7, 1.1 + 0.17 * max(len(frame) for frame in frames.values()))
     figure, axes = plt.subplots(1, len(frames), figsize=(3.9 * len(frames), height), squeeze=False)
     for panel, (size, frame) in zip(axes[0], frames.items(), strict=True):
         _draw(panel, size, frame)
@@ -139,8 +139,9 @@ def _draw(panel, size: str, frame: pd.DataFrame) -> None:
     hours = SEEDS * frame.groupby("device")["seconds"].sum() / 3600
     sums = " and ".join(f"{hours[name]:.1f} hours of {name.upper()}" for name in hours.index)
     panel.set_xlabel(
-        f"{text}, one machine a job; critical path: {frame['end'].max() / unit:.1f} {text}\n"
-        f"(orange); {SEEDS} seeds: {sums}",
+        f"{text}, one machine a job;\n"
+        f"critical path (orange): {frame['end'].max() / unit:.1f} {text};\n"
+        f"{SEEDS} seeds: {sums}",
         color=GREY,
     )
 
