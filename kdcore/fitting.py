@@ -8,7 +8,7 @@ import torch
 from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.transforms import LinearTransform, Transform
-from kdcore.vectors import check_vectors, mean_and_weight, relative_error, root_mean_square
+from kdcore.vectors import check_vectors, outweighing_mean, relative_error, root_mean_square
 
 
 def fit_transform(
@@ -48,9 +48,7 @@ def fit_transform(
         )
     mean = None
     if isinstance(transform, LinearTransform) and transform.H is None:
-        # A sum can always take a mean in, and step sizes go by the size of the vectors.
-        mean, weight = mean_and_weight(vectors)
-        mean = mean if weight > 1 else torch.zeros_like(mean)
+        mean = outweighing_mean(vectors)
         vectors = vectors - mean
     scale = root_mean_square(vectors)
     targets, symbols = vectors / scale, codes.tensor()

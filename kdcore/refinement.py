@@ -20,7 +20,7 @@ from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.settings.codes import RefinementSettings
 from kdcore.transforms import LinearTransform
-from kdcore.vectors import check_vectors, mean_and_weight, relative_error, root_mean_square
+from kdcore.vectors import check_vectors, outweighing_mean, relative_error, root_mean_square
 
 # Symbols whose codes are improved at a time: memory beyond the vectors is this times K·D numbers.
 PIECE = 10_000
@@ -100,9 +100,7 @@ def refine_codes(
     if not weights.isfinite().all():
         raise KDError(f"counts to the power {settings.count_power:g} are too large for float32")
     K, D = codes.K, codes.D
-    mean, weight = mean_and_weight(vectors)
-    # A sum can always take a mean in; differences of long vectors would lose their digits.
-    mean = mean if weight > 1 else torch.zeros_like(mean)
+    mean = outweighing_mean(vectors)
     vectors = vectors - mean
     scale = root_mean_square(vectors)
     vectors = vectors / scale

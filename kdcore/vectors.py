@@ -72,6 +72,16 @@ def mean_and_weight(vectors: torch.Tensor) -> tuple[torch.Tensor, float]:
     return mean, float(mean.square().sum() / (vectors - mean).square().sum(1).mean())
 
 
+def outweighing_mean(vectors: torch.Tensor) -> torch.Tensor:
+    """The mean of vectors (N, d) where it outweighs their spread, else zeros.
+
+    A sum of code embeddings can always take a mean in; with the vectors, it sets their scale, and
+    differences of long vectors lose their digits.
+    """
+    mean, weight = mean_and_weight(vectors)
+    return mean if weight > 1 else torch.zeros_like(mean)
+
+
 def root_mean_square(vectors: torch.Tensor) -> float:
     """Of all numbers in a table, of whatever size they are."""
     found = float(vectors.square().mean().sqrt())
