@@ -31,7 +31,7 @@ $(VENV)/.ready: requirements.lock
 	touch $@
 
 demo: $(VENV)/.ready
-	$(RUN) python -m workflow.unlock
+	$(RUN) python -m kdlab.unlock
 	$(RUN) snakemake --cores $(CORES) --quiet host reason $(DEMO) -- all
 	@echo "Tables:  results/demo/table1.md table2.md claims.md"
 	@echo "Figures: results/demo/figure1.png figure2.png figure3.png curves.png"
@@ -58,14 +58,14 @@ test-browser: $(VENV)/.ready
 	$(RUN) pytest -m browser tests/test_browser.py
 
 paper: $(VENV)/.ready
-	$(RUN) python -m workflow.unlock
+	$(RUN) python -m kdlab.unlock
 	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES)
 	$(RUN) snakemake --cores $(CORES) $(OPTIONS) --configfile $(CONFIG) -- all
 
 MINUTES ?= 60
 TARGET ?= all
 slice: $(VENV)/.ready
-	$(RUN) python -m workflow.unlock
+	$(RUN) python -m kdlab.unlock
 	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES) --target $(TARGET)
 # timeout has a process group of its own, so that its signal reaches every job: Ctrl-C is passed on.
 	$(RUN) { timeout $(MINUTES)m snakemake --cores $(CORES) $(OPTIONS) --configfile $(CONFIG) -- $(TARGET) & \
@@ -77,7 +77,7 @@ plan: $(VENV)/.ready
 	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES) --target $(TARGET)
 
 collect: $(VENV)/.ready
-	$(RUN) python -m workflow.unlock
+	$(RUN) python -m kdlab.unlock
 	$(RUN) snakemake --cores $(CORES) --configfile $(CONFIG) -- data
 	$(RUN) python workflow/scripts/publish.py --config $(CONFIG)
 	$(RUN) snakemake --cores $(CORES) --configfile $(CONFIG) --config partial=true -- all

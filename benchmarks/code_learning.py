@@ -13,9 +13,9 @@ from collections.abc import Callable
 import torch
 
 from kdcore import learn_codes
-from kdcore.download import mirror_folder
-from kdcore.glove import parse_vectors, read_glove
 from kdcore.vectors import relative_error
+from kdlab.download import mirror_folder
+from kdlab.glove import parse_vectors, read_glove
 
 try:
     import faiss

@@ -21,11 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kdcore import Codes, KDEmbedding, LanguageModel
+from kdcore import Codes, KDEmbedding
 from kdcore.products import linear
-from kdcore.settings.language_model import LanguageModelSettings
-from kdcore.training import resolve_device, training_step
-from workflow.preset import Preset, read_preset
+from kdlab.language_model import LanguageModel
+from kdlab.language_model_settings import LanguageModelSettings
+from kdlab.preset import Preset, read_preset
+from kdlab.training import resolve_device, training_step
 
 WORDS = 10_000
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdcore import Corpus, EpochRecord, LanguageModel, perplexity, train
-from kdcore.corpus import EOS
 from kdcore.files import fingerprint
-from kdcore.training import resolve_device
-from workflow.preset import read_preset
+from kdlab.corpus import EOS, Corpus
+from kdlab.language_model import LanguageModel, perplexity
+from kdlab.preset import read_preset
+from kdlab.training import EpochRecord, resolve_device, train
 
 TOLERANCE = 0.005
 

@@ -8,17 +8,12 @@ from importlib import import_module
 _HOME = {
     "Codes": "codes",
     "CodeStatistics": "codes",
-    "Corpus": "corpus",
-    "EpochRecord": "training",
     "KDEmbedding": "embedding",
     "KDError": "errors",
-    "LanguageModel": "language_model",
-    "LanguageModelSettings": "settings.language_model",
     "LearnedCodes": "learning",
     "LearningRecord": "learning",
     "LinearTransform": "transforms",
     "LSTMTransform": "transforms",
-    "Progress": "training",
     "RefinedCodes": "refinement",
     "RefinementRecord": "refinement",
     "TRANSFORMS": "transforms",
@@ -29,9 +24,7 @@ _HOME = {
     "learn_codes": "learning",
     "refine_codes": "refinement",
     "load_decoder": "decoder",
-    "perplexity": "language_model",
     "save_decoder": "decoder",
-    "train": "training",
 }
 __all__ = sorted(_HOME)
 __version__ = "0.1.0"

@@ -5,14 +5,14 @@ import os
 from pathlib import Path
 from shlex import quote
 
-from kdcore.download import name_mirror
+from kdlab.download import name_mirror
 from kdcore.errors import KDError
 from kdcore.files import read_json, sha256
-from workflow import records
-from workflow.compute import device_of, precision_of
-from workflow.measured import checks
-from workflow.own import PTB_TOKENS, check_there, check_watched, own_files, tokens_about
-from workflow.preset import (
+from kdlab import records
+from kdlab.compute import device_of, precision_of
+from kdlab.measured import checks
+from kdlab.own import PTB_TOKENS, check_there, check_watched, own_files, tokens_about
+from kdlab.preset import (
     TRANSFORMS,
     Cell,
     all_cells,
@@ -22,7 +22,7 @@ from workflow.preset import (
     table1_cells,
     table2_cells,
 )
-from workflow.provenance import code_hash
+from kdlab.provenance import code_hash
 
 try:
     PRESET = load_preset(config)

@@ -5,8 +5,8 @@ import os
 import pytest
 import torch
 
-from kdcore import Corpus
-from kdcore.settings.language_model import LanguageModelSettings
+from kdlab.corpus import Corpus
+from kdlab.language_model_settings import LanguageModelSettings
 
 torch.set_num_threads(1)
 pytest.register_assert_rewrite("project_copy")

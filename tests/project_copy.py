@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-CODE = ("Snakefile", "rules", "workflow", "kdcore", "config", "profiles")
+CODE = ("Snakefile", "rules", "workflow", "kdcore", "kdlab", "config", "profiles")
 CONFIG = "config/tiny.yaml"
 BASELINE = "runs/tiny/baseline/small/seed1/measurement.json"
 
@@ -70,7 +70,7 @@ def start(project: Path, target: str = BASELINE) -> subprocess.Popen:
 
 def unlock(project: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "workflow.unlock"], cwd=project, env=environment(),
+        [sys.executable, "-m", "kdlab.unlock"], cwd=project, env=environment(),
         capture_output=True, text=True,
     )  # fmt: skip
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from kdlab.preset import Compute
 from workflow import compute
-from workflow.preset import Compute
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,7 +45,7 @@ def test_where_the_system_shows_no_gpu_pytorch_is_not_imported():
     program = (
         "import sys\n"
         "from workflow import compute\n"
-        "from workflow.preset import Compute\n"
+        "from kdlab.preset import Compute\n"
         "compute.glob = lambda pattern: []\n"
         "assert compute.device_of(Compute(device='auto')) == 'cpu'\n"
         "assert 'torch' not in sys.modules"

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from kdcore import KDError
-from workflow import document
-from workflow.preset import (
+from kdlab import document
+from kdlab.preset import (
     Cell,
     Preset,
     all_cells,

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from kdcore import Corpus, KDError, WordVectors
-from kdcore.corpus import SPLITS
-from kdcore.ptb import SHA256, fetch_ptb
+from kdcore import KDError, WordVectors
 from kdcore.tensors import save_tensors
+from kdlab.corpus import SPLITS, Corpus
+from kdlab.ptb import SHA256, fetch_ptb
 
 
 def write_splits(folder, **texts):

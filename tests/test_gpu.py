@@ -5,10 +5,12 @@ import torch
 from test_training import make
 from torch import nn
 
-from kdcore import Codes, KDEmbedding, LanguageModel, LanguageModelSettings, train
-from kdcore.corpus import batches
-from kdcore.grammar import generate
-from kdcore.training import resolve_device, training_step
+from kdcore import Codes, KDEmbedding
+from kdlab.corpus import batches
+from kdlab.grammar import generate
+from kdlab.language_model import LanguageModel
+from kdlab.language_model_settings import LanguageModelSettings
+from kdlab.training import resolve_device, train, training_step
 
 pytestmark = pytest.mark.gpu
 
@@ -101,7 +103,7 @@ def test_a_run_is_continued(corpus, settings, device, tmp_path, monkeypatch, kd,
     whole = make(corpus, settings, kd).to(device)
     expected = train(whole, corpus, settings, checkpoint=tmp_path / "whole", **options)
     clock, asked = iter(range(10**9)), iter(range(10**9))
-    monkeypatch.setattr("kdcore.training.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("kdlab.training.time.monotonic", lambda: float(next(clock)))
     records = None
     while records is None:
         cut = make(corpus, settings, kd).to(device)

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 import torch
 
-from kdcore.corpus import EOS
-from kdcore.grammar import (
+from kdlab.corpus import EOS
+from kdlab.grammar import (
     CLASSES,
     RULES,
     class_shares,

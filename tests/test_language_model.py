@@ -5,9 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kdcore import KDError, LanguageModel, LanguageModelSettings, perplexity
+from kdcore import KDError
 from kdcore.products import linear
-from kdcore.softmax import cross_entropy_sum
+from kdlab.language_model import LanguageModel, perplexity
+from kdlab.language_model_settings import LanguageModelSettings
+from kdlab.softmax import cross_entropy_sum
 
 
 @pytest.fixture

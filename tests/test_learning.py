@@ -14,11 +14,11 @@ from kdcore.codes import Codes
 from kdcore.decoder import save_decoder
 from kdcore.fitting import fit_transform
 from kdcore.learning import straight_through
-from kdcore.measures import nmi
 from kdcore.settings.codes import TemperatureSchedule
-from kdcore.synthetic import ARMS, make_clusters, run_arm, run_kmeans
 from kdcore.transforms import TRANSFORMS, Transform
 from kdcore.vectors import relative_error
+from kdlab.measures import nmi
+from kdlab.synthetic import ARMS, make_clusters, run_arm, run_kmeans
 
 
 def test_straight_through_is_one_hot_forward():

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from kdcore.files import read_json
-from workflow.measured import checks, config_hash, other_than_cell, other_than_variant
-from workflow.preset import Cell, Preset, read_preset, table1_cells
+from kdlab.measured import checks, config_hash, other_than_cell, other_than_variant
+from kdlab.preset import Cell, Preset, read_preset, table1_cells
 
 ROOT = Path(__file__).parent.parent
 CELL = Cell("small", "linear", "lstm", 50, 10, 1)

@@ -3,7 +3,7 @@ import torch
 
 from kdcore.codes import Codes
 from kdcore.compression import compression_rate, compression_rate_with_codes
-from kdcore.measures import cosine_by_shared_positions, directions, mean_cosine, nmi, tightest_codes
+from kdlab.measures import cosine_by_shared_positions, directions, mean_cosine, nmi, tightest_codes
 
 
 def test_rates_of_table_1():

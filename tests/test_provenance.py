@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow import provenance
+from kdlab import provenance
 
 ROOT = Path(__file__).parent.parent
 

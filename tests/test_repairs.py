@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from project_copy import copy_project, edit, snakemake, succeed
 
-from kdcore.ptb import SHA256
+from kdlab.ptb import SHA256
 
 pytestmark = pytest.mark.workflow
 

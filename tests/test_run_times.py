@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from workflow.preset import read_preset
+from kdlab.preset import read_preset
 
 ROOT = Path(__file__).parent.parent
 

@@ -12,8 +12,8 @@ import torch
 
 from kdcore import KDError
 from kdcore.vectors import WordVectors
-from workflow.own import PTB_TOKENS, tokens_about
-from workflow.preset import Cell, CorpusVectors, TextFolder, read_preset
+from kdlab.own import PTB_TOKENS, tokens_about
+from kdlab.preset import Cell, CorpusVectors, TextFolder, read_preset
 
 ROOT = Path(__file__).parent.parent
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from kdcore import KDError, glove
-from kdcore.download import MIRROR_VARIABLE, fetch, mirror_folder
 from kdcore.files import atomic_path
-from kdcore.glove import parse_vectors, read_glove
-from kdcore.ptb import check_ptb
 from kdcore.vectors import WordVectors
+from kdlab.download import MIRROR_VARIABLE, fetch, mirror_folder
+from kdlab.glove import parse_vectors, read_glove
+from kdlab.ptb import check_ptb
 
 
 class RangeServer(http.server.SimpleHTTPRequestHandler):
@@ -115,7 +115,7 @@ def test_a_treebank_altered_after_the_download_is_refused(tmp_path):
 
 def test_a_broken_connection_is_tried_again(tmp_path, monkeypatch):
     waits = []
-    monkeypatch.setattr("kdcore.download.time.sleep", waits.append)
+    monkeypatch.setattr("kdlab.download.time.sleep", waits.append)
     with pytest.raises(KDError, match="ConnectionError"):
         get(tmp_path / "file.txt", ["http://127.0.0.1:9/never"], "0" * 64)
     assert waits == [2, 4]
@@ -165,7 +165,7 @@ def test_the_first_lines_of_a_remote_archive_move_little(site, monkeypatch):
 
 def test_glove_from_a_mirror_and_from_nowhere(site, tmp_path, monkeypatch):
     waits = []
-    monkeypatch.setattr("kdcore.glove.time.sleep", waits.append)
+    monkeypatch.setattr("kdlab.glove.time.sleep", waits.append)
     (tmp_path / "glove").mkdir()
     # A server that is not reached is tried again, one that has no such file is not.
     urls = ["http://127.0.0.1:9/never.zip", f"{site[1]}/absent.zip"]

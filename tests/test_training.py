@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from kdcore import Codes, KDEmbedding, KDError, LanguageModel, train, training
-from kdcore.corpus import batches
+from kdcore import Codes, KDEmbedding, KDError
 from kdcore.tensors import load_tensors, save_tensors
-from kdcore.training import clipped_sgd_step, resolve_device, training_step
+from kdlab import training
+from kdlab.corpus import batches
+from kdlab.language_model import LanguageModel
+from kdlab.training import clipped_sgd_step, resolve_device, train, training_step
 
 
 def make(corpus, settings, kd: bool = False, dropout: float = 0.0) -> LanguageModel:
@@ -95,7 +97,7 @@ def test_a_run_cut_anywhere_ends_with_the_same_bytes(
 
     # Every look at the clock is a second later, so that `stop` is asked at every step.
     clock = iter(range(10**9))
-    monkeypatch.setattr("kdcore.training.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("kdlab.training.time.monotonic", lambda: float(next(clock)))
     asked = iter(range(10**9))
     path = tmp_path / "cut"
     for _ in range(1000):
@@ -126,7 +128,7 @@ def test_a_run_killed_between_checkpoints_ends_with_the_same_bytes(
     whole = make(corpus, settings)
     expected = train(whole, corpus, settings, checkpoint=tmp_path / "whole", identity="a")
     clock, told, positions = iter(range(10**9)), iter(range(10**9)), set()
-    monkeypatch.setattr("kdcore.training.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("kdlab.training.time.monotonic", lambda: float(next(clock)))
 
     def report(_):
         if next(told) % reports == reports - 1:
@@ -152,7 +154,7 @@ def test_a_checkpoint_is_written_when_it_is_time_and_at_the_end(
 ):
     written = []
     monkeypatch.setattr(training, "save_tensors", lambda *a: (written.append(a), save_tensors(*a)))
-    monkeypatch.setattr("kdcore.training.time.monotonic", lambda: 0.0)
+    monkeypatch.setattr("kdlab.training.time.monotonic", lambda: 0.0)
     for seconds, count in ((1.0, 1), (0.0, settings.epochs)):
         written.clear()
         model = make(corpus, settings)

@@ -33,8 +33,8 @@ from project_copy import (
 
 from kdcore.files import sha256
 from kdcore.vectors import WordVectors
-from workflow.records import LOCKS
-from workflow.unlock import alive
+from kdlab.records import LOCKS
+from kdlab.unlock import alive
 
 pytestmark = pytest.mark.workflow
 
@@ -432,7 +432,7 @@ def test_a_run_on_another_machine_keeps_its_lock(tmp_path):
     (locks / "0.output.lock").write_text("model\n")
     (tmp_path / ".snakemake/host").write_text("login2.elsewhere\n")
     refused = subprocess.run(
-        [sys.executable, "-m", "workflow.unlock"], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-m", "kdlab.unlock"], cwd=tmp_path, capture_output=True, text=True,
         env={**environment(), "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert refused.returncode != 0 and "a run on login2.elsewhere holds" in refused.stderr

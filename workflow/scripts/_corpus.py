@@ -4,7 +4,7 @@ from pathlib import Path
 
 from _script import log
 
-from kdcore.corpus import SPLITS, Corpus
+from kdlab.corpus import SPLITS, Corpus
 
 
 def write(text: Corpus, path: Path) -> None:

@@ -11,14 +11,14 @@ from _continued import alone, terminated
 from _script import log
 from torch import nn
 
-from kdcore.corpus import EOS, Corpus
 from kdcore.errors import KDError
 from kdcore.files import fingerprint, read_json, write_json, write_text
-from kdcore.language_model import LanguageModel, perplexity
-from kdcore.settings.language_model import LanguageModelSettings
 from kdcore.tensors import save_tensors
-from kdcore.training import EpochRecord, Progress, resolve_device, train
-from workflow.provenance import environment
+from kdlab.corpus import EOS, Corpus
+from kdlab.language_model import LanguageModel, perplexity
+from kdlab.language_model_settings import LanguageModelSettings
+from kdlab.provenance import environment
+from kdlab.training import EpochRecord, Progress, resolve_device, train
 
 REPORT_SECONDS = 20
 

@@ -9,11 +9,11 @@ import pandas as pd
 import typer
 from table1 import words_left_out
 
-from kdcore.corpus import Corpus
 from kdcore.files import read_json, write_text
 from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
-from workflow.measured import checks, config_hash
-from workflow.preset import Preset, load_preset
+from kdlab.corpus import Corpus
+from kdlab.measured import checks, config_hash
+from kdlab.preset import Preset, load_preset
 
 COLUMNS = [
     "variant", "size", "transform", "code_dim", "init_scale", "normalise", "cell", "gradient_scale",

@@ -20,7 +20,7 @@ from table1 import label
 from kdcore.compression import compression_rate
 from kdcore.files import read_json, write_text
 from kdcore.transforms import LinearTransform, LSTMTransform
-from workflow.preset import Preset, load_preset
+from kdlab.preset import Preset, load_preset
 
 RANDOM = [("random", transform) for transform in ("linear", "lstm")]
 LEARNED = [(codes, transform) for codes in ("linear", "lstm") for transform in ("linear", "lstm")]

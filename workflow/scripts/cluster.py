@@ -9,8 +9,8 @@ import torch
 import typer
 
 from kdcore.files import write_text
-from kdcore.settings.synthetic import ClusteringSettings
-from kdcore.synthetic import ARMS, make_clusters, run_arm, run_kmeans
+from kdlab.clustering_settings import ClusteringSettings
+from kdlab.synthetic import ARMS, make_clusters, run_arm, run_kmeans
 
 
 def main(

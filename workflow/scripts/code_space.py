@@ -20,8 +20,8 @@ from table2 import SHOWN_CODES
 
 from kdcore.codes import Codes
 from kdcore.files import write_text
-from kdcore.measures import directions, mean_cosine, tightest_codes
 from kdcore.vectors import WordVectors
+from kdlab.measures import directions, mean_cosine, tightest_codes
 
 SHOWN_WORDS = 4
 NEIGHBOURS = 8

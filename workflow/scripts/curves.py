@@ -15,9 +15,9 @@ from _figure import CODES, ORANGE, TRANSFORM_DASHES, not_run, perplexity_axis, s
 from table1 import label
 
 from kdcore.files import read_json
-from kdcore.grammar import floor_perplexity
-from workflow.measured import cell_of
-from workflow.preset import TRANSFORMS, Preset, Row, load_preset, row_cells
+from kdlab.grammar import floor_perplexity
+from kdlab.measured import cell_of
+from kdlab.preset import TRANSFORMS, Preset, Row, load_preset, row_cells
 
 
 def main(

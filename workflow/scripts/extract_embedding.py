@@ -6,9 +6,9 @@ from typing import Annotated
 import _script
 import typer
 
-from kdcore.corpus import Corpus
 from kdcore.tensors import load_tensors
 from kdcore.vectors import WordVectors
+from kdlab.corpus import Corpus
 
 
 def main(

@@ -6,8 +6,8 @@ from typing import Annotated
 import _script
 import typer
 
-from kdcore.download import mirror_folder
-from kdcore.ptb import fetch_ptb
+from kdlab.download import mirror_folder
+from kdlab.ptb import fetch_ptb
 
 
 def main(

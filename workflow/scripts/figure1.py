@@ -17,9 +17,9 @@ from table2 import SHOWN_CODES
 
 from kdcore.codes import Codes
 from kdcore.decoder import load_decoder
-from kdcore.measures import tightest_codes
 from kdcore.transforms import Transform
 from kdcore.vectors import WordVectors
+from kdlab.measures import tightest_codes
 
 ROWS = 9  # of the table, around the word
 POSITIONS = 4  # of the code; the rest is left out

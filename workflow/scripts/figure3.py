@@ -14,7 +14,7 @@ from _figure import BLUE, GREY, ORANGE, RED, not_run, save
 from matplotlib.axes import Axes
 
 from kdcore.files import read_json, write_text
-from workflow.preset import Preset, load_preset
+from kdlab.preset import Preset, load_preset
 
 ARMS = {
     "ste+schedule": ("straight-through, schedule", BLUE),

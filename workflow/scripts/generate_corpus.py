@@ -7,7 +7,7 @@ import _corpus
 import _script
 import typer
 
-from kdcore.grammar import generate
+from kdlab.grammar import generate
 
 
 def main(

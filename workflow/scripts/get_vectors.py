@@ -7,9 +7,9 @@ from typing import Annotated
 import _script
 import typer
 
-from kdcore.download import mirror_folder
 from kdcore.errors import KDError
-from kdcore.glove import parse_vectors, read_glove
+from kdlab.download import mirror_folder
+from kdlab.glove import parse_vectors, read_glove
 
 
 def main(

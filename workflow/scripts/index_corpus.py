@@ -7,8 +7,8 @@ import _corpus
 import _script
 import typer
 
-from kdcore.corpus import Corpus
-from kdcore.ptb import check_ptb
+from kdlab.corpus import Corpus
+from kdlab.ptb import check_ptb
 
 
 def main(

@@ -11,14 +11,14 @@ import torch
 import typer
 from _continued import alone, terminated
 
-from kdcore.corpus import Corpus
 from kdcore.decoder import save_decoder
 from kdcore.errors import KDError
 from kdcore.files import fingerprint, sha256, write_text
 from kdcore.learning import LearningRecord, learn_codes
 from kdcore.settings.codes import CodeLearningSettings
 from kdcore.vectors import WordVectors
-from workflow.provenance import code_hash
+from kdlab.corpus import Corpus
+from kdlab.provenance import code_hash
 
 
 def main(

@@ -7,10 +7,10 @@ import _script
 import pandas as pd
 import typer
 
-from kdcore.corpus import Corpus
 from kdcore.files import read_json, write_text
-from workflow.measured import cell_of, checks, config_hash
-from workflow.preset import load_preset
+from kdlab.corpus import Corpus
+from kdlab.measured import cell_of, checks, config_hash
+from kdlab.preset import load_preset
 
 COLUMNS = [
     "size", "codes", "transform", "K", "D", "seed", "test_ppl", "valid_ppl", "train_ppl",

@@ -20,13 +20,12 @@ from torch import nn
 
 from kdcore.errors import KDError
 from kdcore.files import read_json
-from kdcore.language_model import LanguageModel
-from kdcore.settings.language_model import LanguageModelSettings
-from kdcore.training import Precision, resolve_device, training_step
-from workflow.compute import device_of, precision_of
-from workflow.measured import other_than_cell, other_than_variant
-from workflow.own import tokens_about
-from workflow.preset import (
+from kdlab.compute import device_of, precision_of
+from kdlab.language_model import LanguageModel
+from kdlab.language_model_settings import LanguageModelSettings
+from kdlab.measured import other_than_cell, other_than_variant
+from kdlab.own import tokens_about
+from kdlab.preset import (
     TRANSFORMS,
     Cell,
     Preset,
@@ -38,6 +37,7 @@ from workflow.preset import (
     table1_cells,
     table2_cells,
 )
+from kdlab.training import Precision, resolve_device, training_step
 
 # Words of the Penn Treebank; a text of one's own is taken to have as many.
 WORDS = 10_000

@@ -14,11 +14,11 @@ from typing import Annotated
 import _script
 import typer
 
-from kdcore.corpus import Corpus
 from kdcore.files import atomic_path, read_json, sha256
 from kdcore.vectors import WordVectors
-from workflow.measured import checks
-from workflow.preset import Cell, all_cells, read_preset
+from kdlab.corpus import Corpus
+from kdlab.measured import checks
+from kdlab.preset import Cell, all_cells, read_preset
 
 FILES = ("measurement.json", "curve.csv")
 CODES = "codes.safetensors"

@@ -7,7 +7,7 @@ import _script
 import typer
 
 from kdcore.codes import Codes
-from kdcore.corpus import Corpus
+from kdlab.corpus import Corpus
 
 
 def main(

@@ -16,8 +16,8 @@ from ablations import models as sizes_of_variants
 from table1 import label, note
 
 from kdcore.files import read_json, sha256, write_text
-from kdcore.grammar import floor_perplexity
-from workflow.preset import load_preset
+from kdlab.grammar import floor_perplexity
+from kdlab.preset import load_preset
 
 FIGURES = ("table1", "curves", "figure1", "figure2", "figure3", "code_space", "run_times")
 PACKAGES = ("torch", "numpy", "scikit-learn", "pandas", "matplotlib", "snakemake", "dvc")

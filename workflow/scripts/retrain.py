@@ -9,15 +9,15 @@ import typer
 
 from kdcore.codes import Codes
 from kdcore.compression import compression_rate, compression_rate_with_codes
-from kdcore.corpus import Corpus
 from kdcore.embedding import KDEmbedding
 from kdcore.errors import KDError
 from kdcore.files import sha256
 from kdcore.fitting import fit_transform
 from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
-from kdcore.settings.language_model import LanguageModelSettings
 from kdcore.vectors import WordVectors
-from workflow.provenance import code_hash
+from kdlab.corpus import Corpus
+from kdlab.language_model_settings import LanguageModelSettings
+from kdlab.provenance import code_hash
 
 
 def main(

@@ -15,7 +15,7 @@ from _figure import BLUE, GREY, ORANGE, not_run, save
 from table1 import label
 
 from kdcore.files import read_json, write_text
-from workflow.preset import CodeLearners, Preset, load_preset
+from kdlab.preset import CodeLearners, Preset, load_preset
 
 SEEDS = 10
 

@@ -11,7 +11,7 @@ import yaml
 
 from kdcore.files import read_json, write_json, write_text
 from kdcore.settings.codes import KDEmbeddingSettings
-from workflow.preset import TRANSFORMS, Preset, load_preset
+from kdlab.preset import TRANSFORMS, Preset, load_preset
 
 COLUMNS = [
     "size", "codes", "transform", "n_seeds", "test_ppl_mean", "test_ppl_std", "valid_ppl_mean",

@@ -10,9 +10,9 @@ import typer
 
 from kdcore.codes import Codes
 from kdcore.files import write_text
-from kdcore.grammar import word_classes
-from kdcore.measures import cosine_by_shared_positions, nmi, tightest_codes
 from kdcore.vectors import WordVectors
+from kdlab.grammar import word_classes
+from kdlab.measures import cosine_by_shared_positions, nmi, tightest_codes
 
 SHOWN_CODES = 12
 SHOWN_WORDS = 14

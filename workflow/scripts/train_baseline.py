@@ -7,9 +7,9 @@ import _language_model
 import _script
 import typer
 
-from kdcore.corpus import Corpus
-from kdcore.settings.language_model import LanguageModelSettings
-from workflow.provenance import code_hash
+from kdlab.corpus import Corpus
+from kdlab.language_model_settings import LanguageModelSettings
+from kdlab.provenance import code_hash
 
 
 def main(

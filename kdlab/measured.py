@@ -6,7 +6,7 @@ from functools import partial
 from pydantic import BaseModel, ValidationError
 
 from kdcore.files import fingerprint
-from workflow.preset import Cell, Preset, Variant, all_cells, table1_cells
+from kdlab.preset import Cell, Preset, Variant, all_cells, table1_cells
 
 RECORDED = ("data_hash", "settings", "embedding", "learning", *Cell.__dataclass_fields__)
 

@@ -1,7 +1,7 @@
 """Remove the lock that a killed run left in this folder, unless a run is alive here.
 
 Snakemake keeps two runs apart by a lock that `kill -9` leaves behind. `make` calls this first,
-so that the same command continues a killed run: `python -m workflow.unlock`. A run on another
+so that the same command continues a killed run: `python -m kdlab.unlock`. A run on another
 machine that shares the folder is never touched: its processes cannot be seen from here.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from workflow import records
+from kdlab import records
 
 
 def alive(folder: Path) -> list[int]:
@@ -47,7 +47,7 @@ def main() -> None:
         if (host := records.host_of_run()) not in ("", platform.node()):
             sys.exit(
                 f"error: a run on {host} holds {folder}; whether it is alive is known only there: "
-                "python -m workflow.unlock on that machine, or snakemake --unlock if it is gone"
+                "python -m kdlab.unlock on that machine, or snakemake --unlock if it is gone"
             )
         if running := alive(folder):
             sys.exit(f"error: a run is already going on in {folder} (process {running[0]})")

@@ -15,12 +15,12 @@ from typing import Literal, get_args
 
 import torch
 
-from kdcore.corpus import EOS, Corpus, batches
 from kdcore.errors import KDError
-from kdcore.language_model import LanguageModel, State, exp, perplexity
 from kdcore.products import denormals_are_zero
-from kdcore.settings.language_model import LanguageModelSettings
 from kdcore.tensors import load_tensors, save_tensors
+from kdlab.corpus import EOS, Corpus, batches
+from kdlab.language_model import LanguageModel, State, exp, perplexity
+from kdlab.language_model_settings import LanguageModelSettings
 
 Precision = Literal["float32", "bfloat16"]
 # What a checkpoint holds beside the model.

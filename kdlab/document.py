@@ -3,7 +3,7 @@
 config/README.md and config/schema.json from the typed schema, the README's Table 1 from the
 results, workflow/environment.yaml from the pinned requirements.
 
-Run it after a change to a setting or a new result: `python -m workflow.document`.
+Run it after a change to a setting or a new result: `python -m kdlab.document`.
 """
 
 import json
@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from kdcore.files import write_text
-from workflow.preset import Preset
-from workflow.provenance import ROOT
+from kdlab.preset import Preset
+from kdlab.provenance import ROOT
 
 INTRODUCTION = """\
 # Configuration
@@ -29,7 +29,7 @@ A wrong key, type or range is one line before any work starts. YAML reads `1e-3`
 write `1.0e-3`. Repeat a section rather than use an alias (`*name`): `dvc exp run -S` loses a
 change to what an alias repeats.
 
-This page is generated from the schema (`python -m workflow.document`); editors that know
+This page is generated from the schema (`python -m kdlab.document`); editors that know
 `schema.json` complete and check the keys.
 """
 
@@ -129,7 +129,7 @@ def environment() -> str:
     )  # fmt: skip
     names = [line.partition("==")[0] for line in jobs.splitlines() if not line.startswith("#")]
     lines = [f"      - {name}=={pins[name.partition('[')[0]]}" for name in names]
-    head = "# Derived from requirements.in and requirements.lock: python -m workflow.document\n"
+    head = "# Derived from requirements.in and requirements.lock: python -m kdlab.document\n"
     return (
         head
         + "channels: [conda-forge]\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n"

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from kdcore.errors import KDError
 from kdcore.settings.codes import CodeLearningSettings, KDEmbeddingSettings
-from kdcore.settings.language_model import LanguageModelSettings
-from kdcore.settings.synthetic import ClusteringSettings
+from kdlab.clustering_settings import ClusteringSettings
+from kdlab.language_model_settings import LanguageModelSettings
 
 CodeSource = Literal["none", "random", "linear", "lstm", "refined"]
 SizeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]

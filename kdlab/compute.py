@@ -3,7 +3,7 @@
 import os
 from glob import glob
 
-from workflow.preset import Compute
+from kdlab.preset import Compute
 
 # CUDA's, CUDA's on Windows' Linux, and ROCm's, which PyTorch calls cuda as well.
 DEVICES = ("/dev/nvidia[0-9]*", "/dev/dxg", "/dev/kfd")

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from kdcore.errors import KDError
-from workflow.preset import Preset
+from kdlab.preset import Preset
 
 # Training tokens of the Penn Treebank, and the bytes of their file.
 PTB_TOKENS, PTB_BYTES = 929_589, 5_101_618

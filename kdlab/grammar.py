@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kdcore.corpus import Corpus
+from kdlab.corpus import Corpus
 
 CLASSES: dict[str, tuple[str, ...]] = {
     name: tuple(words.split())

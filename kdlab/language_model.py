@@ -14,8 +14,8 @@ from torch import nn
 
 from kdcore.errors import KDError
 from kdcore.products import denormals_are_zero, linear
-from kdcore.settings.language_model import LanguageModelSettings
-from kdcore.softmax import cross_entropy_sum
+from kdlab.language_model_settings import LanguageModelSettings
+from kdlab.softmax import cross_entropy_sum
 
 State = tuple[torch.Tensor, torch.Tensor]
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from kdcore.download import ATTEMPTS, check_sum, find_in_mirror, not_found
 from kdcore.errors import KDError
 from kdcore.vectors import WordVectors
+from kdlab.download import ATTEMPTS, check_sum, find_in_mirror, not_found
 
 URLS = (
     "https://nlp.stanford.edu/data/glove.6B.zip",

@@ -6,7 +6,7 @@ import torch
 from sklearn.cluster import KMeans
 
 from kdcore.learning import learn_codes
-from kdcore.measures import nmi
+from kdlab.measures import nmi
 
 # Section 3's three arms, as settings of code learning.
 ARMS: dict[str, dict] = {

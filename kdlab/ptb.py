@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from kdcore.corpus import SPLITS
-from kdcore.download import fetch
 from kdcore.errors import KDError
 from kdcore.files import sha256
+from kdlab.corpus import SPLITS
+from kdlab.download import fetch
 
 SHA256 = {
     "train": "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",

@@ -1,0 +1,1 @@
+"""The laboratory: texts, the language model, experiments, tables, figures and claims."""
