@@ -1,6 +1,32 @@
 """Errors a user can mend."""
 
+from typing import Any
+
 from pydantic import ValidationError
+
+# What a value must be, by pydantic's type of error; {} are values of its context.
+RULES = {
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "int_type": "must be an integer",
+    "int_from_float": "must be an integer",
+    "int_parsing": "must be an integer",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be finite",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "dict_type": "must be a section of keys and values",
+    "model_type": "must be a section of keys and values",
+    "model_attributes_type": "must be a section of keys and values",
+    "list_type": "must be a list",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must match {pattern}",
+    "too_short": "must have at least {min_length} entries",
+    "none_required": "must be null",
+}
 
 
 class KDError(ValueError):
@@ -8,13 +34,19 @@ class KDError(ValueError):
 
     @classmethod
     def of_settings(cls, error: ValidationError, what: str) -> "KDError":
-        """One line for the first wrong key, type or range of settings called `what`."""
+        """One line for the first wrong key, type or range of settings called `what`.
+
+        Example: `embeddings.low-rank.rank must be at least 1, got 0`.
+        """
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
+        place = ".".join(part for part in (what, *map(str, first["loc"])) if part)
+        if first["type"] == "missing":
+            return cls(f"{place} is missing")
+        if first["type"] == "value_error":
+            return cls(f"{place}: {first['ctx']['error']}" if place else f"{first['ctx']['error']}")
+        context: dict[str, Any] = first.get("ctx", {})
+        rule = RULES.get(first["type"])
+        message = rule.format(**context) if rule else first["msg"]
         given = first.get("input")
-        if not isinstance(given, dict | list):
-            message += f", not {given!r}"
-        if isinstance(given, str) and first["type"].startswith(("float", "int")):
-            message += " (YAML reads 1e-3 as text: write 1.0e-3)"
-        return cls(": ".join(part for part in (what, where, message) if part))
+        shown = "a section" if isinstance(given, dict) else repr(given)
+        return cls(f"{place} {message}, got {shown}".strip())
