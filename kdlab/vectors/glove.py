@@ -1,4 +1,4 @@
-"""GloVe and other word-vector text files; of a remote archive only the first lines are read."""
+"""The first lines of a GloVe table; of the remote archive only those are read."""
 
 import hashlib
 import io
@@ -6,20 +6,22 @@ import itertools
 import time
 import zipfile
 import zlib
-from array import array
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 import fsspec
-import numpy as np
-import torch
+from pydantic import Field
 from tqdm import tqdm
 
 from kdcore.errors import KDError
 from kdcore.vectors import WordVectors
-from kdlab.download import ATTEMPTS, check_sum, find_in_mirror, not_found
+from kdlab.download import ATTEMPTS, check_sum, find_in_mirror, mirror_folder, not_found
+from kdlab.vectors import VectorInputs, VectorSettings
+from kdlab.word_vector_text import parse_vectors
 
+NUMERICS = 1
 URLS = (
     "https://nlp.stanford.edu/data/glove.6B.zip",
     "https://downloads.cs.stanford.edu/nlp/data/glove.6B.zip",
@@ -29,6 +31,30 @@ ARCHIVE_SHA256 = "617afb2fe6cbd085c235baf7a465b96f4112bd7f7ccb2b2cbd649fed9cbcf2
 FIRST_LINES_SHA256 = {
     (50, 10_000): "f6ff508f0c7eb106528d58e3d2d23048fbbf167b05887988304fd1299b26ac3a",
 }
+
+
+class Settings(VectorSettings):
+    """Which table, and how much of it."""
+
+    dim: Literal[50, 100, 200, 300] = Field(description="vector size")
+    words: int = Field(gt=0, le=400_000, description="lines read, the most frequent words")
+
+    @property
+    def title(self) -> str:
+        """What Table 2 calls them."""
+        return f"GloVe 6B, {self.dim} dimensions"
+
+
+def read(settings: Settings, inputs: VectorInputs) -> WordVectors:
+    """The vectors of the most frequent words.
+
+    Raises:
+        KDError: no source has the lines, or they are not the expected ones.
+    """
+    text = read_glove(settings.dim, settings.words, mirror_folder())
+    # Words may have what else splits a line, such as U+0085.
+    lines = text.removesuffix("\n").split("\n")
+    return parse_vectors(lines, f"glove.6B.{settings.dim}d")
 
 
 def read_glove(dim: int, words: int, mirror: Path | None, urls: Iterable[str] = URLS) -> str:
@@ -105,47 +131,3 @@ def _checked(text: bytes, dim: int, words: int, source: str) -> str:
     if decoded.count("\n") < words:
         raise KDError(f"{source}: fewer than the {words} lines asked for")
     return decoded
-
-
-def parse_vectors(lines: Iterable[str], source: str, limit: int | None = None) -> WordVectors:
-    """Lines of a word and its numbers, separated by spaces.
-
-    A first line of two integers, as word2vec writes it, is passed over.
-
-    Args:
-        limit: how many words are read; None reads all.
-
-    Raises:
-        KDError: no vectors, unequal lengths, something not a finite number, a word twice.
-    """
-    words: list[str] = []
-    numbers, size = array("f"), 0
-    seen: set[str] = set()
-    for number, line in enumerate(lines, start=1):
-        word, *values = line.rstrip().split(" ")
-        if number == 1 and len(values) == 1 and word.isdigit() and values[0].isdigit():
-            continue
-        if len(words) == limit:
-            break
-        if word in seen:
-            raise KDError(f"{source}: line {number}: the word {word!r} comes twice")
-        try:
-            row = array("f", map(float, values))
-        except ValueError:
-            raise KDError(f"{source}: line {number}: not all values are numbers") from None
-        if not row or len(row) != (size or len(row)):
-            raise KDError(
-                f"{source}: line {number} has {len(row)} values, expected {size or 'some'}"
-            )
-        size = len(row)
-        words.append(word)
-        numbers += row
-        seen.add(word)
-    if not words:
-        raise KDError(f"{source}: no vectors")
-    vectors = torch.from_numpy(np.array(numbers).reshape(len(words), size))
-    wrong = ~torch.isfinite(vectors).all(1)
-    if wrong.any():
-        word = words[int(wrong.nonzero()[0])]
-        raise KDError(f"{source}: the vector of {word!r} has a value that is not finite")
-    return WordVectors(tuple(words), vectors)

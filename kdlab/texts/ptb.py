@@ -1,13 +1,16 @@
-"""The Penn Treebank in Mikolov's preparation [15]: where it is and how it is recognised."""
+"""The Penn Treebank in Mikolov's preparation [15], downloaded and recognised by its SHA-256."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from kdcore.errors import KDError
 from kdcore.files import sha256
-from kdlab.corpus import SPLITS
-from kdlab.download import fetch
+from kdlab.corpus import SPLITS, Corpus
+from kdlab.download import fetch, mirror_folder
+from kdlab.texts import TextSettings
 
+NUMERICS = 1
+# Where the files are kept, relative to the project.
+FOLDER = Path("data/ptb")
 SHA256 = {
     "train": "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
     "valid": "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
@@ -21,27 +24,34 @@ SOURCES = (
 )
 
 
-def check_ptb(files: Mapping[str, Path]) -> None:
-    """Make sure that these are the three files, by split.
+class Settings(TextSettings):
+    """There is nothing to set."""
+
+
+def read(settings: Settings) -> Corpus:
+    """The text: 929,589 / 73,760 / 82,430 tokens with `<eos>` after each line, 10,000 words.
+
+    The three files come from the data mirror or over the network, once.
 
     Raises:
-        KDError: one is not.
+        KDError: a file can be had from nowhere, or is not the expected one.
     """
-    for split, path in files.items():
-        if sha256(path) != SHA256[split]:
-            raise KDError(f"{path}: altered since it was downloaded; delete it and run again")
+    fetch_ptb(FOLDER, mirror_folder())
+    return Corpus.from_files({split: FOLDER / f"ptb.{split}.txt" for split in SPLITS})
 
 
 def fetch_ptb(folder: Path, mirror: Path | None) -> None:
-    """Bring the three files to `folder`.
-
-    With `<eos>` after each line they have 929,589 / 73,760 / 82,430 tokens and 10,000 words.
+    """Bring the three files to `folder`; those that are there and whole stay.
 
     Raises:
         KDError: a file can be had from nowhere, or is not the expected one.
     """
     for split in SPLITS:
         name = f"ptb.{split}.txt"
+        if (folder / name).is_file():
+            if sha256(folder / name) == SHA256[split]:
+                continue
+            raise KDError(f"{folder / name}: altered since it was downloaded; delete it")
         fetch(
             folder / name,
             urls=[source.format(split=split) for source in SOURCES],

@@ -1,0 +1,43 @@
+"""A text file of your own, a word and its numbers per line."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from kdcore.errors import KDError
+from kdcore.vectors import WordVectors
+from kdlab.vectors import VectorInputs, VectorSettings
+from kdlab.word_vector_text import parse_vectors
+
+NUMERICS = 1
+
+
+class Settings(VectorSettings):
+    """Where the file is."""
+
+    path: str = Field(description="the file, relative to the project; `~` is your home")
+    words: int | None = Field(None, gt=0, description="lines read; null reads all")
+
+    @property
+    def files(self) -> list[Path]:
+        """The file."""
+        return [Path(self.path).expanduser()]
+
+    @property
+    def title(self) -> str:
+        """What Table 2 calls them."""
+        return self.path
+
+
+def read(settings: Settings, inputs: VectorInputs) -> WordVectors:
+    """The vectors in the file.
+
+    Raises:
+        KDError: the file is missing, not UTF-8, or has no vectors of one length.
+    """
+    path = settings.files[0]
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            return parse_vectors(stream, str(path), settings.words)
+    except (OSError, UnicodeDecodeError) as error:
+        raise KDError(f"{path}: {error}") from None
