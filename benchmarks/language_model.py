@@ -50,8 +50,12 @@ class Ours:
 
     def __init__(self, embedding: nn.Module, settings: LanguageModelSettings, device, precision):
         self.model = LanguageModel(embedding, WORDS, settings).to(device)
-        self.state = self.model.initial_state(settings.batch)
-        self.options = {"rate": 0.1, "clip": settings.clip, "precision": precision}
+        self.state = self.model.initial_state(settings.batch_size)
+        self.options = {
+            "rate": 0.1,
+            "max_grad_norm": settings.max_grad_norm,
+            "precision": precision,
+        }
 
     def step(self, ids, targets):
         _, self.state = training_step(self.model, ids, targets, self.state, **self.options)
@@ -62,16 +66,16 @@ class Plain:
 
     def __init__(self, settings: LanguageModelSettings, device):
         self.model = PlainModel(settings).to(device)
-        shape = (settings.layers, settings.batch, settings.hidden)
+        shape = (settings.layers, settings.batch_size, settings.hidden)
         self.state = (torch.zeros(shape, device=device), torch.zeros(shape, device=device))
-        self.clip = settings.clip
+        self.max_grad_norm = settings.max_grad_norm
 
     def step(self, ids, targets):
         self.state = tuple(s.detach() for s in self.state)
         self.model.zero_grad()
         output, self.state = self.model(ids, self.state)
         F.nll_loss(output, targets.view(-1)).backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
         for p in self.model.parameters():
             p.data.add_(p.grad, alpha=-0.1)
 
@@ -79,7 +83,7 @@ class Plain:
 def zipf_ids(settings: LanguageModelSettings, generator: torch.Generator) -> torch.Tensor:
     """Word ids with the frequencies of Zipf's law, as text has them."""
     weights = 1.0 / torch.arange(1, WORDS + 1)
-    shape = (settings.steps + 1, settings.batch)
+    shape = (settings.bptt + 1, settings.batch_size)
     flat = torch.multinomial(weights, shape[0] * shape[1], True, generator=generator)
     return flat.view(shape)
 
@@ -141,7 +145,7 @@ def copy_speed(device: torch.device) -> float:
 def operations(settings: LanguageModelSettings) -> float:
     """Of a training step's products: two a multiply-add, forward and twice that backward."""
     a_token = settings.layers * 8 * settings.hidden**2 + settings.hidden * WORDS
-    return 6 * a_token * settings.steps * settings.batch
+    return 6 * a_token * settings.bptt * settings.batch_size
 
 
 def traffic(settings: LanguageModelSettings, precision: str) -> float:
@@ -153,7 +157,7 @@ def traffic(settings: LanguageModelSettings, precision: str) -> float:
     recurrent = settings.layers * 4 * settings.hidden**2
     weights = 2 * recurrent + 2 * settings.hidden * WORDS
     width = 2 if precision == "bfloat16" else 4
-    return 2 * settings.steps * recurrent * width + 3 * 4 * weights
+    return 2 * settings.bptt * recurrent * width + 3 * 4 * weights
 
 
 def main() -> None:
@@ -184,7 +188,7 @@ def main() -> None:
             wait_for(device)
             if turn:  # the first turn warms up
                 seconds[name].append((time.perf_counter() - begun) / arguments.steps)
-    tokens = settings.steps * settings.batch
+    tokens = settings.bptt * settings.batch_size
     speed, copied = product_speed(device, arguments.precision), copy_speed(device)
     work, moved = operations(settings), traffic(settings, arguments.precision)
     floor = max(work / speed, moved / copied)

@@ -43,10 +43,10 @@ class LanguageModel(nn.Module):
         self.lstm = nn.LSTM(settings.hidden, settings.hidden, settings.layers)
         self.weight = nn.Parameter(torch.empty(vocabulary, settings.hidden))
         self.bias = nn.Parameter(torch.zeros(vocabulary))
-        self.dropout = nn.Dropout(1 - settings.keep)
+        self.dropout = nn.Dropout(settings.dropout)
         self.word_dropout = settings.word_dropout
         # nn.LSTM drops between its layers; the input and the output are dropped here.
-        self.lstm.dropout = 1 - settings.keep
+        self.lstm.dropout = settings.dropout
         for name, parameter in self.lstm.named_parameters():
             if "bias" in name:
                 nn.init.zeros_(parameter)
@@ -57,13 +57,13 @@ class LanguageModel(nn.Module):
                 parameter.requires_grad_(False)
         nn.init.uniform_(self.weight, -settings.init_scale, settings.init_scale)
 
-    def initial_state(self, batch: int) -> State:
-        """Hidden and cell state of zeros, each (layers, batch, hidden)."""
-        shape = (self.lstm.num_layers, batch, self.lstm.hidden_size)
+    def initial_state(self, batch_size: int) -> State:
+        """Hidden and cell state of zeros, each (layers, batch_size, hidden)."""
+        shape = (self.lstm.num_layers, batch_size, self.lstm.hidden_size)
         return self.weight.new_zeros(shape), self.weight.new_zeros(shape)
 
     def forward(self, ids: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        """Word ids (steps, batch) to top-layer outputs (steps, batch, hidden) and new state."""
+        """Word ids (bptt, batch_size) to outputs (bptt, batch_size, hidden) and new state."""
         vectors = self.embedding(ids)
         if self.training and self.word_dropout > 0:
             kept = nn.functional.dropout(self.bias.new_ones(len(self.bias), 1), self.word_dropout)
@@ -77,7 +77,7 @@ class LanguageModel(nn.Module):
         """Negative log-likelihood, the sum over time of the mean over the batch.
 
         Args:
-            ids, targets: word ids, (steps, batch) each.
+            ids, targets: word ids, (bptt, batch_size) each.
             state: from `initial_state` or the previous call.
         """
         outputs, state = self(ids, state)

@@ -1,18 +1,18 @@
 """Settings of the language model and its training."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from kdcore.kinds import Section
 
 
-class LanguageModelSettings(BaseModel):
+class LanguageModelSettings(Section):
     """One model size and how it is trained."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     hidden: int = Field(gt=0, description="units of each LSTM layer, and embedding size d")
     layers: int = Field(2, gt=0, description="LSTM layers")
     init_scale: float = Field(gt=0, description="weights start uniform in ±init_scale")
-    keep: float = Field(
-        gt=0, le=1, description="share of units kept by dropout, on non-recurrent connections"
+    dropout: float = Field(
+        ge=0, lt=1, description="share of units dropped, on non-recurrent connections"
     )
     word_dropout: float = Field(
         0.0,
@@ -20,13 +20,13 @@ class LanguageModelSettings(BaseModel):
         lt=1,
         description="share of words left out of the input in training, drawn anew for each batch",
     )
-    batch: int = Field(20, gt=0, description="parallel streams in training")
-    steps: int = Field(gt=0, description="time steps of truncated back-propagation")
+    batch_size: int = Field(20, gt=0, description="parallel streams in training")
+    bptt: int = Field(gt=0, description="time steps of truncated back-propagation")
     learning_rate: float = Field(1.0, gt=0, description="SGD step size of the first epochs")
     full_rate_epochs: int = Field(ge=0, description="epochs before the rate decays")
     decay: float = Field(gt=0, le=1, description="factor on the rate in each later epoch")
     epochs: int = Field(gt=0, description="passes over the training split")
-    clip: float = Field(gt=0, description="largest global norm of the gradient")
+    max_grad_norm: float = Field(gt=0, description="largest global norm of the gradient")
 
     def rate(self, epoch: int) -> float:
         """The SGD step size in an epoch; epochs count from 1."""

@@ -68,15 +68,17 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def clipped_sgd_step(parameters: Iterable[torch.nn.Parameter], rate: float, clip: float) -> None:
-    """p ← p − rate · g · min(1, clip / ‖g‖), ‖g‖ over all gradients together; clears them.
+def clipped_sgd_step(
+    parameters: Iterable[torch.nn.Parameter], rate: float, max_grad_norm: float
+) -> None:
+    """p ← p − rate · g · min(1, max_grad_norm / ‖g‖), ‖g‖ over all gradients together; clears them.
 
     On a GPU nothing is read back; on a CPU the scaling and the update are one pass.
     """
     parameters = [p for p in parameters if p.grad is not None]
     gradients = [p.grad for p in parameters]
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    scale = -rate * torch.clamp(clip / (norm + 1e-6), max=1.0)
+    scale = -rate * torch.clamp(max_grad_norm / (norm + 1e-6), max=1.0)
     with torch.no_grad():
         if norm.device.type == "cpu":
             step = scale.item()
@@ -96,7 +98,7 @@ def training_step(
     state: State,
     *,
     rate: float,
-    clip: float,
+    max_grad_norm: float,
     precision: Precision = "float32",
 ) -> tuple[torch.Tensor, State]:
     """One step of truncated back-propagation: loss, gradient, clipped update.
@@ -106,10 +108,10 @@ def training_step(
     because autocast casts it to that whatever type it is asked for.
 
     Args:
-        ids, targets: word ids, (steps, batch) each.
+        ids, targets: word ids, (bptt, batch_size) each.
         state: from `LanguageModel.initial_state` or the previous step.
         rate: SGD step size.
-        clip: largest global norm of the gradient.
+        max_grad_norm: largest global norm of the gradient.
 
     Returns:
         The loss of `LanguageModel.loss` and the new state, neither with a graph behind it.
@@ -118,7 +120,7 @@ def training_step(
     with torch.autocast(ids.device.type, torch.bfloat16) if halved else nullcontext():
         loss, (h, c) = model.loss(ids, targets, state)
     loss.backward()
-    clipped_sgd_step(model.parameters(), rate, clip)
+    clipped_sgd_step(model.parameters(), rate, max_grad_norm)
     return loss.detach(), (h.detach(), c.detach())
 
 
@@ -165,17 +167,17 @@ def train(
     if precision not in get_args(Precision):
         raise KDError(f"precision {precision!r} is unknown; use 'float32' or 'bfloat16'")
     device = model.weight.device
-    data = batches(corpus.train, settings.batch).to(device)
-    steps = (len(data) - 1) // settings.steps
+    data = batches(corpus.train, settings.batch_size).to(device)
+    steps = (len(data) - 1) // settings.bptt
     if steps == 0:
         raise KDError(
             f"the training split has {len(corpus.train)} tokens, too few for "
-            f"{settings.batch} streams of {settings.steps} steps"
+            f"{settings.batch_size} streams of {settings.bptt} steps"
         )
     eos = corpus.words.index(EOS)
     records: list[EpochRecord] = []
     position = 0
-    state = model.initial_state(settings.batch)
+    state = model.initial_state(settings.batch_size)
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     spent = 0.0
 
@@ -221,14 +223,14 @@ def train(
         epoch = len(records) + 1
         rate = settings.rate(epoch)
         while position < steps:
-            first = position * settings.steps
+            first = position * settings.bptt
             loss, state = training_step(
                 model,
-                data[first : first + settings.steps],
-                data[first + 1 : first + 1 + settings.steps],
+                data[first : first + settings.bptt],
+                data[first + 1 : first + 1 + settings.bptt],
                 state,
                 rate=rate,
-                clip=settings.clip,
+                max_grad_norm=settings.max_grad_norm,
                 precision=precision,
             )
             loss_sum += loss
@@ -237,7 +239,7 @@ def train(
             now = time.monotonic()
             if now - told >= 1.0:
                 told = now
-                mean = float(loss_sum) / (position * settings.steps)
+                mean = float(loss_sum) / (position * settings.bptt)
                 _check_finite(mean, epoch)
                 left = (settings.epochs - epoch + 1) * steps - position
                 report(
@@ -247,7 +249,7 @@ def train(
                         position,
                         steps,
                         exp(mean),
-                        done_here * settings.batch * settings.steps / (now - begun),
+                        done_here * settings.batch_size * settings.bptt / (now - begun),
                         left * (now - begun) / done_here,
                     )
                 )
@@ -257,7 +259,7 @@ def train(
                 if now - saved >= checkpoint_seconds:
                     save()
                     saved = time.monotonic()
-        mean = float(loss_sum) / (steps * settings.steps)
+        mean = float(loss_sum) / (steps * settings.bptt)
         _check_finite(mean, epoch)
         valid = perplexity(model, corpus.valid, eos)
         _check_finite(valid, epoch)
@@ -265,7 +267,7 @@ def train(
         records.append(EpochRecord(epoch, rate, exp(mean), valid, seconds))
         report(records[-1])
         position = 0
-        state = model.initial_state(settings.batch)
+        state = model.initial_state(settings.batch_size)
         loss_sum = torch.zeros_like(loss_sum)
         now = time.monotonic()
         if epoch == settings.epochs or now - saved >= checkpoint_seconds:

@@ -32,6 +32,6 @@ def corpus() -> Corpus:
 @pytest.fixture
 def settings() -> LanguageModelSettings:
     return LanguageModelSettings(
-        hidden=12, layers=2, init_scale=0.1, keep=0.8, batch=4, steps=5, learning_rate=1.0,
-        full_rate_epochs=1, decay=0.5, epochs=3, clip=5.0,
+        hidden=12, layers=2, init_scale=0.1, dropout=0.2, batch_size=4, bptt=5, learning_rate=1.0,
+        full_rate_epochs=1, decay=0.5, epochs=3, max_grad_norm=5.0,
     )  # fmt: skip

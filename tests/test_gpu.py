@@ -54,7 +54,7 @@ def test_the_host_never_waits_in_a_training_step(corpus, settings, device, trans
         torch.cuda.set_sync_debug_mode(mode)
         try:
             loss, state = training_step(
-                model, data[:5], data[1:], state, rate=0.1, clip=5.0, precision=precision
+                model, data[:5], data[1:], state, rate=0.1, max_grad_norm=5.0, precision=precision
             )
         finally:
             torch.cuda.set_sync_debug_mode("default")
@@ -62,14 +62,14 @@ def test_the_host_never_waits_in_a_training_step(corpus, settings, device, trans
 
 
 def test_a_step_is_that_of_a_cpu(corpus, settings, device):
-    settings = settings.model_copy(update={"keep": 1.0})
+    settings = settings.model_copy(update={"dropout": 0.0})
     found = []
     for place in ("cpu", device):
         torch.manual_seed(7)
         model = make_here(corpus, settings, "lstm", place)
         data = batches(corpus.train, 4)[:6].to(place)
         loss, _ = training_step(
-            model, data[:5], data[1:], model.initial_state(4), rate=0.1, clip=5.0
+            model, data[:5], data[1:], model.initial_state(4), rate=0.1, max_grad_norm=5.0
         )
         found.append([loss.cpu(), *(p.detach().cpu() for p in model.parameters())])
     for a, b in zip(*found, strict=True):
@@ -80,8 +80,8 @@ def test_a_step_is_that_of_a_cpu(corpus, settings, device):
 def test_bfloat16_ends_where_float32_does(device, tmp_path, transform):
     corpus = generate(60_000, 1)
     settings = LanguageModelSettings(
-        hidden=200, init_scale=0.1, keep=1.0, steps=20, full_rate_epochs=4, decay=0.5, epochs=6,
-        clip=5.0,
+        hidden=200, init_scale=0.1, dropout=0.0, bptt=20, full_rate_epochs=4, decay=0.5, epochs=6,
+        max_grad_norm=5.0,
     )  # fmt: skip
     ends = {}
     for precision in ("float32", "bfloat16"):
@@ -98,7 +98,7 @@ def test_bfloat16_ends_where_float32_does(device, tmp_path, transform):
 @pytest.mark.parametrize("kd", [False, True])
 def test_a_run_is_continued(corpus, settings, device, tmp_path, monkeypatch, kd, precision):
     # Without dropout: cuDNN's between layers is not in a checkpoint.
-    settings = settings.model_copy(update={"keep": 1.0})
+    settings = settings.model_copy(update={"dropout": 0.0})
     options = {"identity": "a", "precision": precision}
     whole = make(corpus, settings, kd).to(device)
     expected = train(whole, corpus, settings, checkpoint=tmp_path / "whole", **options)

@@ -95,8 +95,8 @@ def test_one_bias_per_gate_that_starts_at_zero(model):
 
 def test_size_of_the_papers_small_model():
     settings = LanguageModelSettings(
-        hidden=200, init_scale=0.1, keep=1.0, steps=20, full_rate_epochs=4, decay=0.5,
-        epochs=13, clip=5.0,
+        hidden=200, init_scale=0.1, dropout=0.0, bptt=20, full_rate_epochs=4, decay=0.5,
+        epochs=13, max_grad_norm=5.0,
     )  # fmt: skip
     with torch.device("meta"):
         model = LanguageModel(nn.Embedding(10_000, 200), 10_000, settings)
@@ -123,7 +123,7 @@ def test_dropout_is_where_zaremba_puts_it(corpus, settings):
 
 
 def test_dropout_of_words_leaves_out_whole_words_at_the_input(corpus, settings):
-    settings = settings.model_copy(update={"keep": 1.0, "word_dropout": 0.25})
+    settings = settings.model_copy(update={"dropout": 0.0, "word_dropout": 0.25})
     model = LanguageModel(nn.Embedding(len(corpus.words), 12), len(corpus.words), settings)
     read = []
     model.lstm.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0].detach()))
@@ -147,7 +147,7 @@ def test_dropout_of_words_leaves_out_whole_words_at_the_input(corpus, settings):
 
 def test_rate_by_epoch():
     settings = LanguageModelSettings(
-        hidden=2, init_scale=0.1, keep=1.0, steps=2, full_rate_epochs=4, decay=0.5, epochs=13,
-        clip=5.0,
+        hidden=2, init_scale=0.1, dropout=0.0, bptt=2, full_rate_epochs=4, decay=0.5, epochs=13,
+        max_grad_norm=5.0,
     )  # fmt: skip
     assert [settings.rate(e) for e in (1, 4, 5, 6, 13)] == [1, 1, 0.5, 0.25, 2**-9]

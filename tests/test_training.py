@@ -50,7 +50,7 @@ def test_step_is_torchs_clipping_and_sgd(size):
 
 def test_training_is_the_plain_loop(corpus, settings, tmp_path):
     """Against a loop written out with torch's own loss, clipping and optimizer."""
-    settings = settings.model_copy(update={"keep": 1.0, "epochs": 2})
+    settings = settings.model_copy(update={"dropout": 0.0, "epochs": 2})
     model, plain = make(corpus, settings), make(corpus, settings)
     records = train(model, corpus, settings, checkpoint=tmp_path / "c", identity="a")
     data = batches(corpus.train, 4)
@@ -67,7 +67,7 @@ def test_training_is_the_plain_loop(corpus, settings, tmp_path):
             )
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(plain.parameters(), settings.clip)
+            nn.utils.clip_grad_norm_(plain.parameters(), settings.max_grad_norm)
             optimizer.step()
             state = tuple(s.detach() for s in state)
             losses.append(loss.item() / 5)
@@ -226,7 +226,7 @@ def test_a_diverging_loss_is_told(corpus, settings, tmp_path):
 
 
 def test_a_corpus_too_short_is_told(corpus, settings, tmp_path):
-    settings = settings.model_copy(update={"steps": 10_000})
+    settings = settings.model_copy(update={"bptt": 10_000})
     with pytest.raises(KDError, match="too few"):
         train(make(corpus, settings), corpus, settings, checkpoint=tmp_path / "c", identity="a")
 
@@ -254,7 +254,7 @@ def test_a_step_off_the_cpu_reads_nothing_back(corpus, settings, transform):
     model = LanguageModel(embedding, words, settings).to("meta")
     data = batches(corpus.train, 4)[:6].to("meta")
     loss, state = training_step(
-        model, data[:5], data[1:], model.initial_state(4), rate=1.0, clip=5.0
+        model, data[:5], data[1:], model.initial_state(4), rate=1.0, max_grad_norm=5.0
     )
     assert not loss.requires_grad and not state[0].requires_grad
     assert loss.device.type == state[0].device.type == "meta"
@@ -264,7 +264,7 @@ def test_a_step_off_the_cpu_reads_nothing_back(corpus, settings, transform):
 def test_a_bfloat16_step_is_close_to_a_float32_step(corpus, settings, transform, monkeypatch):
     """The code path of a GPU with autocast, on the CPU."""
     monkeypatch.setattr("kdcore.products._onednn_linear", None)
-    settings = settings.model_copy(update={"keep": 1.0})
+    settings = settings.model_copy(update={"dropout": 0.0})
     words = len(corpus.words)
     torch.manual_seed(7)
     embedding = nn.Embedding(words, 12)
