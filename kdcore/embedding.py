@@ -1,20 +1,23 @@
 """A drop-in for `torch.nn.Embedding` whose rows are composed from KD codes (Figure 1b)."""
 
 import copy
-import inspect
 import math
+from collections.abc import Mapping
 from numbers import Integral
+from typing import Any, Self
 
 import torch
 from torch import nn
 
-from kdcore.codes import Codes, symbol_bits, unpack_at
+from kdcore.codes import Codes, index_bits, unpack_at
+from kdcore.embeddings import Embedding, stored_tensor
 from kdcore.errors import KDError
+from kdcore.kinds import KindSettings
 from kdcore.transforms import TRANSFORMS, Transform
 
 
-class KDEmbedding(nn.Module):
-    """v_s = f(W^1[c_s^1], …, W^D[c_s^D]; θ) for a symbol s with the fixed code c_s.
+class KDEmbedding(Embedding):
+    """v_s = f(W^1[c_s^1], …, W^D[c_s^D]; θ) for a word s with the fixed code c_s.
 
     Called like `torch.nn.Embedding`: integer ids of any shape (…) give vectors
     (…, embedding_dim). Memory is that of the transform plus N·D·⌈log2 K⌉ bits; the packed
@@ -22,21 +25,20 @@ class KDEmbedding(nn.Module):
     and D too, and one of another shape is refused.
 
     Args:
-        codes: the code of every symbol.
+        codes: the code of every word.
         embedding_dim: size d of a vector; not given with a ready `Transform`.
-        transform: a name in `TRANSFORMS`, or a ready `Transform` of the same K and D.
+        transform: a kind's name in `TRANSFORMS`, or a ready `Transform` of the same K and D.
         padding_idx: this id gives zeros and no gradient, and has no part in the statistics of a
             transform with `normalise`.
         gradient_scale: multiplies the gradient that reaches the transform. A step of an LSTM
-            moves the vectors of all symbols at once: under SGD at rate 1 it needs smaller ones
+            moves the vectors of all words at once: under SGD at rate 1 it needs smaller ones
             than the model around it.
-        dropout: in training each code embedding vector of a symbol is left out with this
+        dropout: in training each code embedding vector of a word is left out with this
             probability, and what is left divided by 1 − dropout; one choice for all places at
-            which the symbol stands in a batch, from PyTorch's global generator. With `normalise`,
+            which the word stands in a batch, from PyTorch's global generator. With `normalise`,
             the running statistics are those of sums with dropout: what eval mode composes is, for
             the linear transform, the mean of what training does.
-        settings: further arguments of the named transform, such as `code_dim`
-            or `normalise`.
+        settings: settings of the named transform, such as `code_dim` or `normalise`.
 
     The buffer `packed` holds bits, no numbers: an average of models must leave it alone, as
     `torch.optim.swa_utils.AveragedModel` does unless told `use_buffers=True`.
@@ -47,52 +49,50 @@ class KDEmbedding(nn.Module):
             gradient_scale that is not above 0.
     """
 
+    packed: torch.Tensor
+
     def __init__(
         self, codes: Codes, embedding_dim: int | None = None, transform: str | Transform = "linear",
         *, padding_idx: int | None = None, gradient_scale: float = 1.0,
-        dropout: float = 0.0, **settings,
-    ):  # fmt: skip
+        dropout: float = 0.0, **settings: Any,
+    ) -> None:  # fmt: skip
         super().__init__()
         if not isinstance(codes, Codes):
-            raise KDError(f"codes are a {type(codes).__name__}; Codes(symbols, K) makes some")
+            raise KDError(f"codes must be Codes(indices, K), got a {type(codes).__name__}")
         if isinstance(transform, str):
-            if transform not in TRANSFORMS:
-                known = ", ".join(sorted(TRANSFORMS))
-                raise KDError(f"transform {transform!r} is unknown; there are: {known}")
             if embedding_dim is None:
-                raise KDError("embedding_dim is needed to make a transform by name")
-            made = TRANSFORMS[transform]
-            known = inspect.signature(made).parameters.keys() - {"K", "D", "dim"}
-            if unknown := sorted(settings.keys() - known):
-                raise KDError(
-                    f"the {transform} transform has no setting {unknown[0]!r}; there are: "
-                    f"{', '.join(sorted(known))}"
-                )
-            transform = made(codes.K, codes.D, embedding_dim, **settings)
+                raise KDError("embedding_dim must be given with a transform by name, got None")
+            chosen = TRANSFORMS.parse({"kind": transform, **settings}, "transform")
+            made: Transform = chosen.module.build(chosen, codes.K, codes.D, embedding_dim)
         elif settings:
-            raise KDError(f"{sorted(settings)[0]!r} is for a transform by name, not a ready one")
-        if (transform.K, transform.D) != (codes.K, codes.D):
+            raise KDError(f"{sorted(settings)[0]!r} must go with a transform by name, got one made")
+        else:
+            made = transform
+        if (made.K, made.D) != (codes.K, codes.D):
             raise KDError(
-                f"the transform is for K = {transform.K}, D = {transform.D}, "
-                f"the codes have K = {codes.K}, D = {codes.D}"
+                f"transform must be for K = {codes.K}, D = {codes.D} as the codes are, "
+                f"got K = {made.K}, D = {made.D}"
             )
-        if embedding_dim not in (None, transform.dim):
-            raise KDError(f"embedding_dim is {embedding_dim}, the transform gives {transform.dim}")
-        self.transform = transform
+        if embedding_dim not in (None, made.dim):
+            raise KDError(
+                f"embedding_dim must be {made.dim} as the transform gives, got {embedding_dim}"
+            )
+        self.transform = made
         self.K, self.D = codes.K, codes.D
         self.num_embeddings = len(codes)
-        self.embedding_dim = transform.dim
+        self.embedding_dim = made.dim
         if padding_idx is not None:
             if not isinstance(padding_idx, Integral):
-                raise KDError(f"padding_idx is {padding_idx!r}; it is an integer")
-            if not -len(codes) <= padding_idx < len(codes):
-                raise KDError(f"padding_idx {padding_idx} is outside the {len(codes)} symbols")
-            padding_idx = int(padding_idx) % len(codes)
+                raise KDError(f"padding_idx must be an integer, got {padding_idx!r}")
+            N = len(codes)
+            if not -N <= padding_idx < N:
+                raise KDError(f"padding_idx must be from {-N} to {N - 1}, got {padding_idx}")
+            padding_idx = int(padding_idx) % N
         self.padding_idx = padding_idx
         if not 0 <= dropout < 1:
-            raise KDError(f"dropout is {dropout}; it is at least 0 and below 1")
+            raise KDError(f"dropout must be at least 0 and below 1, got {dropout}")
         if not 0 < gradient_scale < math.inf:
-            raise KDError(f"gradient_scale is {gradient_scale}; it is above 0 and finite")
+            raise KDError(f"gradient_scale must be above 0 and finite, got {gradient_scale}")
         self.gradient_scale, self.dropout = gradient_scale, dropout
         self.register_buffer("packed", codes.packed.clone())
 
@@ -103,13 +103,13 @@ class KDEmbedding(nn.Module):
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Nothing: it has been compared before anything was loaded."""
 
-    def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         own, name = self.get_extra_state().tolist(), f"{prefix}_extra_state"
         # Absent where a state was stored before it was kept.
         found = state_dict.setdefault(name, self.get_extra_state()).tolist()
         if found != own:
-            shapes = ["N = {}, K = {}, D = {}".format(*shape) for shape in (found, own)]
-            raise KDError(f"the codes to load have {shapes[0]}, the embedding's {shapes[1]}")
+            wanted, got = ("N = {}, K = {}, D = {}".format(*shape) for shape in (own, found))
+            raise KDError(f"codes to load must have {wanted}, got {got}")
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
@@ -117,21 +117,24 @@ class KDEmbedding(nn.Module):
         """The codes in use."""
         return Codes.from_packed(self.packed.cpu(), self.K, (self.num_embeddings, self.D))
 
-    def _kept(self, symbols: int) -> torch.Tensor | None:
-        """What multiplies the code embedding vectors of so many symbols, (symbols, D)."""
+    def _dropout_mask(self, words: int) -> torch.Tensor | None:
+        """What multiplies the code embedding vectors of so many words, (words, D)."""
         if not self.training or self.dropout == 0:
             return None
-        ones = torch.ones(symbols, self.D, device=self.packed.device)
+        ones = torch.ones(words, self.D, device=self.packed.device)
         return nn.functional.dropout(ones, self.dropout)
 
     def _compose(
-        self, ids: torch.Tensor, kept: torch.Tensor | None, weights: torch.Tensor | None = None
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor | None,
+        row_weights: torch.Tensor | None = None,
     ) -> torch.Tensor:
         positions = ids[:, None] * self.D + torch.arange(self.D, device=ids.device)
-        symbols = unpack_at(self.packed, positions, symbol_bits(self.K))
+        indices = unpack_at(self.packed, positions, index_bits(self.K))
         # A transform of one's own need not know of dropout.
-        options = {} if kept is None else {"factors": kept}
-        vectors = self.transform(symbols, weights, **options)
+        options = {} if mask is None else {"mask": mask}
+        vectors: torch.Tensor = self.transform(indices, row_weights, **options)
         if self.gradient_scale != 1 and vectors.requires_grad:
             # The same numbers; of the gradient, all that the parameters get passes here.
             vectors = torch.lerp(vectors.detach(), vectors, self.gradient_scale)
@@ -140,34 +143,35 @@ class KDEmbedding(nn.Module):
     def _compose_distinct(self, ids: torch.Tensor) -> torch.Tensor:
         distinct, inverse = torch.unique(ids, return_inverse=True)
         if len(distinct) and not 0 <= int(distinct[0]) <= int(distinct[-1]) < self.num_embeddings:
-            raise IndexError(f"id out of range for {self.num_embeddings} symbols")
+            found = int(distinct[0] if distinct[0] < 0 else distinct[-1])
+            raise IndexError(f"ids must be from 0 to {self.num_embeddings - 1}, got {found}")
         if self.padding_idx is None:
-            return self._compose(distinct, self._kept(len(distinct)))[inverse]
+            return self._compose(distinct, self._dropout_mask(len(distinct)))[inverse]
         others = distinct != self.padding_idx
-        vectors = self._compose(distinct[others], self._kept(int(others.sum())))
+        vectors = self._compose(distinct[others], self._dropout_mask(int(others.sum())))
         table = vectors.new_zeros(len(distinct), self.embedding_dim)
         return table.masked_scatter(others[:, None], vectors)[inverse]
 
     def _compose_each(self, ids: torch.Tensor) -> torch.Tensor:
         """The same without a size that depends on the ids, for which the host would wait."""
         # As they are, but for the device's own check of their range.
-        symbols = torch.arange(self.num_embeddings, device=ids.device)
-        ids = symbols.index_select(0, ids)
+        words = torch.arange(self.num_embeddings, device=ids.device)
+        ids = words.index_select(0, ids)
         if not self.training:
             return self._compose(ids, None)
         ones = torch.ones_like(ids, dtype=torch.float32)
         times = ones.new_zeros(self.num_embeddings).index_add_(0, ids, ones)
         count = ids.shape[0]
-        kept = self._kept(count)
-        if kept is not None:
-            # All places of a symbol share what was drawn for the first of them.
+        mask = self._dropout_mask(count)
+        if mask is not None:
+            # All places of a word share what was drawn for the first of them.
             places = torch.arange(count, device=ids.device)
             first = torch.full_like(times, count, dtype=torch.long)
-            kept = kept[first.scatter_reduce_(0, ids, places, "amin")[ids]]
-        weights = 1 / times[ids]
+            mask = mask[first.scatter_reduce_(0, ids, places, "amin")[ids]]
+        row_weights = 1 / times[ids]
         if self.padding_idx is not None:
-            weights = weights.masked_fill(ids == self.padding_idx, 0.0)
-        return self._compose(ids, kept, weights)
+            row_weights = row_weights.masked_fill(ids == self.padding_idx, 0.0)
+        return self._compose(ids, mask, row_weights)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids (…) to vectors (…, embedding_dim).
@@ -182,7 +186,7 @@ class KDEmbedding(nn.Module):
                 the device).
         """
         if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-            raise TypeError(f"ids must be integers, not {ids.dtype}")
+            raise TypeError(f"ids must be integers, got {ids.dtype}")
         flat = ids.reshape(-1).long()
         once = flat.device.type == "cpu" and not torch.compiler.is_compiling()
         vectors = self._compose_distinct(flat) if once else self._compose_each(flat)
@@ -193,16 +197,19 @@ class KDEmbedding(nn.Module):
     @torch.no_grad()
     def materialise(self) -> nn.Embedding:
         """The whole table as a frozen `torch.nn.Embedding`, for the fastest inference."""
-        table = self.transform.table(self.codes.tensor().to(self.packed.device))
+        table = self.transform.compose_all(self.codes.tensor().to(self.packed.device))
         if self.padding_idx is not None:
             table[self.padding_idx] = 0.0
-        return nn.Embedding.from_pretrained(table, freeze=True, padding_idx=self.padding_idx)
+        full: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+            table, freeze=True, padding_idx=self.padding_idx
+        )
+        return full
 
     @classmethod
     def from_pretrained(
         cls, codes: Codes, transform: Transform, *, freeze: bool = True,
         padding_idx: int | None = None, gradient_scale: float = 1.0, dropout: float = 0.0,
-    ) -> "KDEmbedding":  # fmt: skip
+    ) -> Self:  # fmt: skip
         """An embedding from what `learn_codes` returned: its codes and a copy of its transform.
 
         Args:
@@ -216,5 +223,93 @@ class KDEmbedding(nn.Module):
         embedding.transform.requires_grad_(not freeze)
         return embedding
 
+    @torch.no_grad()
+    def export(self) -> dict[str, torch.Tensor]:
+        """Packed codes and the transform, with the running statistics of `normalise` folded in.
+
+        Their scale goes into H. Their mean goes into W where the transform is a sum of code
+        embedding vectors; elsewhere it stays, d′ numbers. `padding_idx` is not part of it.
+
+        Returns:
+            `packed`, ⌈N·D·⌈log2 K⌉ / 8⌉ bytes, and `transform.` with the names of its tensors.
+        """
+        tensors = {f"transform.{name}": t for name, t in _folded(self.transform).items()}
+        return {"packed": self.packed, **tensors}
+
+    @classmethod
+    def from_exported(
+        cls, tensors: Mapping[str, torch.Tensor], words: int, dim: int, transform: KindSettings
+    ) -> Self:
+        """An embedding that composes the same vectors as the exported one did in eval mode.
+
+        Args:
+            tensors: what `export` gave.
+            words: N.
+            dim: size d of a vector.
+            transform: settings of the transform.
+
+        Raises:
+            KDError: tensors that are missing or do not fit N, d or the transform.
+        """
+        packed = stored_tensor(tensors, "packed", None)
+        books = stored_tensor(tensors, "transform.W", None, None, None)
+        positions, K, _ = books.shape
+        per_position = words * index_bits(K)
+        D = 8 * len(packed) // per_position
+        if per_position < 8 and positions == 1:
+            raise KDError(f"words must be more for their codes to tell D, got {words}")
+        codes = Codes.from_packed(packed, K, (words, D))
+        made = _unfolded(
+            {n.removeprefix("transform."): t for n, t in tensors.items() if n != "packed"},
+            transform, K, D, dim,
+        )  # fmt: skip
+        return cls(codes, transform=made).eval()
+
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, K={self.K}, D={self.D}"
+
+
+MEAN, VARIANCE = "norm.running_mean", "norm.running_var"
+
+
+def _folded(transform: Transform) -> dict[str, torch.Tensor]:
+    """A transform's tensors for eval mode, without its running variance and, if can be, mean."""
+    tensors = transform.export()
+    if transform.norm is None or transform.H is None:
+        return tensors
+    mean, variance = tensors.pop(MEAN).double(), tensors.pop(VARIANCE).double()
+    scale = math.sqrt(transform.D / transform.code_dim) / (variance + transform.norm.eps).sqrt()
+    H, W = transform.H.detach(), transform.W.detach()
+    tensors["H"] = (scale[:, None] * H.double()).to(H.dtype)
+    if _is_sum(transform):
+        tensors["W"] = (W.double() - mean / transform.D).to(W.dtype)
+    else:
+        tensors[MEAN] = mean.to(W.dtype)
+    return tensors
+
+
+def _unfolded(
+    tensors: dict[str, torch.Tensor], settings: KindSettings, K: int, D: int, dim: int
+) -> Transform:
+    """A transform with the tensors that `_folded` gave."""
+    with torch.device("meta"):  # no random start, which is of no use here
+        made: Transform = settings.module.build(settings, K, D, dim)
+    made = made.to_empty(device="cpu").to(tensors["W"].dtype)
+    if made.norm is not None:
+        if MEAN in tensors:
+            # The variance at which nothing is scaled.
+            unit = D / made.code_dim - made.norm.eps
+            tensors = {**tensors, VARIANCE: torch.full_like(tensors[MEAN], unit)}
+        else:
+            made.norm = None
+    made.load_exported(tensors)
+    return made
+
+
+def _is_sum(transform: Transform) -> bool:
+    """Whether what enters H is a sum of code embedding vectors."""
+    try:
+        transform.codebooks()
+    except KDError:
+        return False
+    return True

@@ -1,0 +1,143 @@
+"""Embeddings: what a model looks the vectors of words up in.
+
+Each module of this package is a kind and has
+
+- `build(settings, words, dim, inputs) -> Embedding`, one that is to be trained;
+- `load(settings, words, dim, tensors) -> Embedding`, which composes the same vectors from the
+  tensors that `Embedding.export` gave.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kdcore.codes import Codes
+from kdcore.errors import KDError
+from kdcore.kinds import Kinds, KindSettings
+from kdcore.size import Size, stored_bits
+from kdcore.tensors import load_tensors, save_tensors
+
+
+@dataclass(frozen=True)
+class EmbeddingInputs:
+    """What an embedding may be made from, beside its settings.
+
+    Attributes:
+        codes: one code a word.
+        vectors: pretrained vectors, (words, dim).
+        counts: how often each word occurs, (words,).
+        init_scale: weights of the model around it start uniform in ±init_scale.
+        restoring: whether the weights of a checkpoint are loaded next; what only makes a good
+            start, such as a fit to the vectors, is then left out.
+    """
+
+    codes: Codes | None = None
+    vectors: torch.Tensor | None = None
+    counts: torch.Tensor | None = None
+    init_scale: float = 0.1
+    restoring: bool = False
+
+    def check(self, settings: KindSettings, words: int, dim: int) -> None:
+        """Refuse inputs that are missing or not of these words.
+
+        Raises:
+            KDError: what the settings need is missing, or has other words or sizes.
+        """
+        for name in sorted(settings.needs):
+            given = getattr(self, name)
+            if given is None:
+                raise KDError(f"embedding kind {settings.kind!r} needs {name}, got none")
+            if len(given) != words:
+                raise KDError(f"{name} must be for {words} words, got {len(given)}")
+            if name == "vectors" and given.shape[1:] != (dim,):
+                raise KDError(f"vectors must have size {dim}, got shape {tuple(given.shape)}")
+
+
+class Embedding(nn.Module, ABC):
+    """A table of vectors in some form, called like `torch.nn.Embedding`.
+
+    Attributes:
+        num_embeddings: words N.
+        embedding_dim: size d of a vector.
+    """
+
+    num_embeddings: int
+    embedding_dim: int
+
+    @abstractmethod
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Integer ids (…) to vectors (…, embedding_dim)."""
+
+    @abstractmethod
+    def export(self) -> dict[str, torch.Tensor]:
+        """All that must be stored so that any word's vector can be composed as in eval mode."""
+
+    def size(self) -> Size:
+        """Numbers that are trained, and bits of what `export` gives."""
+        return Size(sum(p.numel() for p in self.parameters()), stored_bits(self.export()))
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+EMBEDDINGS = Kinds("kdcore.embeddings", "embedding")
+
+
+def save_embedding(path: str | Path, embedding: Embedding, settings: KindSettings) -> None:
+    """Store what `embedding.export()` gives, with the settings that it was built from.
+
+    The tensors in the file take `embedding.size().bits` bits.
+
+    Example:
+        >>> settings = EMBEDDINGS.parse({"kind": "low_rank", "rank": 2})
+        >>> embedding = settings.module.build(settings, 10, 4, EmbeddingInputs())
+        >>> save_embedding("embedding.safetensors", embedding, settings)
+        >>> load_embedding("embedding.safetensors")(torch.tensor([3])).shape
+        torch.Size([1, 4])
+    """
+    header = {
+        "kind": "embedding",
+        "settings": settings.model_dump(mode="json"),
+        "words": embedding.num_embeddings,
+        "dim": embedding.embedding_dim,
+    }
+    save_tensors(path, embedding.export(), header)
+
+
+def load_embedding(path: str | Path) -> Embedding:
+    """Read what `save_embedding` wrote; in eval mode.
+
+    Raises:
+        KDError: the file is missing, damaged, holds something else, or is of a kind that is
+            unknown here.
+    """
+    tensors, header = load_tensors(path, "embedding", ["settings", "words", "dim"])
+    settings = EMBEDDINGS.parse(header["settings"], f"{path}: settings")
+    try:
+        loaded = settings.module.load(settings, header["words"], header["dim"], tensors)
+    except KDError as error:
+        raise KDError(f"{path}: {error}") from None
+    embedding: Embedding = loaded.eval()
+    return embedding
+
+
+def stored_tensor(
+    tensors: Mapping[str, torch.Tensor], name: str, *shape: int | None
+) -> torch.Tensor:
+    """A tensor by its name, of the given shape; None is any size.
+
+    Raises:
+        KDError: it is missing, or has another shape.
+    """
+    if name not in tensors:
+        raise KDError(f"tensor {name!r} is missing; there are: {', '.join(sorted(tensors))}")
+    found = tuple(tensors[name].shape)
+    asked = tuple(found[i] if size is None else size for i, size in enumerate(shape[: len(found)]))
+    if len(found) != len(shape) or asked != found:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise KDError(f"tensor {name!r} must have shape ({wanted}), got {found}")
+    return tensors[name]
