@@ -1,4 +1,4 @@
-"""KD codes: each of N symbols is D integers below K (Section 2.1)."""
+"""KD codes: each of N words (the paper's symbols) has D indices below K (Section 2.1)."""
 
 import math
 from collections import defaultdict
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,26 +23,29 @@ def check_shape(K: int, D: int, N: int = 1) -> None:
     """
     for name, value in (("K", K), ("D", D), ("N", N)):
         if not isinstance(value, Integral):
-            raise KDError(f"{name} = {value!r}: not an integer")
+            raise KDError(f"{name} must be an integer, got {value!r}")
     if K < 2:
-        raise KDError(f"K = {K}: a code position needs at least 2 values")
+        raise KDError(f"K must be at least 2, got {K}")
     if K > 2**56:
         # 7 bits more, and they still fit an int64 wherever in a byte they begin.
-        raise KDError(f"K = {K}: a code position has at most 2^56 values")
+        raise KDError(f"K must be at most 2^56, got {K}")
     if D < 1:
-        raise KDError(f"D = {D}: a code needs at least 1 position")
+        raise KDError(f"D must be at least 1, got {D}")
     if N < 1:
-        raise KDError(f"N = {N}: there is no symbol to encode")
+        raise KDError(f"N must be at least 1, got {N}")
 
 
-def symbol_bits(K: int) -> int:
-    """Bits that hold one symbol, ⌈log2 K⌉."""
+def index_bits(K: int) -> int:
+    """Bits that hold one index, ⌈log2 K⌉."""
     return max(1, (K - 1).bit_length())
 
 
-def pack(symbols: torch.Tensor, bits: int) -> torch.Tensor:
+symbol_bits = index_bits  # until its callers use the new name
+
+
+def pack(indices: torch.Tensor, bits: int) -> torch.Tensor:
     """Non-negative integers below 2^bits, any shape, as one little-endian bit stream (uint8)."""
-    values = symbols.reshape(-1, 1).numpy().astype(np.uint64)
+    values = indices.reshape(-1, 1).numpy().astype(np.uint64)
     each = ((values >> np.arange(bits, dtype=np.uint64)) & np.uint64(1)).astype(np.uint8)
     return torch.from_numpy(np.packbits(each.ravel(), bitorder="little"))
 
@@ -67,8 +71,8 @@ class CodeStatistics:
         entropy: bits per position, length D; log2 K when all values are equally used.
         used: number of values in use per position, length D.
         unique: number of distinct codes.
-        collisions: number of symbols that share their code with another.
-        largest: number of symbols with the most common code.
+        collisions: number of words that share their code with another.
+        largest: number of words with the most common code.
     """
 
     entropy: tuple[float, ...]
@@ -79,45 +83,50 @@ class CodeStatistics:
 
 
 class Codes:
-    """N codes of D symbols below K, stored packed at ⌈log2 K⌉ bits a symbol.
+    """N codes of D indices below K, stored packed at ⌈log2 K⌉ bits an index.
 
     Args:
-        symbols: integers, shape (N, D).
-        K: number of values a symbol can take.
+        indices: integers, shape (N, D).
+        K: number of values an index can take.
 
     Raises:
-        KDError: K < 2, D < 1, no symbols, not integers, or a value outside 0 … K−1.
+        KDError: K < 2, D < 1, no rows, not integers, or an index outside 0 … K−1.
+
+    Example:
+        >>> Codes([[3, 1, 0, 4], [2, 1, 0, 5]], K=6)
+        Codes(N=2, K=6, D=4, 3 bytes)
     """
 
-    def __init__(self, symbols: torch.Tensor | np.ndarray | Sequence[Sequence[int]], K: int):
+    def __init__(self, indices: "torch.Tensor | np.ndarray | Sequence[Sequence[int]]", K: int):
         try:
-            symbols = torch.as_tensor(symbols).cpu()
+            table = torch.as_tensor(indices).cpu()
         except (TypeError, ValueError) as error:
-            raise KDError(f"codes are not a table of integers ({error})") from None
-        if symbols.ndim != 2 or len(symbols) == 0:
-            raise KDError(f"codes need shape (N, D) with N > 0, not {tuple(symbols.shape)}")
-        if symbols.is_floating_point() or symbols.is_complex() or symbols.dtype == torch.bool:
-            raise KDError(f"codes must be integers, not {symbols.dtype}")
-        check_shape(K, symbols.shape[1])
-        symbols = symbols.long()  # before K is compared: it may not fit a narrower type
-        wrong = (symbols < 0) | (symbols >= K)
+            raise KDError(f"codes must be a table of integers ({error})") from None
+        if table.ndim != 2 or len(table) == 0:
+            raise KDError(f"codes must have shape (N, D) with N > 0, got {tuple(table.shape)}")
+        if table.is_floating_point() or table.is_complex() or table.dtype == torch.bool:
+            raise KDError(f"codes must be integers, got {table.dtype}")
+        check_shape(K, table.shape[1])
+        table = table.long()  # before K is compared: it may not fit a narrower type
+        wrong = (table < 0) | (table >= K)
         if wrong.any():
             i, j = wrong.nonzero()[0].tolist()
-            value = int(symbols[i, j])
-            raise KDError(f"code {i} has {value} at position {j}; K = {K} allows 0 to {K - 1}")
+            raise KDError(
+                f"index {j} of code {i} must be from 0 to K - 1 = {K - 1}, got {int(table[i, j])}"
+            )
         self.K = int(K)
-        self.shape = tuple(symbols.shape)
-        self.packed = pack(symbols, self.bits)
+        self.shape = (int(table.shape[0]), int(table.shape[1]))
+        self.packed = pack(table, self.bits)
 
     @property
     def D(self) -> int:
-        """Symbols in a code."""
+        """Indices in a code."""
         return self.shape[1]
 
     @property
     def bits(self) -> int:
-        """Bits that store one symbol, ⌈log2 K⌉."""
-        return symbol_bits(self.K)
+        """Bits that store one index, ⌈log2 K⌉."""
+        return index_bits(self.K)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -128,13 +137,13 @@ class Codes:
         same = self.K == other.K and self.shape == other.shape
         return same and torch.equal(self.packed, other.packed)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Codes(N={len(self)}, K={self.K}, D={self.D}, {len(self.packed)} bytes)"
 
-    def __getitem__(self, index):
-        """`codes[i, j]` one symbol, `codes[i]` one code, `codes[ids]` rows; int64 tensors.
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        """`codes[i, j]` one index, `codes[i]` one code, `codes[ids]` rows; int64 tensors.
 
         Only the bytes asked for are read. Two arrays are taken in pairs, as by PyTorch.
 
@@ -156,26 +165,26 @@ class Codes:
         return unpack_at(self.packed, at, self.bits)
 
     def tensor(self) -> torch.Tensor:
-        """All symbols, int64, shape (N, D)."""
+        """All indices, int64, shape (N, D)."""
         return self[:]
 
     def format(self, i: int) -> str:
-        """The code of symbol i as in Table 2, for example `3-1-0-4`."""
+        """The code of row i as in Table 2, for example `3-1-0-4`."""
         return _written(self[i].tolist())
 
     def groups(self) -> dict[str, list[int]]:
-        """The symbols of every code in use (Table 2), in order; codes as `format` writes them."""
-        found = defaultdict(list)
+        """The rows that have each code in use (Table 2); codes as `format` writes them."""
+        found: defaultdict[str, list[int]] = defaultdict(list)
         for i, code in enumerate(self.tensor().tolist()):
             found[_written(code)].append(i)
         return dict(found)
 
     def statistics(self) -> CodeStatistics:
         """Entropy, usage and collisions."""
-        symbols = self.tensor()
-        counts = [torch.bincount(column, minlength=self.K) for column in symbols.unbind(1)]
+        indices = self.tensor()
+        counts = [torch.bincount(column, minlength=self.K) for column in indices.unbind(1)]
         shares = [c[c > 0].double() / len(self) for c in counts]
-        _, sizes = torch.unique(symbols, dim=0, return_counts=True)
+        _, sizes = torch.unique(indices, dim=0, return_counts=True)
         return CodeStatistics(
             entropy=tuple(float(-(p * p.log2()).sum()) + 0.0 for p in shares),
             used=tuple(int((c > 0).sum()) for c in counts),
@@ -194,7 +203,7 @@ class Codes:
         """Read what `save` wrote.
 
         Raises:
-            KDError: missing, damaged, or a symbol is out of range.
+            KDError: missing, damaged, or an index is out of range.
         """
         tensors, header = load_tensors(path, "codes", ["packed", "K", "shape"])
         return cls.from_packed(tensors["packed"], header["K"], tuple(header["shape"]))
@@ -204,14 +213,32 @@ class Codes:
         """Rebuild from `packed`, `K` and `shape`.
 
         Raises:
-            KDError: the stream has the wrong length, or a symbol is out of range.
+            KDError: the stream has the wrong length, or an index is out of range.
         """
         check_shape(K, shape[1], shape[0])
-        expected = math.ceil(shape[0] * shape[1] * symbol_bits(K) / 8)
+        expected = math.ceil(shape[0] * shape[1] * index_bits(K) / 8)
         if packed.dtype != torch.uint8 or packed.shape != (expected,):
-            raise KDError(f"packed codes of shape {shape} at K = {K} take {expected} bytes")
+            raise KDError(
+                f"packed codes of shape {shape} at K = {K} must be {expected} bytes, got "
+                f"{packed.numel()} of {packed.dtype}"
+            )
         positions = torch.arange(shape[0] * shape[1])
-        return cls(unpack_at(packed, positions, symbol_bits(K)).view(shape), K)
+        return cls(unpack_at(packed, positions, index_bits(K)).view(shape), K)
+
+    @classmethod
+    def cat(cls, parts: Sequence["Codes"]) -> "Codes":
+        """The rows of several codes of equal K and D, one after another.
+
+        Raises:
+            KDError: no codes, or codes that differ in K or D.
+
+        Example:
+            >>> Codes.cat([codes, encode(more_vectors, decoder)])
+        """
+        shapes = {(part.K, part.D) for part in parts}
+        if len(shapes) != 1:
+            raise KDError(f"codes must be of one K and D, got (K, D) = {sorted(shapes)}")
+        return cls(torch.cat([part.tensor() for part in parts]), parts[0].K)
 
     @classmethod
     def random(cls, N: int, K: int, D: int, seed: int) -> "Codes":

@@ -1,6 +1,7 @@
 """A learned transform in one file: with the codes, all that composes the vectors again."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -8,40 +9,64 @@ from kdcore.errors import KDError
 from kdcore.tensors import load_tensors, save_tensors
 from kdcore.transforms import TRANSFORMS, Transform
 
-SHAPE = ("K", "D", "dim", "code_dim")
+VERSION = 2
+ERROR_SCALE = "error_scale"
 
 
 def save_decoder(path: str | Path, transform: Transform) -> None:
-    """Store a transform of `TRANSFORMS`, its weights and how it was made.
+    """Store a transform: its weights, its settings, and what its errors are measured in.
+
+    The file is in the safetensors format, its header has the kind and settings of the transform.
 
     Raises:
-        KDError: a transform that is not in `TRANSFORMS`.
+        KDError: a transform of a class that is no kind of `TRANSFORMS`.
+
+    Example:
+        >>> save_decoder("decoder.safetensors", learned.transform)
     """
-    names = [name for name, kind in TRANSFORMS.items() if type(transform) is kind]
-    if not names:
-        raise KDError(f"{type(transform).__name__} has no name in TRANSFORMS")
-    header = {"kind": "decoder", "transform": names[0]}
-    header |= {name: getattr(transform, name) for name in SHAPE}
-    header["options"] = {"normalise": transform.norm is not None}
-    if hasattr(transform, "cell"):
-        header["options"]["cell"] = transform.cell
-    save_tensors(path, transform.state_dict(), header)
+    settings = transform.settings
+    if type(transform).__module__ != type(settings).__module__:
+        raise KDError(f"transform must be of a kind of its own, got {type(transform).__name__}")
+    header = {
+        "kind": "decoder",
+        "version": VERSION,
+        "transform": settings.model_dump(),
+        "K": transform.K,
+        "D": transform.D,
+        "dim": transform.dim,
+    }
+    tensors = transform.state_dict() | {ERROR_SCALE: transform.error_scale}
+    save_tensors(path, tensors, header)
 
 
 def load_decoder(path: str | Path) -> Transform:
     """Read what `save_decoder` wrote.
 
     Raises:
-        KDError: the file is missing, damaged, holds something else, or names a transform that
-            is unknown here.
+        KDError: the file is missing, damaged, holds something else, is of another version, or
+            names a kind of transform that is unknown here.
+
+    Example:
+        >>> vectors = load_decoder("decoder.safetensors").compose_all(codes.tensor())
     """
     tensors, header = load_tensors(path, "decoder")
+    # The first version had no number.
+    version = header.get("version", 1)
+    if version != VERSION:
+        raise KDError(f"{path}: decoder must be of version {VERSION}, got {version!r}")
     try:
-        kind = TRANSFORMS[header["transform"]]
-        K, D, dim, code_dim = (header[name] for name in SHAPE)
-        with torch.random.fork_rng(devices=[]):  # the random start is of no use here
-            transform = kind(K, D, dim, code_dim=code_dim, **header["options"])
-        transform.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise KDError(f"{path}: no decoder of this version ({error})") from None
+        return _rebuild(tensors, header)
+    except (KeyError, TypeError, RuntimeError, KDError) as error:
+        line = " ".join(str(error).split())
+        raise KDError(f"{path}: damaged, no decoder can be made of it ({line})") from None
+
+
+def _rebuild(tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> Transform:
+    settings = TRANSFORMS.parse(header["transform"], "transform")
+    with torch.random.fork_rng(devices=[]):  # the random start is of no use here
+        transform: Transform = settings.module.build(
+            settings, header["K"], header["D"], header["dim"]
+        )
+    transform.error_scale = tensors.pop(ERROR_SCALE)
+    transform.load_state_dict(tensors)
     return transform

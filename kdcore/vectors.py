@@ -41,45 +41,39 @@ class WordVectors:
         tensors, header = load_tensors(path, "word vectors", ["vectors", "words"])
         words, vectors = header["words"], tensors["vectors"].float()
         if vectors.ndim != 2 or len(words) != len(vectors):
-            raise KDError(f"{path}: {len(words)} words for vectors of shape {tuple(vectors.shape)}")
+            raise KDError(
+                f"{path}: vectors must have shape ({len(words)}, d), a row for each word, got "
+                f"{tuple(vectors.shape)}"
+            )
         return cls(tuple(words), vectors)
 
 
-def check_vectors(vectors: torch.Tensor | np.ndarray) -> torch.Tensor:
-    """Vectors as float32 of shape (N, d).
+def check_vectors(vectors: "torch.Tensor | np.ndarray") -> torch.Tensor:
+    """Vectors as float32 of shape (N, d), on the CPU.
 
     Raises:
-        KDError: not a table, rows of unequal length, no rows, all rows equal, or values that
-            are not finite.
+        KDError: not a table, rows of unequal length, no rows, or values that are not finite.
     """
     try:
-        vectors = torch.as_tensor(vectors, dtype=torch.float32).detach().cpu()
+        table = torch.as_tensor(vectors, dtype=torch.float32).detach().cpu()
     except (TypeError, ValueError) as error:
-        raise KDError(f"vectors are not a table of numbers ({error})") from None
-    if vectors.ndim != 2 or 0 in vectors.shape:
-        raise KDError(f"vectors need shape (N, d), not {tuple(vectors.shape)}")
-    wrong = ~torch.isfinite(vectors).all(1)
+        raise KDError(f"vectors must be a table of numbers ({error})") from None
+    if table.ndim != 2 or 0 in table.shape:
+        raise KDError(f"vectors must have shape (N, d), got {tuple(table.shape)}")
+    wrong = ~torch.isfinite(table).all(1)
     if wrong.any():
-        raise KDError(f"vector {int(wrong.nonzero()[0])} has a value that is not finite")
-    if bool((vectors == vectors[0]).all()):
-        raise KDError("all vectors are equal: there is nothing to encode")
-    return vectors
+        raise KDError(f"vector {int(wrong.nonzero()[0])} must be finite, got a value that is not")
+    return table
 
 
-def mean_and_weight(vectors: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """The mean of vectors (N, d), and how many times ‖mean‖² is the mean of ‖v − mean‖²."""
-    mean = vectors.double().mean(0).float()
-    return mean, float(mean.square().sum() / (vectors - mean).square().sum(1).mean())
+def check_unequal(vectors: torch.Tensor) -> None:
+    """Refuse a table from which there is nothing to learn.
 
-
-def outweighing_mean(vectors: torch.Tensor) -> torch.Tensor:
-    """The mean of vectors (N, d) where it outweighs their spread, else zeros.
-
-    A sum of code embeddings can always take a mean in; with the vectors, it sets their scale, and
-    differences of long vectors lose their digits.
+    Raises:
+        KDError: all rows are equal.
     """
-    mean, weight = mean_and_weight(vectors)
-    return mean if weight > 1 else torch.zeros_like(mean)
+    if bool((vectors == vectors[0]).all()):
+        raise KDError(f"vectors must not all be equal, got {len(vectors)} times the same")
 
 
 def root_mean_square(vectors: torch.Tensor) -> float:
@@ -99,10 +93,10 @@ def relative_error(
         weights: w, shape (N,), of the mean too; by default all alike.
     """
     weights = torch.ones(len(vectors)) if weights is None else weights
-    weights = weights.double().split(PIECE)
+    parts = weights.double().split(PIECE)
     # In pieces: a whole table in double precision would be twice as large as the vectors.
-    pieces = list(zip(vectors.split(PIECE), composed.split(PIECE), weights, strict=True))
-    mean = sum(w @ v.double() for v, _, w in pieces) / sum(w.sum() for w in weights)
+    pieces = list(zip(vectors.split(PIECE), composed.split(PIECE), parts, strict=True))
+    mean = sum(w @ v.double() for v, _, w in pieces) / sum(w.sum() for w in parts)
     spread = sum(w @ (v.double() - mean).square_().sum(1) for v, _, w in pieces)
     lost = sum(w @ (v - c).double().square_().sum(1) for v, c, w in pieces)
     return float(lost / spread)

@@ -1,0 +1,104 @@
+"""The linear transform: a sum of code embedding vectors, projected where sizes differ."""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import nn
+
+from kdcore.kinds import KindSettings
+from kdcore.transforms import Transform
+
+NUMERICS = 1
+
+
+class Settings(KindSettings):
+    """The linear transform."""
+
+    code_dim: int | None = Field(None, gt=0, description="size d′ of a code embedding; null is d")
+    init_scale: float = Field(
+        0.1, gt=0, allow_inf_nan=False, description="code embeddings start uniform in ±init_scale"
+    )
+    normalise: bool = Field(
+        False, description="standardise what enters H over the words of a batch; no H, no effect"
+    )
+
+
+class LinearTransform(Transform):
+    """v = (Σ_j W^j[c_j])ᵀ H; without H where d′ = d.
+
+    Size: K·D·d′ (Lemma 1) + d′·d where H is present.
+
+    Args:
+        code_dim: d′; by default d.
+        init_scale: W starts uniform in ±init_scale.
+        normalise: see `Transform`; of no effect without H.
+
+    Raises:
+        KDError: a shape that cannot be.
+    """
+
+    def __init__(
+        self, K: int, D: int, dim: int, *, code_dim: int | None = None,
+        init_scale: float = 0.1, normalise: bool = False,
+    ) -> None:  # fmt: skip
+        code_dim = dim if code_dim is None else code_dim
+        super().__init__(
+            K, D, dim, code_dim, projection=code_dim != dim, normalise=normalise,
+            init_scale=init_scale,
+        )  # fmt: skip
+        self.W = nn.Parameter(torch.empty(D, K, code_dim).uniform_(-init_scale, init_scale))
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            code_dim=self.code_dim, init_scale=self.init_scale, normalise=self.normalise
+        )
+
+    def forward(
+        self,
+        indices: torch.Tensor,
+        row_weights: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        total = F.embedding_bag(
+            indices + torch.arange(self.D, device=indices.device) * self.K,
+            self.W.flatten(0, 1),
+            mode="sum",
+            per_sample_weights=None if mask is None else mask.to(self.W.dtype),
+        )
+        return self._project(total, row_weights)
+
+    def compose_soft(self, weights: torch.Tensor) -> torch.Tensor:
+        return self._project(weights.flatten(1) @ self.W.flatten(0, 1))
+
+    @property
+    def can_add_offset(self) -> bool:
+        return self.H is None
+
+    @torch.no_grad()
+    def add_offset(self, offset: torch.Tensor) -> None:
+        if not self.can_add_offset:
+            super().add_offset(offset)
+        self.W.add_(offset / self.D)
+
+    @property
+    def is_sum(self) -> bool:
+        return True
+
+    @torch.no_grad()
+    def codebooks(self) -> tuple[torch.Tensor, torch.Tensor]:
+        exact = copy.deepcopy(self).cpu().double().eval()
+        nothing = exact._project(exact.W.new_zeros(1, exact.code_dim))
+        books = (exact._project(exact.W.flatten(0, 1)) - nothing).view(self.D, self.K, self.dim)
+        means = books.mean(1, keepdim=True)
+        return books - means, nothing[0] + means.sum((0, 1))
+
+
+def build(settings: Settings, K: int, D: int, dim: int) -> LinearTransform:
+    """A transform with random weights, drawn from PyTorch's global generator."""
+    return LinearTransform(
+        K, D, dim, code_dim=settings.code_dim, init_scale=settings.init_scale,
+        normalise=settings.normalise,
+    )  # fmt: skip
