@@ -1,5 +1,6 @@
 # make demo    everything on the embedded text, no network, a few minutes
-# make test    the tests; `make test-cluster` those that start a SLURM of two nodes here,
+# make test    lint and the tests; `make test-all` the long ones too and the demo in a fresh clone;
+#              `make test-cluster` those that start a SLURM of two nodes here,
 #              `make test-reliability` those that kill runs twenty times and fill disks
 #              (both need root), `make test-s3` those that push to a local S3 server,
 #              `make test-gpu` those that train on a GPU, `make test-browser` those that open
@@ -22,12 +23,13 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 DEMO := --configfile config/demo.yaml
 
-.PHONY: slice demo test test-cluster test-reliability test-gpu test-s3 test-browser paper plan collect lint bench clean distclean
+.PHONY: slice demo test test-all test-cluster test-reliability test-gpu test-s3 test-browser paper plan collect lint bench clean distclean
 
-$(VENV)/.ready: requirements.lock
+$(VENV)/.ready: requirements.lock pyproject.toml kdlab/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./kdlab
 	touch $@
 
 demo: $(VENV)/.ready
@@ -40,6 +42,11 @@ demo: $(VENV)/.ready
 # Two workers, a file of tests to each at a time: a file's tests share finished projects.
 test: lint
 	$(RUN) pytest -n 2 --dist loadfile
+
+test-all: test
+	$(RUN) pytest -n 2 --dist loadfile -m slow
+	copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && git clone --quiet . "$$copy" && \
+		$(MAKE) -C "$$copy" demo
 
 test-cluster: $(VENV)/.ready
 	$(RUN) pytest -m cluster tests/test_cluster.py
@@ -84,13 +91,15 @@ collect: $(VENV)/.ready
 
 lint: $(VENV)/.ready
 	$(RUN) ruff check . && ruff format --check . && snakefmt --check Snakefile rules
+	$(RUN) mypy
 	$(RUN) snakemake --lint
 
 bench: $(VENV)/.ready
 	$(RUN) python -m benchmarks.language_model && python -m benchmarks.code_learning
 
 clean:
-	rm -rf data/demo runs/demo results/demo .pytest_cache .hypothesis .ruff_cache
+	rm -rf data/demo runs/demo results/demo
+	rm -rf build kdlab/build .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 distclean: clean
 	rm -rf $(patsubst config/%.yaml,data/%,$(wildcard config/*.yaml)) runs .snakemake $(VENV)
