@@ -42,7 +42,7 @@ def identity(settings: BaseModel, without: frozenset[str] = frozenset()) -> dict
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """Something that is computed once: a text's index, vectors, codes, a trained model.
 
@@ -94,6 +94,9 @@ class Run:
     def exists(self, name: str, published: bool = True) -> bool:
         """Whether a file of it is there."""
         return Path(self.find(name, published)).exists()
+
+    def __repr__(self) -> str:
+        return f"Run({self.folder}: {self.title})"
 
     def __hash__(self) -> int:
         return hash(self.address)

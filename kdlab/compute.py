@@ -3,18 +3,18 @@
 import os
 from glob import glob
 
-from kdlab.preset import Compute
+import torch
+
+from kdlab.experiment import Compute
 
 # CUDA's, CUDA's on Windows' Linux, and ROCm's, which PyTorch calls cuda as well.
 DEVICES = ("/dev/nvidia[0-9]*", "/dev/dxg", "/dev/kfd")
 
 
 def gpu_here() -> bool:
-    """Whether PyTorch sees a GPU; it is not imported where the system shows none."""
+    """Whether PyTorch sees a GPU; it is not asked where the system shows none."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not any(map(glob, DEVICES)):
         return False
-    import torch
-
     return torch.cuda.is_available()
 
 
@@ -25,6 +25,11 @@ def device_of(compute: Compute) -> str:
     return "cuda" if gpu_here() else "cpu"
 
 
-def precision_of(compute: Compute, device: str, size: str) -> str:
-    """`bfloat16` for the sizes that ask for it, on a GPU; else `float32`."""
-    return "bfloat16" if device == "cuda" and size in compute.bfloat16 else "float32"
+def has_bfloat16(device: str) -> bool:
+    """Whether a device multiplies bfloat16 in hardware."""
+    return device == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def precision_of(compute: Compute, device: str, model: str) -> str:
+    """`bfloat16` for the models that ask for it, where the device has it; else `float32`."""
+    return "bfloat16" if model in compute.bfloat16 and has_bfloat16(device) else "float32"

@@ -4,7 +4,7 @@ Everything that varies has a name here: language models, codes, embeddings, meth
 two), tables, sweeps, figures. `config/README.md` and `config/schema.json` are generated from it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -352,28 +352,34 @@ class Experiment:
             {"model": model, "method": method, "seed": seed},
         )
 
-    def codes(
-        self, name: str, model: str, seed: int, vary: Mapping[str, Any] | None = None
-    ) -> Run:
+    def codes(self, name: str, model: str, seed: int, vary: Mapping[str, Any] | None = None) -> Run:
         """Codes for a language model's words."""
         return self._codes(name, lambda: self.vectors(model, seed), seed, vary or {})
 
-    def _codes(self, name, vectors, seed: int, vary: Mapping[str, Any], words: bool = True) -> Run:
+    def _codes(
+        self,
+        name: str,
+        vectors: Callable[[], Run],
+        seed: int,
+        vary: Mapping[str, Any],
+        of_text: bool = True,
+    ) -> Run:
+        """Codes by a learner; `of_text` says whether the vectors are of the text's words."""
         raw = self.raw["codes"][name]
         learner = LEARNERS.parse(raw, f"codes.{name}")
         fields = type(learner).model_fields
         own = {p: v for p, v in vary.items() if p.partition(".")[2].partition(".")[0] in fields}
         learner = LEARNERS.parse(_varied(raw, own, "codes."), f"codes.{name}")
         inputs: dict[str, Run] = {}
-        if learner.needs & {"words", "counts"}:
-            if not words:
-                raise KDError(f"codes.{name} counts words, and these vectors are not of the text")
-            inputs["text"] = self.text
-        if "vectors" in learner.needs:
+        if "counts" in learner.needs and not of_text:
+            raise KDError(f"codes.{name} counts words, and these vectors are not of the text")
+        if "vectors" in learner.needs or not of_text:
             inputs["vectors"] = vectors()
+        if "counts" in learner.needs or not inputs:
+            inputs["text"] = self.text
         rest = {path: v for path, v in vary.items() if path not in own}
         if "start" in learner.needs:
-            inputs["start"] = self._codes(learner.start, vectors, seed, rest, words)
+            inputs["start"] = self._codes(learner.start, vectors, seed, rest, of_text)
         elif left := [path for path in rest if path.startswith("codes.")]:
             _, _, key = left[0].partition(".")
             raise KDError(f"codes.{name}: " + unknown("setting", key, list(fields)))
@@ -398,7 +404,9 @@ class Experiment:
         if "model" in settings.needs:
             source, seed = settings.model or model, settings.seed or seed
             if source not in self.preset.models:
-                raise KDError("vectors.model: " + unknown("model", source, list(self.preset.models)))
+                raise KDError(
+                    "vectors.model: " + unknown("model", source, list(self.preset.models))
+                )
             if settings.method not in self.preset.methods:
                 known = list(self.preset.methods)
                 raise KDError("vectors.method: " + unknown("method", settings.method, known))
@@ -452,7 +460,9 @@ class Experiment:
             entry: Any = None
             if section == "codes" and method.codes:
                 entry = self.preset.codes[method.codes]
-                while key.partition(".")[0] not in type(entry).model_fields and "start" in entry.needs:
+                while (
+                    key.partition(".")[0] not in type(entry).model_fields and "start" in entry.needs
+                ):
                     entry = self.preset.codes[entry.start]
             elif section == "embedding":
                 entry = self.preset.embeddings[method.embedding]
@@ -564,7 +574,7 @@ def read_preset(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         circle = " → ".join(file.name for file in (*seen, path))
         raise KDError(f"{seen[0]}: extends goes in a circle: {circle}")
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise KDError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -601,9 +611,7 @@ def _with_entries_extended(values: Mapping[str, Any]) -> dict[str, Any]:
     for section in EXTENDABLE:
         entries = values.get(section)
         if isinstance(entries, Mapping):
-            found[section] = {
-                name: _extended(section, name, entries, ()) for name in entries
-            }
+            found[section] = {name: _extended(section, name, entries, ()) for name in entries}
     return found
 
 

@@ -6,48 +6,30 @@ from pathlib import Path
 import yaml
 
 from kdcore.errors import KDError
-from kdlab.preset import Preset
-
-# Training tokens of the Penn Treebank, and the bytes of their file.
-PTB_TOKENS, PTB_BYTES = 929_589, 5_101_618
+from kdlab.experiment import Preset
 
 
-def own_files(preset: Preset) -> list[str]:
+def own_files(preset: Preset) -> list[Path]:
     """Their paths: of a text of one's own, of word vectors in a file."""
-    files = []
-    if preset.corpus.kind in ("text", "files"):
-        files += preset.corpus.files("").values()
-    if preset.table2 and preset.table2.vectors.kind == "file":
-        files.append(preset.table2.vectors.path)
-    return files
+    files = list(preset.text.files.values()) + preset.vectors.files
+    return files + (preset.table2.vectors.files if preset.table2 else [])
 
 
-def tokens_about(preset: Preset) -> int:
-    """Tokens of the training text, about: of a text of one's own by the size of its file."""
-    corpus = preset.corpus
-    if corpus.kind == "generated":
-        return corpus.tokens
-    train = Path(corpus.files("")["train"])
-    if corpus.kind == "ptb" or not train.is_file():
-        return PTB_TOKENS
-    return max(1, round(train.stat().st_size * PTB_TOKENS / PTB_BYTES))
-
-
-def check_there(files: list[str]) -> None:
-    """Make sure that there are such files: Snakemake asks only where nothing was made of them yet.
+def check_there(files: list[Path]) -> None:
+    """Make sure that there are such files.
 
     Raises:
         KDError: one is not there.
     """
     for file in files:
-        if not Path(file).is_file():
+        if not file.is_file():
             raise KDError(f"{file}: no such file, which the preset names")
 
 
-def check_watched(files: list[str]) -> None:
+def check_watched(files: list[Path]) -> None:
     """In a stage of DVC, make sure that it depends on these files through `own` in params.yaml.
 
-    Snakemake sees them change; DVC would not start it.
+    Their content is part of an address; but DVC would not start the stage.
 
     Raises:
         KDError: one is not below it.
@@ -56,7 +38,7 @@ def check_watched(files: list[str]) -> None:
         return
     watched = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["own"]
     for file in files:
-        if not Path(file).resolve().is_relative_to(Path(watched).resolve()):
+        if not file.resolve().is_relative_to(Path(watched).resolve()):
             raise KDError(
                 f"{file}: DVC would not see it change; name it, or the folder that holds your "
                 "files, as own in params.yaml"

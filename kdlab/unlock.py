@@ -1,8 +1,8 @@
 """Remove the lock that a killed run left in this folder, unless a run is alive here.
 
 Snakemake keeps two runs apart by a lock that `kill -9` leaves behind. `make` calls this first,
-so that the same command continues a killed run: `python -m kdlab.unlock`. A run on another
-machine that shares the folder is never touched: its processes cannot be seen from here.
+so that the same command continues a killed run: `python -m kdlab.unlock`. A run on another machine
+that shares the folder is never touched: its processes cannot be seen from here.
 """
 
 import platform
@@ -12,7 +12,26 @@ from pathlib import Path
 
 import psutil
 
-from kdlab import records
+from kdcore.files import write_text
+
+LOCKS = Path(".snakemake/locks")
+# Where the run is that holds them.
+HOST = Path(".snakemake/host")
+
+
+def note_host() -> None:
+    """Say on which machine the run is that begins."""
+    write_text(HOST, platform.node() + "\n")
+
+
+def forget_host() -> None:
+    """The run has ended."""
+    HOST.unlink(missing_ok=True)
+
+
+def host_of_run() -> str:
+    """The machine of the run that is going on or was killed; empty if none is known."""
+    return HOST.read_text(encoding="utf-8").strip() if HOST.exists() else ""
 
 
 def alive(folder: Path) -> list[int]:
@@ -35,26 +54,26 @@ def _is_in(process: psutil.Process, folder: Path) -> bool:
         return Path(process.cwd()) == folder
     except psutil.AccessDenied:
         # Another user's, who hides where it runs; but not whose it is.
-        owners = {lock.stat().st_uid for lock in (folder / records.LOCKS).glob("*")}
+        owners = {lock.stat().st_uid for lock in (folder / LOCKS).glob("*")}
         return process.uids().real in owners
 
 
 def main() -> None:
-    """Unlock and settle the records, or end with one line when a run is alive."""
+    """Unlock, or end with one line when a run is alive."""
     folder = Path.cwd()
-    locks = folder / records.LOCKS
+    locks = folder / LOCKS
+    if not any(locks.glob("*")):
+        return
+    if (host := host_of_run()) not in ("", platform.node()):
+        sys.exit(
+            f"error: a run on {host} holds {folder}; whether it is alive is known only there: "
+            "python -m kdlab.unlock on that machine, or snakemake --unlock if it is gone"
+        )
+    if running := alive(folder):
+        sys.exit(f"error: a run is already going on in {folder} (process {running[0]})")
+    subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet"])
     if any(locks.glob("*")):
-        if (host := records.host_of_run()) not in ("", platform.node()):
-            sys.exit(
-                f"error: a run on {host} holds {folder}; whether it is alive is known only there: "
-                "python -m kdlab.unlock on that machine, or snakemake --unlock if it is gone"
-            )
-        if running := alive(folder):
-            sys.exit(f"error: a run is already going on in {folder} (process {running[0]})")
-        subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet"])
-        if any(locks.glob("*")):
-            sys.exit(f"error: the lock in {folder} stays: see above")
-    records.settle()
+        sys.exit(f"error: the lock in {folder} stays: see above")
 
 
 if __name__ == "__main__":

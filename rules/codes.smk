@@ -1,63 +1,54 @@
-# Codes: random, or learned with a linear or an LSTM transform.
-
-CODE = f"{RUNS}/codes/{{size}}"
-SHAPE = "K{K}_D{D}/seed{seed}"
+# Codes: learned from vectors, or drawn at random. Figure 3 (a, b): codes as clusters.
 
 
-rule random_codes:
+rule make_codes:
     input:
-        corpus=f"{DATA}/corpus.safetensors",
+        corpus=of("text", "corpus.safetensors"),
+        vectors=of("vectors", "vectors.safetensors"),
+        start=of("start", "codes.safetensors"),
     output:
-        f"{CODE}/random/{SHAPE}/codes.safetensors",
+        codes="runs/codes/{address}/codes.safetensors",
+        history="runs/codes/{address}/history.csv",
     log:
-        f"{CODE}/random/{SHAPE}/log.txt",
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code("random_codes"),
-    message:
-        "Codes: random, K = {wildcards.K}, D = {wildcards.D}, seed {wildcards.seed}"
-    shell:
-        "python workflow/scripts/random_codes.py --corpus {input.corpus:q} --K {wildcards.K}"
-        " --D {wildcards.D} --seed {wildcards.seed} --codes {output:q} --log {log:q}"
-
-
-rule learned_codes:
-    input:
-        vectors=f"{RUNS}/embedding/{{size}}/seed{{seed}}/vectors.safetensors",
-        corpus=lambda wildcards: counted(getattr(PRESET.code_learning, wildcards.codes)),
-    output:
-        codes=f"{CODE}/{{codes}}/{SHAPE}/codes.safetensors",
-        decoder=f"{CODE}/{{codes}}/{SHAPE}/decoder.safetensors",
-        history=f"{CODE}/{{codes}}/{SHAPE}/history.csv",
-    log:
-        f"{CODE}/{{codes}}/{SHAPE}/log.txt",
+        "runs/codes/{address}/log.txt",
     benchmark:
-        f"{CODE}/{{codes}}/{SHAPE}/benchmark.tsv"
-    wildcard_constraints:
-        codes="|".join(LEARNERS),
-    conda:
-        ENVIRONMENT
+        "runs/codes/{address}/benchmark.tsv"
     threads: PRESET.compute.threads
     resources:
-        mem_mb=lambda wildcards: megabytes(wildcards.size),
+        mem_mb=4000,
         runtime=60,
     params:
-        settings=lambda wildcards: as_json(
-            getattr(PRESET.code_learning, wildcards.codes)
-        ),
-        transform=lambda wildcards: LEARNERS[wildcards.codes],
-        counts=counts_option,
-        code=code("learn_codes"),
+        title=title,
+        settings=settings,
+        corpus=option("corpus"),
+        vectors=option("vectors"),
+        start=option("start"),
+        # Where the learner has one: random codes have none.
+        decoder=lambda wildcards, output: Path(output.codes).with_name("decoder.safetensors"),
     message:
-        "Codes: {wildcards.codes}, of the {wildcards.size} embedding,"
-        " K = {wildcards.K}, D = {wildcards.D}, seed {wildcards.seed}"
+        "{params.title}"
     shell:
-        "python workflow/scripts/learn_codes.py --vectors {input.vectors:q}"
-        " {params.counts} --K {wildcards.K} --D {wildcards.D} --transform {params.transform}"
-        " --settings {params.settings:q} --seed {wildcards.seed} --codes {output.codes:q}"
-        " --decoder {output.decoder:q} --history {output.history:q}"
+        "python workflow/scripts/codes.py --settings {params.settings:q}"
+        " --address {wildcards.address} --title {params.title:q}"
+        " {params.corpus} {params.vectors} {params.start}"
+        " --codes {output.codes:q} --decoder {params.decoder:q} --history {output.history:q}"
         f" {SCRATCH} --threads {{threads}} --log {{log:q}}"
+
+
+rule cluster:
+    output:
+        "runs/clustering/{address}/points.csv",
+    log:
+        "runs/clustering/{address}/log.txt",
+    threads: PRESET.compute.threads
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        title=title,
+        settings=settings,
+    message:
+        "{params.title}"
+    shell:
+        "python workflow/scripts/clustering.py --settings {params.settings:q}"
+        " --points {output:q} --threads {threads} --log {log:q}"

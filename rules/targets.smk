@@ -1,98 +1,98 @@
-# What a preset ends in, and what can be asked for by name: for DVC one target per stage.
+# What can be asked for by name; for DVC one target per stage.
 
-PAPER = [
-    f"{RESULTS}/{name}"
-    for name in [
-        "measurements.csv",
-        "metrics.json",
-        "table1.csv",
-        "table1.md",
-        "table1.tex",
-        "table1.png",
-        "table1.pdf",
-        "table2.csv",
-        "table2.md",
-        "table2_similarity.csv",
-        "neighbours.csv",
-        "code_space.png",
-        "code_space.pdf",
-        "figure1.png",
-        "figure1.pdf",
-        "figure2.csv",
-        "figure2.png",
-        "figure2.pdf",
-        "figure3_clustering.csv",
-        "figure3_sweep.csv",
-        "figure3.png",
-        "figure3.pdf",
-        "curves.png",
-        "curves.pdf",
-        "run_times.csv",
-        "run_times_total.csv",
-        "run_times.png",
-        "run_times.pdf",
-        "claims.csv",
-        "claims.md",
-    ]
-]
-PRETRAINED = pretrained_for(PRESET, all_cells(PRESET))
-if PRESET.table1:
-    PRETRAINED = list(dict.fromkeys(PRETRAINED + table2_cells(PRESET)))
-# Those of the tables, and those from whose embedding others start.
-BASELINES = {cell for cell in all_cells(PRESET) if cell.codes == "none"} | {*PRETRAINED}
-if PRESET.ablations:
-    BASELINES.add(Cell(PRESET.ablations.baseline, "none", "none", None, None, 1))
+NEEDED_RUNS = PLAN.needed(PLAN.measured(EXPERIMENT.models()))
+
+
+def stage(*stages):
+    """The files of all runs of a stage that are needed here."""
+    return [ancient(r.path(file)) for r, file in NEEDED_RUNS.items() if r.stage in stages]
 
 
 localrules:
-    baselines,
-    embeddings,
+    all,
+    data,
+    models,
+    vectors,
     codes,
     retrained,
 
 
-rule baselines:
+rule data:
     input:
-        sorted(measurement(cell) for cell in BASELINES),
+        ancient(PLAN.find(EXPERIMENT.text, "corpus.safetensors")),
+        words()[0] if PRESET.table2 and not TABLE2_VECTORS.inputs else [],
 
 
-rule embeddings:
+rule models:
     input:
-        sorted(learned_from(cell) for cell in PRETRAINED),
-        ABLATED_VECTORS if PRESET.ablations else [],
+        stage("models"),
+
+
+rule vectors:
+    input:
+        stage("vectors"),
+        words()[0] if PRESET.table2 else [],
 
 
 rule codes:
     input:
-        sorted({codes_of(cell) for cell in all_cells(PRESET) if cell.codes != "none"}),
-        [f"{RUNS}/table2/codes.safetensors", *CLUSTERINGS] if PRESET.table1 else [],
+        stage("codes"),
+        words() if PRESET.table2 else [],
+        [ancient(PLAN.find(run, "points.csv")) for run in EXPERIMENT.clustering()],
 
 
 rule retrained:
     input:
-        [measurement(cell) for cell in all_cells(PRESET) if cell.codes != "none"],
-        [f"{RUNS}/{folder}/measurement.json" for folder in ABLATED],
+        stage("retrained"),
 
 
-# One column of Table 1, and its codes alone: they need no GPU.
-for size in PRESET.sizes if PRESET.table1 else []:
+def results_called(name):
+    """Tables, sweeps and figures of a name."""
+    return [
+        f"{RESULTS}/{file}"
+        for section, file in [
+            (PRESET.tables, f"{name}.csv"),
+            (PRESET.sweeps, f"{name}_sweep.csv"),
+            (PRESET.figures, f"{name}.png"),
+        ]
+        if name in section
+    ]
+
+
+NAMES = dict.fromkeys([*PRESET.tables, *PRESET.sweeps, *PRESET.figures])
+for name in NAMES:
 
     rule:
         name:
-            f"table1_{size}"
+            name
         input:
-            f"{RESULTS}/table1_{size}.csv",
+            results_called(name),
         localrule: True
+
+
+# The codes of one model's rows: they need no GPU.
+for model in PRESET.models:
 
     rule:
         name:
-            f"codes_{size}"
+            f"codes_{model}"
         input:
-            sorted(
-                {
-                    codes_of(cell)
-                    for cell in table1_cells(PRESET, [size])
-                    if cell.codes != "none"
-                }
-            ),
+            [
+                ancient(PLAN.find(r.inputs["codes"], "codes.safetensors"))
+                for table in PRESET.tables
+                for r in EXPERIMENT.table(table, [model])
+                if "codes" in r.inputs
+            ],
         localrule: True
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output,
+        rules.measurements.output,
+        [results_called(name) for name in NAMES],
+        rules.claims.output if PRESET.claims else [],
+        rules.table2.output if PRESET.table2 else [],
+    message:
+        "All of the preset {EXPERIMENT.name}: {RESULTS}/report.html"

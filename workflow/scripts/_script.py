@@ -6,14 +6,14 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from kdcore.errors import KDError
+from kdcore.files import read_json
+from kdlab.experiment import Experiment, from_dump
 
 log = logging.getLogger("kd")
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -33,8 +33,8 @@ def run(main: Callable[..., None]) -> None:
         log.error("error: %s", error)
         sys.exit(1)
     except OSError as error:
-        told = error.strerror or error
-        log.error("error: %s", f"{error.filename}: {told}" if error.filename else told)
+        reason = error.strerror or error
+        log.error("error: %s", f"{error.filename}: {reason}" if error.filename else reason)
         sys.exit(1)
 
 
@@ -51,15 +51,34 @@ def start_log(path: Path | None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
 
 
-def parse(model: type[Settings], text: str, option: str = "settings") -> Settings:
-    """Settings from the JSON text that an option was given, checked.
+def as_json(text: str, option: str = "settings") -> Any:
+    """What an option's JSON text holds.
 
     Raises:
-        KDError: not JSON, or a key, type or range is wrong.
+        KDError: it is not JSON.
     """
     try:
-        return model.model_validate(json.loads(text))
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise KDError(f"--{option} is not JSON: {error}") from None
+        raise KDError(f"--{option} must be JSON: {error}") from None
+
+
+def parse(model: type[Settings], values: Any, where: str) -> Settings:
+    """Settings, checked.
+
+    Raises:
+        KDError: a key, type or range is wrong.
+    """
+    try:
+        return model.model_validate(values)
     except ValidationError as error:
-        raise KDError.of_settings(error, f"--{option}") from None
+        raise KDError.of_settings(error, where) from None
+
+
+def experiment(settings: Path) -> Experiment:
+    """The preset that was written to a JSON file.
+
+    Raises:
+        KDError: the file is missing or wrong.
+    """
+    return from_dump(read_json(settings))

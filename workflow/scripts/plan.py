@@ -1,14 +1,10 @@
 """Say what a target would compute, what is there already, and how long the rest would take.
 
-Times a few training steps of each model size here; changes nothing. A model counts as measured
-when it was with the preset's settings; whether the code has changed since is what
-`snakemake -n` says.
+Times a few training steps of each language model here; changes nothing.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -16,148 +12,108 @@ import _script
 import torch
 import typer
 from snakemake.utils import available_cpu_count
-from torch import nn
 
+from kdcore.embeddings import EMBEDDINGS, EmbeddingInputs
 from kdcore.errors import KDError
-from kdcore.files import read_json
+from kdcore.kinds import unknown
+from kdlab.addresses import Run, upstream
 from kdlab.compute import device_of, precision_of
 from kdlab.language_model import LanguageModel
 from kdlab.language_model_settings import LanguageModelSettings
-from kdlab.measured import other_than_cell, other_than_variant
-from kdlab.own import tokens_about
-from kdlab.preset import (
-    TRANSFORMS,
-    Cell,
-    Preset,
-    Variant,
-    all_cells,
-    pretrained_for,
-    read_preset,
-    sweep_cells,
-    table1_cells,
-    table2_cells,
-)
+from kdlab.planning import Plan
 from kdlab.training import Precision, resolve_device, training_step
 
 # Words of the Penn Treebank; a text of one's own is taken to have as many.
 WORDS = 10_000
-# What Snakemake can be asked for, and for each model size table1_<size> and codes_<size>.
-TARGETS = ("all", "data", "baselines", "embeddings", "codes", "retrained", "ablations", "table2",
-           "figure2", "figure3", "claims")  # fmt: skip
-# A small model's training step with a KD embedding over one with a table, by benchmarks/.
-FACTOR = {"none": 1.0, "linear": 1.05, "lstm": 1.6}
 
 
 def main(
     config: Annotated[Path, typer.Option(help="preset file")] = Path("config/paper.yaml"),
     cores: Annotated[str, typer.Option(help="cores to use, a number or all")] = "all",
     target: Annotated[str, typer.Option(help="what Snakemake would be asked for")] = "all",
+    names: Annotated[bool, typer.Option("--list", help="also list every model")] = False,
 ) -> None:
     _script.start_log(None)
-    preset = read_preset(config)
-    models = wanted(preset, target)
-    left = [model for model in models if not model.done]
+    workers = count(cores)
+    plan = Plan.of(config)
+    models = models_of(plan, target)
+    left = [run for run in models if not run.exists("measurement.json", plan.preset.published)]
     _script.log.info(
         "Preset %s, %s: %d language models, %d measured, %d to train",
-        preset.preset, target, len(models), len(models) - len(left), len(left),
+        plan.experiment.name, target, len(models), len(models) - len(left), len(left),
     )  # fmt: skip
-    tokens = tokens_about(preset)
-    count = available_cpu_count() if cores == "all" else int(cores)
-    device, threads = resolve_device(device_of(preset.compute)), preset.compute.threads
-    workers = 1 if device.type == "cuda" else max(1, count // threads)
+    if names:
+        for run in models:
+            state = "to train" if run in left else "measured"
+            _script.log.info("  %s  %-8s  %s", run.address, state, run.title)
+    compute = plan.preset.compute
+    device = resolve_device(device_of(compute))
+    side_by_side = 1 if device.type == "cuda" else max(1, workers // compute.threads)
     total = 0.0
-    for size, count in Counter(model.size for model in left).items():
-        settings = preset.sizes[size]
-        precision = precision_of(preset.compute, device.type, size)
-        speed = tokens_per_second(settings, device, precision, threads)
-        hours = sum(
-            FACTOR[kind] * settings.epochs * tokens / speed / 3600
-            for kind in (TRANSFORMS.get(m.transform, "none") for m in left if m.size == size)
-        )
+    for name, number in Counter(run.names["model"] for run in left).items():
+        settings = plan.preset.models[name].settings
+        precision = precision_of(compute, device.type, name)
+        speed = tokens_per_second(settings, device, precision, compute.threads)
+        hours = number * settings.epochs * plan.preset.text.tokens / speed / 3600
         total += hours
         _script.log.info(
-            "  %s: %d models of %d epochs at %.0f tokens/s: %s of one %s",
-            size, count, settings.epochs, speed, duration(hours), device.type,
+            "  %s: %d models of %d epochs at %.0f tokens/s in %s: %s of one %s",
+            name, number, settings.epochs, speed, precision, duration(hours), device.type,
         )  # fmt: skip
-    if begun := len(list(Path("runs", preset.preset, "scratch").glob("[!.]*.safetensors"))):
+    if begun := len(list(Path("runs/scratch").glob("[!.]*.safetensors"))):
         _script.log.info("  Less, if it continues from a checkpoint: %d lie there.", begun)
     if left:
         _script.log.info(
             "About %s with %d side by side; everything else takes minutes.",
-            duration(total / workers), workers,
+            duration(total / side_by_side), side_by_side,
         )  # fmt: skip
         _script.log.info("It can be stopped at any time; the same command continues.")
 
 
-@dataclass(frozen=True)
-class Model:
-    """A language model to train, and whether it has been."""
-
-    size: str
-    transform: str
-    done: bool
-
-
-def wanted(preset: Preset, target: str = "all") -> list[Model]:
-    """Every model that a target needs.
+def count(cores: str) -> int:
+    """How many cores are meant.
 
     Raises:
-        KDError: the target is not one of the documented ones.
+        KDError: neither a number above 0 nor `all`.
     """
-    cells, chosen = cells_of(preset, target), None
-    if preset.ablations and target in ("all", "ablations", "retrained", "baselines", "embeddings"):
-        baseline = Cell(preset.ablations.baseline, "none", "none", None, None, 1)
-        cells = list(dict.fromkeys([baseline, *cells]))
-        chosen = preset.ablations if target in ("all", "ablations", "retrained") else None
-    models = [
-        Model(c.size, c.transform, _measured(preset, c.folder, other_than_cell, c)) for c in cells
-    ]
-    if chosen:
-        models += [
-            Model(
-                chosen.size_of(v), v.transform,
-                _measured(preset, f"ablations/{v.name}", other_than_variant, v),
-            )
-            for v in chosen.variants
-        ]  # fmt: skip
-    return models
+    if cores == "all":
+        return int(available_cpu_count())
+    if not cores.isdigit() or int(cores) < 1:
+        raise KDError(f"cores must be a number above 0 or all, got {cores!r}")
+    return int(cores)
 
 
-def cells_of(preset: Preset, target: str) -> list[Cell]:
-    """The models of a target, those that codes are learned from included.
+def models_of(plan: Plan, target: str) -> list[Run]:
+    """The language models that a target needs and that published runs do not replace.
 
     Raises:
-        KDError: the target is not one of the documented ones, or of a model size that there is not.
+        KDError: there is no such target.
     """
-    cells = all_cells(preset)
-    kind, _, size = target.partition("_")
-    if target not in TARGETS and not (kind in ("table1", "codes") and size):
-        raise KDError(f"no plan of {target!r}: {', '.join(TARGETS)}, table1_<size>, codes_<size>")
-    if size and size not in preset.sizes:
-        raise KDError(f"{target}: model size {size!r} is not defined in sizes")
-    if not cells or target in ("data", "figure2", "ablations"):
-        return []
-    if target == "table2":
-        return table2_cells(preset)
-    if size:
-        cells = table1_cells(preset, [size])
-    elif target == "figure3":
-        cells = sweep_cells(preset)
-    learned_from = pretrained_for(preset, cells)
-    of_table2 = [] if size else table2_cells(preset)
-    if kind == "codes":
-        # A transform that is fitted to vectors comes after the codes.
-        learned_from = pretrained_for(preset, [cell for cell in cells if cell.codes != "random"])
-    if kind in ("embeddings", "codes"):
-        return list(dict.fromkeys(learned_from + of_table2))
-    if target == "baselines":
-        cells = [cell for cell in cells if cell.codes == "none"]
-    return list(dict.fromkeys(learned_from + cells))
-
-
-def _measured(preset: Preset, folder: str, other_than: Callable, model: Cell | Variant) -> bool:
-    path = Path("runs", preset.preset, folder, "measurement.json")
-    return path.exists() and not other_than(read_json(path), preset, model)
+    experiment, preset = plan.experiment, plan.preset
+    ends: dict[str, list[Run]] = {
+        name: experiment.models() for name in ("all", "retrained", "claims")
+    }
+    ends |= {"data": [], "models": experiment.models(), "codes": experiment.models()}
+    for name in preset.figures:
+        ends[name] = []
+    for name in preset.sweeps:
+        ends[name] = [point.run for point in experiment.sweep(name)]
+    for name, table in preset.tables.items():
+        ends[name] = experiment.table(name)
+        for model in preset.models:
+            if table.rows_of(model):
+                ends[f"{name}_{model}"] = experiment.table(name, [model])
+                ends[f"codes_{model}"] = experiment.table(name, [model])
+    if preset.table2:
+        ends["table2"] = [
+            run for run in upstream(list(experiment.table2())) if run.stage == "models"
+        ]
+    if target not in ends:
+        raise KDError(unknown("target", target, list(ends)))
+    wanted = list(plan.needed(ends[target])) + ends[target]
+    if target == "models" or target.startswith("codes"):
+        wanted = [run for run in wanted if run.stage == "models"]
+    return [run for run in dict.fromkeys(wanted) if run.stage in ("models", "retrained")]
 
 
 def duration(hours: float) -> str:
@@ -168,21 +124,24 @@ def duration(hours: float) -> str:
 def tokens_per_second(
     settings: LanguageModelSettings, device: torch.device, precision: Precision, threads: int
 ) -> float:
-    """Speed of the conventional model here, on random words."""
+    """Speed with a full table here, on random words; codes cost 5 to 60 % more."""
     torch.set_num_threads(threads)
-    model = LanguageModel(nn.Embedding(WORDS, settings.hidden), WORDS, settings).to(device)
-    state = model.initial_state(settings.batch)
-    ids = torch.randint(WORDS, (settings.steps + 1, settings.batch), device=device)
+    table = EMBEDDINGS.parse({"kind": "table"})
+    embedding = table.module.build(table, WORDS, settings.hidden, EmbeddingInputs())
+    model = LanguageModel(embedding, WORDS, settings).to(device)
+    state = model.initial_state(settings.batch_size)
+    ids = torch.randint(WORDS, (settings.bptt + 1, settings.batch_size), device=device)
     steps, begun = 0, time.perf_counter()
     while steps < 2 or time.perf_counter() - begun < 2:
         if steps == 1:
             begun = time.perf_counter()  # the first step also sets things up
         loss, state = training_step(
-            model, ids[:-1], ids[1:], state, rate=0.01, clip=settings.clip, precision=precision
-        )
+            model, ids[:-1], ids[1:], state,
+            rate=0.01, max_grad_norm=settings.max_grad_norm, precision=precision,
+        )  # fmt: skip
         float(loss)
         steps += 1
-    return (steps - 1) * settings.steps * settings.batch / (time.perf_counter() - begun)
+    return (steps - 1) * settings.bptt * settings.batch_size / (time.perf_counter() - begun)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
-"""Work continued from a checkpoint: one process at a time, which is told when to stop."""
+"""Work continued from a checkpoint: one process at a time, which is asked to stop by SIGTERM."""
 
 import fcntl
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from _script import log
+log = logging.getLogger("kd")
 
 
 @contextmanager
-def alone(checkpoint: Path, name: str) -> Iterator[bool]:
+def locked(checkpoint: Path, name: str) -> Iterator[bool]:
     """Hold a lock that ends with the process; yields whether another process held it first.
 
     Args:
@@ -31,8 +32,8 @@ def alone(checkpoint: Path, name: str) -> Iterator[bool]:
         yield waited
 
 
-def terminated() -> Callable[[], bool]:
-    """Ask for a checkpoint on SIGTERM, which a cluster sends at a job's time limit."""
-    told = []
-    signal.signal(signal.SIGTERM, lambda *_: told.append(True))
-    return lambda: bool(told)
+def asked_to_stop() -> Callable[[], bool]:
+    """Whether SIGTERM has come, which a cluster sends at a job's time limit."""
+    received: list[bool] = []
+    signal.signal(signal.SIGTERM, lambda *_: received.append(True))
+    return lambda: bool(received)

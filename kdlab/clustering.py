@@ -1,15 +1,18 @@
 """The clustering experiment of Figure 3 (a, b): well separated Gaussian clusters."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import pandas as pd
 import torch
 from sklearn.cluster import KMeans
 
 from kdcore.learning import learn_codes
+from kdlab.clustering_settings import ClusteringSettings
 from kdlab.measures import nmi
 
 # Section 3's three arms, as settings of code learning.
-ARMS: dict[str, dict] = {
+ARMS: dict[str, dict[str, Any]] = {
     "ste+schedule": {"estimator": "straight_through", "decay_rate": 1.0},
     "ste+constant": {"estimator": "straight_through", "decay_rate": 0.0},
     "soft+schedule": {"estimator": "soft", "decay_rate": 1.0},
@@ -70,12 +73,12 @@ def run_arm(
         epochs=epochs,
         estimator=chosen["estimator"],
         temperature={"decay_rate": chosen["decay_rate"], "every": every},
-        report=lambda record, symbols: points.append(
+        report=lambda record, indices: points.append(
             ClusteringRecord(
                 record.step,
                 record.temperature,
                 record.loss,
-                nmi(clusters.labels, symbols[:, 0]),
+                nmi(clusters.labels, indices[:, 0]),
                 record.changed,
             )
         ),
@@ -88,3 +91,16 @@ def run_kmeans(clusters: Clusters, K: int, seed: int) -> tuple[float, float]:
     fitted = KMeans(K, n_init=10, random_state=seed).fit(clusters.vectors.numpy())
     labels = torch.from_numpy(fitted.labels_)
     return float(fitted.inertia_) / len(labels), nmi(clusters.labels, labels)
+
+
+def clustering_table(settings: ClusteringSettings, seed: int) -> pd.DataFrame:
+    """Curves of all arms, and k-means, for the vectors of one seed; a row per epoch."""
+    clusters = make_clusters(settings.nodes, settings.clusters, settings.dim, settings.spread, seed)
+    rows: list[dict[str, Any]] = []
+    for arm in ARMS:
+        curve = run_arm(arm, clusters, settings.K, settings.epochs, settings.every, seed)
+        rows += [{"arm": arm, "seed": seed, **asdict(point)} for point in curve]
+    loss, agreement = run_kmeans(clusters, settings.K, seed)
+    rows.append({"arm": "k-means", "seed": seed, "loss": loss, "nmi": agreement})
+    columns = ["arm", "seed", "iteration", "temperature", "loss", "nmi", "changed"]
+    return pd.DataFrame(rows, columns=columns).astype({"iteration": "Int64"})

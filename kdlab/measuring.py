@@ -1,0 +1,175 @@
+"""Training one language model to the end, whatever its input embedding, and measuring it."""
+
+import csv
+import io
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kdcore.embeddings import Embedding
+from kdcore.errors import KDError
+from kdcore.files import fingerprint, read_json, write_json, write_text
+from kdcore.tensors import save_tensors
+from kdlab.continued import asked_to_stop, locked
+from kdlab.corpus import EOS, Corpus
+from kdlab.language_model import LanguageModel, perplexity
+from kdlab.language_model_settings import LanguageModelSettings
+from kdlab.provenance import environment
+from kdlab.training import EpochRecord, Progress, resolve_device, train
+
+log = logging.getLogger("kd")
+REPORT_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how a model is trained."""
+
+    device: str
+    precision: str
+    threads: int
+    checkpoint_seconds: float
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files that a training writes: weights, perplexity by epoch, what was measured."""
+
+    model: Path
+    curve: Path
+    measurement: Path
+
+
+def train_and_measure(
+    *,
+    title: str,
+    build: Callable[[bool], Embedding],
+    corpus: Corpus,
+    settings: LanguageModelSettings,
+    seed: int,
+    compute: Compute,
+    scratch: Path,
+    outputs: Outputs,
+    about: dict[str, Any],
+    identity: dict[str, Any],
+) -> None:
+    """Train to the end, score on validation and test text, write model, curve and measurement.
+
+    Where two processes are given the same run, as by a cluster that lost sight of the first, the
+    second waits for the first and keeps what it made.
+
+    Args:
+        title: what messages call the run.
+        build: makes the input embedding, after seeding; is told whether the weights of a
+            checkpoint are loaded next.
+        scratch: folder of checkpoints.
+        about: what the measurement says of the run beside what is measured here.
+        identity: what the run's address is the hash of.
+
+    Raises:
+        KDError: the device or its arithmetic is not here; training was stopped or went astray.
+    """
+    device = resolve_device(compute.device)
+    torch.set_num_threads(compute.threads)
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    # Now: another commit may be checked out by the end.
+    made_with = environment()
+    name = fingerprint([about["address"], compute.device, compute.precision, compute.threads])
+    checkpoint = scratch / f"{name}.safetensors"
+    with locked(checkpoint, title) as waited:
+        if waited and _is_there(outputs.measurement, about["address"]):
+            log.info("%s: the other process has finished it", title)
+            return
+        restoring = checkpoint.exists()
+        if restoring:
+            log.info("%s: continuing from a checkpoint", title)
+        torch.manual_seed(seed)
+        embedding = build(restoring)
+        network = LanguageModel(embedding, len(corpus.words), settings).to(device)
+        records = train(
+            network,
+            corpus,
+            settings,
+            checkpoint=checkpoint,
+            identity=name,
+            precision=compute.precision,
+            checkpoint_seconds=compute.checkpoint_seconds,
+            report=_Reporter(title),
+            stop=asked_to_stop(),
+        )
+        if records is None:
+            raise KDError(f"{title}: stopped; the same command continues from the checkpoint")
+        _write_curve(outputs.curve, records)
+        header = {"kind": "language model", "address": about["address"]}
+        save_tensors(outputs.model, network.state_dict(), header)
+        size, shape = embedding.size(), (len(corpus.words), settings.hidden)
+        seconds = records[-1].seconds
+        eos = corpus.words.index(EOS)
+        measured = {
+            **about,
+            "test_ppl": perplexity(network, corpus.test, eos),
+            "valid_ppl": records[-1].valid_ppl,
+            "train_ppl": records[-1].train_ppl,
+            "epochs": settings.epochs,
+            "embedding_params": size.parameters,
+            "bits": size.bits,
+            "rate": size.rate(*shape),
+            "rate_with_codes": size.rate_with_codes(*shape),
+            "model_params": sum(p.numel() for p in network.parameters() if p.requires_grad),
+            "words": len(corpus.words),
+            "dim": settings.hidden,
+            "wall_seconds": round(seconds, 1),
+            "tokens_per_second": round(settings.epochs * len(corpus.train) / seconds),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "threads": compute.threads,
+            "precision": compute.precision,
+            "data_hash": corpus.digest[:16],
+            **made_with,
+            "spec": identity,
+        }
+        write_json(outputs.measurement, measured)
+        checkpoint.unlink(missing_ok=True)
+        log.info("%s: valid %.2f, test %.2f", title, measured["valid_ppl"], measured["test_ppl"])
+
+
+def _is_there(measurement: Path, address: str) -> bool:
+    return measurement.exists() and bool(read_json(measurement)["address"] == address)
+
+
+def _write_curve(path: Path, records: list[EpochRecord]) -> None:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    names = [field.name for field in fields(EpochRecord) if field.name != "seconds"]
+    table.writerow(names)
+    table.writerows(astuple(record)[: len(names)] for record in records)
+    write_text(path, text.getvalue())
+
+
+class _Reporter:
+    def __init__(self, title: str):
+        self.title, self.next = title, time.monotonic() + REPORT_SECONDS / 4
+
+    def __call__(self, state: Progress | EpochRecord) -> None:
+        if isinstance(state, EpochRecord):
+            values = asdict(state) | {"title": self.title}
+            log.info(
+                "{title}: epoch {epoch} done, train {train_ppl:.1f}, valid {valid_ppl:.1f}".format(
+                    **values
+                )
+            )
+        elif time.monotonic() >= self.next:
+            self.next = time.monotonic() + REPORT_SECONDS
+            log.info(
+                "%s: epoch %d of %d, %.0f %%, train %.1f, %.0f tokens/s, %s left",
+                self.title, state.epoch, state.epochs, 100 * state.step / state.steps,
+                state.train_ppl, state.tokens_per_second, _duration(state.seconds_left),
+            )  # fmt: skip
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

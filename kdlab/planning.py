@@ -1,0 +1,169 @@
+"""What a preset asks Snakemake for: its runs by address, where files are, what results are of."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self
+
+from kdcore.errors import KDError
+from kdcore.files import fingerprint, sha256
+from kdlab.addresses import Run, upstream
+from kdlab.experiment import Experiment, Preset, merged, read_preset
+from kdlab.own import check_there, check_watched, own_files
+from kdlab.texts import PTB_TOKENS, TextSettings
+
+# The file that is read of what a run starts from, by role.
+FILES = {
+    "text": "corpus.safetensors",
+    "model": "model.safetensors",
+    "vectors": "vectors.safetensors",
+    "codes": "codes.safetensors",
+    "start": "codes.safetensors",
+}
+
+
+@dataclass
+class Plan:
+    """An experiment and all runs that can be asked of it.
+
+    Attributes:
+        experiment: the checked preset.
+        results: address of every result that was declared by `made`, by name.
+    """
+
+    experiment: Experiment
+    results: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, file: str | Path, config: Mapping[str, Any] | None = None, check_files: bool = True
+    ) -> Self:
+        """The plan of a preset's file.
+
+        Args:
+            config: the file's values as Snakemake has them, with changes from its command line.
+            check_files: whether the user's own files must be there.
+
+        Raises:
+            KDError: one line that begins with the file.
+        """
+        file = Path(file)
+        values = read_preset(file)
+        try:
+            if config is not None:
+                own = {key: value for key, value in config.items() if key != "extends"}
+                values = merged(values, own)
+            experiment = Experiment(file.stem, values)
+            files = own_files(experiment.preset)
+            check_watched(files)
+            if check_files:
+                check_there(files)
+        except KDError as error:
+            raise KDError(f"{file}: {error}") from None
+        return cls(experiment)
+
+    @property
+    def preset(self) -> Preset:
+        """The preset's settings."""
+        return self.experiment.preset
+
+    @cached_property
+    def runs(self) -> dict[str, Run]:
+        """All runs by address: of tables with every model, sweeps, Table 2, clustering."""
+        experiment = self.experiment
+        wanted = [experiment.text, *experiment.models(), *experiment.clustering()]
+        for name in self.preset.tables:
+            wanted += experiment.table(name, list(self.preset.models))
+        if self.preset.table2:
+            wanted += experiment.table2()
+        return {run.address: run for run in upstream(wanted)}
+
+    def find(self, run: Run, name: str) -> str:
+        """Where a file of a run is to be read, or will be."""
+        return run.find(name, self.preset.published)
+
+    def measured(self, runs: Iterable[Run]) -> list[Run]:
+        """The runs that a result is made of: all, or with `partial` those that are measured."""
+        return [
+            run
+            for run in runs
+            if not self.preset.partial or run.exists("measurement.json", self.preset.published)
+        ]
+
+    def needed(self, runs: Iterable[Run]) -> dict[Run, str]:
+        """What has to be there for models to be measured, each with the file that is used.
+
+        What is published, and what only published runs start from, is not among it.
+        """
+        found: dict[Run, str] = {}
+
+        def visit(run: Run, name: str) -> None:
+            if self.find(run, name) == run.path(name) and run not in found:
+                found[run] = name
+                for role, source in run.inputs.items():
+                    visit(source, FILES[role])
+
+        for run in runs:
+            visit(run, "measurement.json")
+        return found
+
+    def made(
+        self,
+        name: str,
+        *,
+        runs: Iterable[Run] = (),
+        after: Iterable[str] = (),
+        modules: Iterable[str] = (),
+    ) -> str:
+        """The mark of a result: a file whose name says of what it was made.
+
+        Results are not at an address themselves: the mark beside them is, and where it is missing
+        they are made again. So results that came with a clone, or of other settings, are never
+        taken for current ones.
+
+        Args:
+            runs: of what it is made.
+            after: other results that it is made of.
+            modules: Python modules that make it.
+        """
+        address = fingerprint(
+            [
+                name,
+                self.experiment.dump(),
+                sorted(run.address for run in runs),
+                [self.results[other] for other in after],
+                [_source(module) for module in sorted(set(modules))],
+            ]
+        )
+        self.results[name] = address
+        return f"{self.mark(name)}{address}"
+
+    def mark(self, name: str) -> str:
+        """What the marks of a result begin with, whatever it was made of."""
+        return f"results/{self.experiment.name}/.made/{name}-"
+
+
+def _source(module: str) -> str:
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise KDError(f"module {module} must be a file")
+    return sha256(spec.origin)
+
+
+def minutes(run: Run, text: TextSettings, gpu: int) -> int:
+    """Run time to ask a cluster for: twice what one core of a 2024 server takes, at least 30."""
+    model = run.settings["model"]
+    cost = model["epochs"] * (model["hidden"] / 200) ** 1.7 * (0.02 if gpu else 1)
+    cost *= text.tokens / PTB_TOKENS
+    # An embedding that is composed by a recurrent network takes half as long again.
+    recurrent = run.settings["embedding"].get("transform", {}).get("kind") == "lstm"
+    return max(30, int((6.4 if recurrent else 4) * cost))
+
+
+def megabytes(run: Run, gpu: int) -> int:
+    """Memory to ask a cluster for: Python, a model over 10,000 words four times, a GPU's driver."""
+    model = run.settings["model"]
+    numbers = 20_000 * model["hidden"] + 8 * model["layers"] * model["hidden"] ** 2
+    return int(2000 + 16 * numbers // 10**6 + 4000 * gpu)

@@ -1,0 +1,92 @@
+"""Make the codes of a table's words: learned from vectors, or drawn at random."""
+
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import _script
+import pandas as pd
+import torch
+import typer
+
+from kdcore.codes import Codes
+from kdcore.decoder import save_decoder
+from kdcore.errors import KDError
+from kdcore.files import fingerprint, write_text
+from kdcore.learners import LEARNERS, Control, LearnerInputs
+from kdcore.vectors import WordVectors
+from kdlab.continued import asked_to_stop, locked
+from kdlab.corpus import Corpus
+
+
+def main(
+    settings: Annotated[str, typer.Option(help="learner and seed, JSON")],
+    address: Annotated[str, typer.Option(help="of the codes")],
+    codes: Annotated[Path, typer.Option(help="output: codes")],
+    decoder: Annotated[Path, typer.Option(help="output: what composes vectors, if it is learned")],
+    history: Annotated[Path, typer.Option(help="output: health of the codes as they are learned")],
+    scratch: Annotated[Path, typer.Option(help="folder of checkpoints")],
+    title: Annotated[str, typer.Option(help="what messages call the codes")] = "codes",
+    corpus: Annotated[Path | None, typer.Option(help="corpus file, for words and counts")] = None,
+    vectors: Annotated[Path | None, typer.Option(help="pretrained word vectors")] = None,
+    start: Annotated[Path | None, typer.Option(help="codes to begin with")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
+    checkpoint_seconds: Annotated[float, typer.Option(help="time between checkpoints")] = 60.0,
+    log: Annotated[Path | None, typer.Option(help="log file")] = None,
+) -> None:
+    _script.start_log(log)
+    torch.set_num_threads(threads)
+    values = _script.as_json(settings)
+    learner = LEARNERS.parse(values["learner"], "learner")
+    inputs = read_inputs(corpus, vectors, start)
+    next_line = time.monotonic()
+
+    def report(record: Any, _: torch.Tensor) -> None:
+        nonlocal next_line
+        if time.monotonic() >= next_line:
+            next_line = time.monotonic() + 10
+            unit = fields(record)[0].name
+            _script.log.info(
+                "%s: %s %d, relative error %.3f, %.1f %% of codes changed, %d distinct codes",
+                title, unit, getattr(record, unit), record.error, 100 * record.changed,
+                record.unique,
+            )  # fmt: skip
+
+    checkpoint = scratch / f"{fingerprint([address, threads])}.safetensors"
+    with locked(checkpoint, title):
+        if checkpoint.exists():
+            _script.log.info("%s: continuing from a checkpoint", title)
+        control = Control(checkpoint, checkpoint_seconds, report, asked_to_stop())
+        learned = learner.module.learn(learner, inputs, values["seed"], control)
+        if learned is None:
+            raise KDError(f"{title}: stopped; the same command continues from the checkpoint")
+        health = learned.codes.statistics()
+        _script.log.info("%s: %d codes, %d distinct", title, len(learned.codes), health.unique)
+        if learned.transform is not None:
+            save_decoder(decoder, learned.transform)
+        records = pd.DataFrame([asdict(record) for record in learned.history])
+        write_text(history, records.to_csv(index=False))
+        learned.codes.save(codes)
+        checkpoint.unlink(missing_ok=True)
+
+
+def read_inputs(corpus: Path | None, vectors: Path | None, start: Path | None) -> LearnerInputs:
+    """What codes are made from.
+
+    Raises:
+        KDError: a file is missing or damaged, or they are of different words.
+    """
+    text = Corpus.load(corpus) if corpus else None
+    table = WordVectors.load(vectors) if vectors else None
+    if text and table and text.words != table.words:
+        raise KDError(f"{corpus} and {vectors} have different words")
+    words = text.words if text else table.words if table else ()
+    counts = torch.bincount(text.train, minlength=len(words)) if text else None
+    return LearnerInputs(
+        len(words), table.vectors if table else None, counts, Codes.load(start) if start else None
+    )
+
+
+if __name__ == "__main__":
+    _script.run(main)
