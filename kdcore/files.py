@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from kdcore.errors import KDError
 
@@ -62,18 +63,21 @@ def write_json(path: str | Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | Path) -> dict:
-    """Read a JSON file.
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
 
     Raises:
-        KDError: the file is missing or is not JSON.
+        KDError: the file is missing, is not JSON, or holds something else than an object.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise KDError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise KDError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise KDError(f"{path}: must hold a JSON object, got {type(value).__name__}")
+    return value
 
 
 def sha256(path: str | Path) -> str:
