@@ -1,0 +1,509 @@
+"""The traces: every kind for some 20 steps, on tiny data."""
+
+import hashlib
+import pkgutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+import kdcore
+import kdlab
+from kdcore.kinds import Kinds
+from kdlab.language_model_settings import LanguageModelSettings
+
+from . import adapters
+from .store import TOLERANCE
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One trace.
+
+    Attributes:
+        compute: makes the values.
+        kinds: versions that the values belong to; the first is of what is traced.
+        tolerance: see `store.TOLERANCE`.
+        drawn_by_mkl: whether dropout has a part in it, whose draws are those of PyTorch with MKL.
+    """
+
+    compute: Callable[[], Values]
+    kinds: tuple[str, ...]
+    tolerance: float = TOLERANCE
+    drawn_by_mkl: bool = False
+
+
+# Words, size of a vector, shape of a code.
+N, DIM, K, D = 80, 8, 5, 3
+
+
+def vectors(n: int = N, seed: int = 1) -> torch.Tensor:
+    """Vectors around a few centres; the generator is the one that numpy keeps as it is."""
+    random = np.random.RandomState(seed)
+    centres = random.standard_normal((12, DIM))
+    noise = random.standard_normal((n, DIM))
+    scale = np.linspace(0.5, 2.0, DIM)
+    return torch.from_numpy((centres[np.arange(n) % 12] + 0.3 * noise) * scale).float()
+
+
+def counts() -> torch.Tensor:
+    """How often each word occurs: Zipf's law."""
+    return 1000.0 / torch.arange(1, N + 1)
+
+
+def codes():
+    """Fixed codes of the words."""
+    return adapters.Codes(np.random.RandomState(2).randint(K, size=(N, D)), K)
+
+
+def numbers(values: torch.Tensor, first: int = DIM) -> list[float]:
+    """The norm of a tensor and its first values."""
+    values = values.detach().double().flatten()
+    return [float(values.norm()), *values[:first].tolist()]
+
+
+def gradients(module: torch.nn.Module) -> list[float]:
+    """The norms of the parameters' gradients, in rising order; clears them."""
+    norms = sorted(float(p.grad.double().norm()) for p in module.parameters() if p.grad is not None)
+    module.zero_grad(set_to_none=True)
+    return norms
+
+
+# Learners
+
+LINEAR = {"kind": "linear"}
+PROJECTED = {"kind": "linear", "code_dim": 6}
+LSTM = {"kind": "lstm", "code_dim": 4, "init_scale": 1.0}
+PRINTED = {**LSTM, "cell": "printed"}
+
+
+def algorithm_1(transform: dict, **settings: Any) -> dict:
+    """Settings of Algorithm 1."""
+    return {
+        "kind": "straight_through", "K": K, "D": D, "transform": transform, "epochs": 20,
+        "batch_size": 20, "temperature": {"every": 4}, **settings,
+    }  # fmt: skip
+
+
+STRAIGHT_THROUGH = {
+    "linear": algorithm_1(LINEAR),
+    "projected": algorithm_1(PROJECTED),
+    "lstm-counted": algorithm_1(LSTM, learning_rate=0.005),
+    "lstm-printed": algorithm_1(PRINTED, learning_rate=0.005),
+    "soft": algorithm_1(LINEAR, estimator="soft"),
+    "constant-temperature": algorithm_1(LINEAR, temperature={"decay_rate": 0.0}),
+    "standardised": algorithm_1(LINEAR, standardise=True),
+    "temperature-by-step": algorithm_1(
+        LINEAR, temperature={"T0": 2.0, "decay_rate": 0.5, "unit": "step", "every": 8}
+    ),
+    "one-codebook": algorithm_1(LINEAR, K=12, D=1, batch_size=30, logit_scale=0.05, code_rate=0.2),
+}
+REFINE = {"kind": "refine", "rounds": 10, "sweeps": 2, "noise": 0.1}
+LEARNED_AND_REFINED = {
+    "lstm-refined": algorithm_1(LSTM),
+    "standardised-refined": algorithm_1(LINEAR, standardise=True),
+}
+
+
+def learned(result: Any) -> Values:
+    """What is traced of learned codes."""
+    values: Values = {}
+    for field in ("temperature", "noise", "loss", "error", "entropy"):
+        found = [float(getattr(r, field)) for r in result.history if hasattr(r, field)]
+        if found:
+            values[field] = found
+    values["codes"] = result.codes.tensor().tolist()
+    if result.transform is not None:
+        table = adapters.compose_all(result.transform, result.codes.tensor())
+        values["composed"] = numbers(table)
+    return values
+
+
+# With seed 3 the last bits of a float decide an index. The seeds of all traces were tried: vectors
+# that differ by 1e-6 lead to the same codes.
+SEEDS = {"constant-temperature": 21}
+
+
+def straight_through(name: str) -> Values:
+    """Algorithm 1."""
+    found = adapters.learn(STRAIGHT_THROUGH[name], vectors(), seed=SEEDS.get(name, 3))
+    return learned(found)
+
+
+def off_centre() -> Values:
+    """Vectors whose mean outweighs their spread: the linear transform takes it in."""
+    return learned(adapters.learn(algorithm_1(LINEAR), vectors() + 5.0, seed=3))
+
+
+REFINED = {
+    "refine": {"weighted": False},
+    "refine-counts": {"weighted": True},
+    "refine-counts-linearly": {"weighted": True, "count_power": 1.0},
+}
+
+
+def refine(weighted: bool, **settings: Any) -> Values:
+    """Codes of Algorithm 1, refined."""
+    start = adapters.learn(algorithm_1(LINEAR), vectors(), seed=3).codes
+    weights = counts() if weighted else None
+    return learned(
+        adapters.learn({**REFINE, **settings}, vectors(), seed=3, counts=weights, start=start)
+    )
+
+
+def learn_and_refine(settings: dict) -> Values:
+    """`learn_codes` doing both in one call."""
+    result = adapters.learn_codes(vectors(), settings, REFINE, counts=counts(), seed=31)
+    values = learned(result)
+    return {name: values[name] for name in ("error", "codes", "composed")}
+
+
+def random_codes() -> Values:
+    result = adapters.learn({"kind": "random", "K": K, "D": D}, None, seed=4, words=N)
+    # Drawn, not rounded: exact.
+    return {"drawn": result.codes.tensor().tolist()}
+
+
+def encode(transform: dict) -> Values:
+    """Codes for further vectors."""
+    decoder = adapters.learn(algorithm_1(transform), vectors(), seed=3).transform
+    found = adapters.encode(vectors(20, seed=5), decoder, rounds=4, seed=6)
+    return {
+        "codes": found.tensor().tolist(),
+        "composed": numbers(adapters.compose_all(decoder, found.tensor())),
+    }
+
+
+# Transforms
+
+TRANSFORMS = {
+    "linear": LINEAR,
+    "linear-projected": PROJECTED,
+    "linear-normalised": {**PROJECTED, "normalise": True},
+    "lstm-counted": LSTM,
+    "lstm-counted-normalised": {**LSTM, "normalise": True},
+    "lstm-printed": PRINTED,
+    "lstm-printed-normalised": {**PRINTED, "normalise": True},
+}
+
+
+def transform(settings: dict) -> Values:
+    torch.manual_seed(7)
+    made = adapters.transform(settings, K, D, DIM)
+    indices, target = codes().tensor(), vectors()
+    values: Values = {"parameters": sum(p.numel() for p in made.parameters())}
+    composed = made(indices[:30])
+    values["forward"] = numbers(composed)
+    (composed - target[:30]).square().mean().backward()
+    values["forward gradients"] = gradients(made)
+
+    random = np.random.RandomState(8)
+    counted = torch.from_numpy(random.randint(1, 4, size=30)).float().reciprocal()
+    factors = torch.from_numpy(random.randint(0, 2, size=(30, D)) * 2.0).float()
+    composed = adapters.compose(made, indices[30:60], counted, factors)
+    values["weighted"] = numbers(composed)
+    (composed - target[30:60]).square().mean().backward()
+    values["weighted gradients"] = gradients(made)
+
+    choice = torch.from_numpy(random.dirichlet(np.ones(K), size=(30, D))).float().requires_grad_()
+    composed = adapters.compose_soft(made, choice)
+    values["soft"] = numbers(composed)
+    (composed - target[:30]).square().mean().backward()
+    values["soft gradients"] = [*gradients(made), *numbers(choice.grad)]
+
+    made(indices[:1])  # one word has no statistics of its own
+    running = [b for b in made.buffers() if b.is_floating_point()]
+    if running:
+        values["running"] = [number for b in running for number in b.tolist()]
+    values["table"] = numbers(adapters.compose_all(made, indices))
+    return values
+
+
+def fit(settings: dict) -> Values:
+    """The transform alone, fitted to vectors."""
+    torch.manual_seed(9)
+    made = adapters.transform(settings, K, D, DIM)
+    error = adapters.fit_transform(
+        made, codes(), vectors(), epochs=10, batch_size=20, learning_rate=0.02
+    )
+    return {
+        "error": error,
+        "composed": numbers(adapters.compose_all(made, codes().tensor())),
+    }
+
+
+# Embeddings
+
+FIT = {"epochs": 5, "batch_size": 20, "learning_rate": 0.02}
+LINEAR_DROPOUT = {
+    "kind": "kd", "transform": {**PROJECTED, "normalise": True}, "gradient_scale": 0.1,
+    "dropout": 0.2,
+}  # fmt: skip
+LSTM_FITTED = {
+    "kind": "kd", "transform": {**LSTM, "normalise": True}, "gradient_scale": 0.1, "fit": FIT,
+}  # fmt: skip
+EMBEDDINGS = {
+    "table": {"kind": "table"},
+    "kd-linear": {"kind": "kd", "transform": LINEAR},
+    "kd-linear-normalised": {"kind": "kd", "transform": {**PROJECTED, "normalise": True}},
+    "kd-linear-dropout": LINEAR_DROPOUT,
+    "kd-linear-fitted": {"kind": "kd", "transform": LINEAR, "fit": FIT},
+    "kd-lstm": {"kind": "kd", "transform": LSTM},
+    "kd-lstm-printed": {"kind": "kd", "transform": PRINTED, "gradient_scale": 0.5},
+    "kd-lstm-fitted": LSTM_FITTED,
+    "kd-lstm-dropout": {"kind": "kd", "transform": LSTM, "dropout": 0.2},
+    "low-rank": {"kind": "low_rank", "rank": 3},
+    "hashed": {"kind": "hashed", "buckets": 9},
+    "uniform": {"kind": "uniform", "bits": 4},
+}
+
+
+def looked_up(made: torch.nn.Module) -> Values:
+    ids = torch.from_numpy(np.random.RandomState(11).randint(N, size=(6, 5)))
+    ids[3:] = ids[:3]  # words that stand in several places
+    values: Values = {}
+    made.train()
+    for name in ("first", "second"):
+        given = made(ids)
+        (given - vectors()[ids]).square().mean().backward()
+        values[name] = [*numbers(given), *gradients(made)]
+    made.eval()
+    with torch.no_grad():
+        values["eval"] = numbers(made(torch.arange(N)))
+    return values
+
+
+def embedding(settings: dict) -> Values:
+    torch.manual_seed(10)
+    return looked_up(adapters.embedding(settings, N, DIM, codes(), vectors(), init_scale=0.1))
+
+
+def padded() -> Values:
+    """A word without a vector."""
+    torch.manual_seed(10)
+    made = adapters.KDEmbedding(
+        codes(), DIM, adapters.transform({**PROJECTED, "normalise": True}, K, D, DIM),
+        padding_idx=int(np.random.RandomState(11).randint(N)), dropout=0.2,
+    )  # fmt: skip
+    return looked_up(made)
+
+
+# The language model
+
+MODEL = {
+    "hidden": DIM, "layers": 2, "init_scale": 0.1, "dropout": 0.2, "word_dropout": 0.0,
+    "batch_size": 4, "bptt": 5, "learning_rate": 1.0, "full_rate_epochs": 1, "decay": 0.5,
+    "epochs": 2, "max_grad_norm": 0.5,
+}  # fmt: skip
+TRAININGS = {
+    "table": ({"kind": "table"}, {"word_dropout": 0.2}),
+    "kd-linear-dropout": (LINEAR_DROPOUT, {}),
+    "kd-lstm-fitted": (LSTM_FITTED, {"dropout": 0.0}),
+}
+
+
+def text():
+    """A corpus of N words, `<eos>` among them, every one in the training split."""
+    random = np.random.RandomState(12)
+    words = [f"w{i:02}" for i in range(N - 1)]
+    order = np.concatenate([random.permutation(N - 1), random.zipf(1.5, 300) % (N - 1)])
+    lines = [" ".join(words[i] for i in order[at : at + 9]) for at in range(0, len(order), 9)]
+    return adapters.Corpus.from_lines({"train": lines, "valid": lines[10:20], "test": lines[20:30]})
+
+
+def training(settings: dict, changed: dict) -> Values:
+    model_settings = {**MODEL, **changed}
+    corpus = text()
+    assert len(corpus.words) == N
+
+    def made() -> tuple[torch.nn.Module, Any]:
+        torch.manual_seed(13)
+        embedding = adapters.embedding(settings, N, DIM, codes(), vectors(), init_scale=0.1)
+        return adapters.language_model(embedding, N, model_settings)
+
+    values: Values = {}
+    model, model_settings_ = made()
+    model.train()
+    steps, batch = model_settings["bptt"], model_settings["batch_size"]
+    data = adapters.batches(corpus.train, batch)
+    state = model.initial_state(batch)
+    loss, _ = model.loss(data[:steps], data[1 : 1 + steps], state)
+    loss.backward()
+    values["gradients"] = gradients(model)
+    losses = []
+    for step in range(20):
+        first = step * steps % (len(data) - steps - 1)
+        ids, targets = data[first : first + steps], data[first + 1 : first + 1 + steps]
+        loss, state = adapters.training_step(model, ids, targets, state, 1.0, 0.5)
+        losses.append(float(loss))
+    values["losses"] = losses
+    values["state"] = [*numbers(state[0]), *numbers(state[1])]
+
+    model, model_settings_ = made()
+    with tempfile.TemporaryDirectory() as folder:
+        records = adapters.train(model, corpus, model_settings_, Path(folder) / "checkpoint")
+    eos = corpus.words.index("<eos>")
+    values["train_ppl"] = [record.train_ppl for record in records]
+    values["valid_ppl"] = [record.valid_ppl for record in records]
+    values["test_ppl"] = adapters.perplexity(model, corpus.test, eos)
+    values["weights"] = sorted(float(p.detach().double().norm()) for p in model.parameters())
+    return values
+
+
+# Clustering, texts, files
+
+
+def clustering(arm: str) -> Values:
+    """An arm of Figure 3 (a, b)."""
+    clusters = adapters.make_clusters(nodes=200, clusters=10, dim=5, spread=0.1, seed=14)
+    points = adapters.run_arm(arm, clusters, K=10, epochs=20, every=2, seed=15)
+    return {
+        field: [float(getattr(point, field)) for point in points]
+        for field in ("temperature", "loss", "nmi")
+    }
+
+
+def generated() -> Values:
+    corpus = adapters.generated_text(tokens=2000, seed=1)
+    return {
+        "digest": corpus.digest,
+        "words": len(corpus.words),
+        "tokens": [len(corpus.train), len(corpus.valid), len(corpus.test)],
+        "ids": corpus.train[:20].tolist(),
+    }
+
+
+def codes_file(K: int) -> Values:
+    """The file of codes, byte for byte."""
+    table = np.random.RandomState(16).randint(K, size=(11, 3))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "codes.safetensors"
+        adapters.Codes(table, K).save(path)
+        return {
+            "packed": adapters.Codes(table, K).packed.tolist(),
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+
+
+def drawn_codes() -> Values:
+    return {"drawn": adapters.Codes.random(30, 7, 4, 17).tensor().tolist()}
+
+
+# Defaults: an address leaves them out, so one that changes has to be noticed.
+
+
+def defaults(settings: type[BaseModel]) -> Values:
+    """The defaults of settings and of the sections in them, by name."""
+    found = {}
+    for name, field in settings.model_fields.items():
+        if not field.is_required():
+            found[name] = _plain(field.get_default(call_default_factory=True))
+        for section in _sections(field):
+            found |= {f"{name}.{key}": value for key, value in defaults(section).items()}
+    return found
+
+
+def _sections(field: FieldInfo) -> Iterator[type[BaseModel]]:
+    for part in (field.annotation, *get_args(field.annotation)):
+        if isinstance(part, type) and issubclass(part, BaseModel) and part.model_fields:
+            yield part
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        # What is at its own default is pinned with the class that has it.
+        return value.model_dump(mode="json", exclude_defaults=True)
+    return value
+
+
+def kinds() -> Iterator[Kinds]:
+    """All folders of kinds but that of figures, of which no address depends."""
+    for of in (kdcore, kdlab):
+        for found in pkgutil.iter_modules(of.__path__, f"{of.__name__}."):
+            if found.ispkg and found.name != "kdlab.figures":
+                values = list(vars(import_module(found.name)).values())
+                yield from (v for v in values if isinstance(v, Kinds) and v.package == found.name)
+
+
+# The table
+
+LEARNER, TRANSFORM, EMBEDDING = "kdcore.learners.", "kdcore.transforms.", "kdcore.embeddings."
+TRAINING = "kdlab.experiment.TRAINING_NUMERICS"
+
+
+def _versions(folder: str, settings: dict) -> tuple[str, ...]:
+    """The versions behind settings: their own kind's, and the transform's."""
+    own = (f"{folder}{settings['kind']}.NUMERICS",)
+    inner = settings.get("transform")
+    return own + (_versions(TRANSFORM, inner) if inner else ())
+
+
+def _learners() -> Iterator[tuple[str, Trace]]:
+    algorithm = _versions(LEARNER, algorithm_1(LINEAR))
+    refinement = (*_versions(LEARNER, REFINE), *algorithm)
+    for name, settings in STRAIGHT_THROUGH.items():
+        versions = _versions(LEARNER, settings)
+        yield f"learners/{name}", Trace(partial(straight_through, name), versions)
+    yield "learners/off-centre", Trace(off_centre, algorithm)
+    for name, options in REFINED.items():
+        yield f"learners/{name}", Trace(partial(refine, **options), refinement)
+    for name, settings in LEARNED_AND_REFINED.items():
+        versions = (*_versions(LEARNER, REFINE), *_versions(LEARNER, settings))
+        yield f"learners/{name}", Trace(partial(learn_and_refine, settings), versions)
+    random = (f"{LEARNER}random.NUMERICS",)
+    yield "learners/random", Trace(random_codes, random)
+    yield "codes/random", Trace(drawn_codes, random)
+    for size in (2, 5, 64, 1000):
+        yield f"codes/file-{size}", Trace(partial(codes_file, size), ())
+    for name, inner in (("linear", LINEAR), ("projected", PROJECTED)):
+        versions = _versions(LEARNER, algorithm_1(inner))
+        yield f"encoding/{name}", Trace(partial(encode, inner), versions)
+    for arm in ("ste+schedule", "ste+constant", "soft+schedule"):
+        yield f"clustering/{arm}", Trace(partial(clustering, arm), algorithm)
+
+
+def _models() -> Iterator[tuple[str, Trace]]:
+    for name, settings in TRANSFORMS.items():
+        versions = _versions(TRANSFORM, settings)
+        yield f"transforms/{name}", Trace(partial(transform, settings), versions)
+        yield f"transforms/{name}-fitted", Trace(partial(fit, settings), versions)
+    for name, settings in EMBEDDINGS.items():
+        drawn, versions = "dropout" in settings, _versions(EMBEDDING, settings)
+        trace = Trace(partial(embedding, settings), versions, drawn_by_mkl=drawn)
+        yield f"embeddings/{name}", trace
+    versions = _versions(EMBEDDING, LINEAR_DROPOUT)
+    yield "embeddings/kd-padded", Trace(padded, versions, drawn_by_mkl=True)
+    for name, (settings, changed) in TRAININGS.items():
+        drawn = {**MODEL, **changed}["dropout"] > 0
+        versions = (TRAINING, *_versions(EMBEDDING, settings))
+        trace = Trace(partial(training, settings, changed), versions, drawn_by_mkl=drawn)
+        yield f"training/{name}", trace
+
+
+def _settings() -> Iterator[tuple[str, Trace]]:
+    for folder in kinds():
+        for name in folder.names():
+            module = folder.load(name)
+            version = f"{module.__name__}.NUMERICS"
+            trace = Trace(partial(defaults, module.Settings), (version,), tolerance=0.0)
+            yield f"settings/{module.__name__}", trace
+    trace = Trace(partial(defaults, LanguageModelSettings), (TRAINING,), tolerance=0.0)
+    yield "settings/kdlab.language_model_settings", trace
+
+
+TRACES: dict[str, Trace] = {
+    **dict(_learners()),
+    **dict(_models()),
+    "texts/generated": Trace(generated, ("kdlab.texts.generated.NUMERICS",)),
+    **dict(_settings()),
+}
