@@ -1,23 +1,87 @@
 """Arithmetic as the processor likes it: same results, less time.
 
-On x86 CPUs oneDNN's single-precision product runs about twice as fast as the default one on
-processors without Intel's own code paths. And a processor takes some hundred times as long for a
-product with a denormal number, below 1e-38 in single precision: where the gates of an LSTM
-saturate, oneDNN's backward pass is full of them, and a trained small model's step took three times
-as long as an untrained one's.
+On x86 CPUs oneDNN's single-precision product runs about twice as fast as PyTorch's default one on
+processors without Intel's own code paths, and on those with them the default is the faster: which
+one is used is measured once. And a processor takes some hundred times as long for a product with a
+denormal number, below 1e-38 in single precision: where the gates of an LSTM saturate, oneDNN's
+backward pass is full of them, and a trained small model's step took three times as long as an
+untrained one's.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 
-_onednn_linear = (
-    torch.ops.mkldnn._linear_pointwise
-    if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    else None
-)
+from kdcore.errors import KDError
+
+Library = Literal["onednn", "pytorch"]
+# How much faster oneDNN must be to be chosen: more than measurements on one machine vary.
+MARGIN = 1.25
+
+_ops = torch.ops.mkldnn if torch.backends.mkldnn.is_available() else None
+_onednn_linear = getattr(_ops, "_linear_pointwise", None)
+_onednn_pack = getattr(_ops, "_reorder_linear_weight", None)
+_library: Library | None = None
+
+
+def product_library() -> Library:
+    """The library of float32 products on the CPU: measured at the first call, then kept.
+
+    Two libraries round differently: a run that is to end with the same bytes as another, or that
+    continues one, uses the library of the other one; see `use_product_library`.
+    """
+    global _library
+    if _library is None:
+        _library = _measured()
+    return _library
+
+
+def use_product_library(name: str) -> None:
+    """Have float32 products on the CPU done by `onednn` or by `pytorch`'s default library.
+
+    Raises:
+        KDError: the name is unknown, or oneDNN is asked for and PyTorch comes without it.
+    """
+    global _library
+    for library in get_args(Library):
+        if name == library:
+            if library == "onednn" and _onednn_linear is None:
+                raise KDError("product library must be 'pytorch' here, got 'onednn'")
+            _library = library
+            return
+    raise KDError(f"product library must be 'onednn' or 'pytorch', got {name!r}")
+
+
+def _measured() -> Library:
+    """The faster one for a language model's output layer, in some 50 milliseconds."""
+    if _onednn_linear is None:
+        return "pytorch"
+    x, weight = torch.ones(400, 200), torch.ones(2500, 200)
+    seconds = {"onednn": [], "pytorch": []}  # type: dict[str, list[float]]
+    for _ in range(6):
+        for library, times in seconds.items():
+            begun = time.perf_counter()
+            _linear(x, weight, None, library)
+            times.append(time.perf_counter() - begun)
+    return "onednn" if MARGIN * min(seconds["onednn"]) < min(seconds["pytorch"]) else "pytorch"
+
+
+def _linear(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, library: str
+) -> torch.Tensor:
+    if library == "onednn" and _onednn_linear is not None:
+        result: torch.Tensor = _onednn_linear(x, weight, bias, "none", [], "")
+        return result
+    return F.linear(x, weight, bias)
+
+
+def _is_single(x: torch.Tensor) -> bool:
+    known = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
+    return known and not torch.compiler.is_compiling()
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -25,10 +89,43 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
 
     In `torch.compile` and `torch.export` it is PyTorch's own: what is exported may go anywhere.
     """
-    known = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
-    if _onednn_linear is not None and known and not torch.compiler.is_compiling():
-        return _onednn_linear(x, weight, bias, "none", [], "")
-    return F.linear(x, weight, bias)
+    return _linear(x, weight, bias, product_library() if _is_single(x) else "pytorch")
+
+
+class Packed:
+    """A weight that is multiplied with many small inputs, laid out for it once.
+
+    Args:
+        weight: shape (p, m), float32 or bfloat16.
+        rows: of an input.
+    """
+
+    def __init__(self, weight: torch.Tensor, rows: int):
+        halved = weight.dtype == torch.bfloat16
+        known = weight.device.type == "cpu" and _onednn_pack is not None
+        packs = known and (halved or (_is_single(weight) and product_library() == "onednn"))
+        self._weight = weight
+        self._packed = _onednn_pack(weight, rows) if packs and _onednn_pack is not None else None
+
+    def __call__(self, x: torch.Tensor, added: torch.Tensor | None = None) -> torch.Tensor:
+        """x Wᵀ, plus another tensor, for x (n, m); result (n, p). Not differentiable."""
+        if self._packed is None or _onednn_linear is None:
+            if added is None:
+                return F.linear(x, self._weight)
+            return torch.addmm(added, x, self._weight.t())
+        result: torch.Tensor
+        if added is None:
+            result = _onednn_linear(x, self._packed, None, "none", [], "")
+        else:
+            result = _onednn_linear.binary(x, added, self._packed, None, "add")
+        return result
+
+
+def transposed(x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """xᵀ laid out in rows, in `out`: block by block, which stays in the cache."""
+    for first in range(0, len(x), 64):
+        out[:, first : first + 64].copy_(x[first : first + 64].t())
+    return out
 
 
 @contextmanager

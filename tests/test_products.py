@@ -1,6 +1,15 @@
+import pytest
 import torch
 
-from kdcore.products import denormals_are_zero, linear
+from kdcore import KDError, products
+from kdcore.products import (
+    Packed,
+    denormals_are_zero,
+    linear,
+    product_library,
+    transposed,
+    use_product_library,
+)
 
 
 def product() -> float:
@@ -46,3 +55,38 @@ def test_the_product_by_name_is_the_product():
     x, weight, bias = torch.randn(5, 3), torch.randn(7, 3), torch.randn(7)
     torch.testing.assert_close(linear(x, weight, bias), x @ weight.t() + bias)
     torch.testing.assert_close(linear(x.double(), weight.double()), (x @ weight.t()).double())
+
+
+def test_the_library_is_measured_once_and_can_be_said(monkeypatch):
+    monkeypatch.setattr(products, "_library", None)
+    measured = product_library()
+    assert measured in ("onednn", "pytorch")
+    monkeypatch.setattr(products, "_measured", None)
+    assert product_library() == measured
+    use_product_library("pytorch")
+    assert product_library() == "pytorch"
+    with pytest.raises(KDError, match="must be 'onednn' or 'pytorch', got 'mkl'"):
+        use_product_library("mkl")
+    monkeypatch.setattr(products, "_onednn_linear", None)
+    with pytest.raises(KDError, match="must be 'pytorch' here, got 'onednn'"):
+        use_product_library("onednn")
+
+
+@pytest.mark.parametrize("library", ["onednn", "pytorch"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_packed_weight_multiplies_as_it_is(library, dtype, monkeypatch):
+    monkeypatch.setattr(products, "_library", library)
+    x, weight, added = (torch.randn(s).to(dtype) for s in ((4, 33), (70, 33), (4, 70)))
+    expected = x.float() @ weight.float().t()
+    near = 1e-1 if dtype == torch.bfloat16 else 1e-5
+    for factor in (weight, weight.t().contiguous().t()):
+        packed = Packed(factor, 4)
+        torch.testing.assert_close(packed(x).float(), expected, rtol=near, atol=near)
+        torch.testing.assert_close(packed(x, added).float(), expected + added, rtol=near, atol=near)
+
+
+def test_transposed_in_blocks():
+    x = torch.randn(150, 70)
+    out = torch.empty(70, 150)
+    assert transposed(x, out) is out
+    assert torch.equal(out, x.t())
