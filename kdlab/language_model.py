@@ -14,10 +14,10 @@ from torch import nn
 
 from kdcore.errors import KDError
 from kdcore.products import denormals_are_zero, linear
+from kdlab.buffers import Buffers
 from kdlab.language_model_settings import LanguageModelSettings
+from kdlab.lstm import State, dropped, lstm
 from kdlab.softmax import cross_entropy_sum
-
-State = tuple[torch.Tensor, torch.Tensor]
 
 
 class LanguageModel(nn.Module):
@@ -45,6 +45,7 @@ class LanguageModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         self.dropout = nn.Dropout(settings.dropout)
         self.word_dropout = settings.word_dropout
+        self.kept = Buffers()
         # nn.LSTM drops between its layers; the input and the output are dropped here.
         self.lstm.dropout = settings.dropout
         for name, parameter in self.lstm.named_parameters():
@@ -62,41 +63,78 @@ class LanguageModel(nn.Module):
         shape = (self.lstm.num_layers, batch_size, self.lstm.hidden_size)
         return self.weight.new_zeros(shape), self.weight.new_zeros(shape)
 
-    def forward(self, ids: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        """Word ids (bptt, batch_size) to outputs (bptt, batch_size, hidden) and new state."""
+    def forward(
+        self, ids: torch.Tensor, state: State, dtype: torch.dtype = torch.float32
+    ) -> tuple[torch.Tensor, State]:
+        """Outputs of the top layer and the new state.
+
+        In training on a CPU the outputs lie in memory that the next call writes anew, and the state
+        has no graph.
+
+        Args:
+            ids: word ids, (bptt, batch_size).
+            state: from `initial_state` or the previous call.
+            dtype: of the matrix products, in training on a CPU; on a GPU autocast says it.
+
+        Returns:
+            Outputs (bptt, batch_size, hidden) and the state.
+        """
         vectors = self.embedding(ids)
         if self.training and self.word_dropout > 0:
             kept = nn.functional.dropout(self.bias.new_ones(len(self.bias), 1), self.word_dropout)
             vectors = vectors * nn.functional.embedding(ids, kept)
-        outputs, state = self.lstm(self.dropout(vectors), state)
-        return self.dropout(outputs), state
+        if not (self.training and ids.is_cpu) or torch.is_autocast_enabled("cpu"):
+            outputs, state = self.lstm(self.dropout(vectors), state)
+            return self.dropout(outputs), state
+        vectors = dropped(vectors, self.dropout.p, dtype)
+        outputs, state = lstm(self.lstm, vectors, state, dtype, self.kept)
+        return dropped(outputs, self.dropout.p, dtype), state
 
     def loss(
-        self, ids: torch.Tensor, targets: torch.Tensor, state: State
+        self,
+        ids: torch.Tensor,
+        targets: torch.Tensor,
+        state: State,
+        dtype: torch.dtype = torch.float32,
     ) -> tuple[torch.Tensor, State]:
         """Negative log-likelihood, the sum over time of the mean over the batch.
 
         Args:
             ids, targets: word ids, (bptt, batch_size) each.
             state: from `initial_state` or the previous call.
+            dtype: see `forward`.
         """
-        outputs, state = self(ids, state)
-        total = cross_entropy_sum(outputs.flatten(0, 1), self.weight, self.bias, targets.flatten())
+        if isinstance(self.embedding, nn.Embedding):
+            # A batch reads few rows of a table: a dense gradient is zeros for most of its work.
+            self.embedding.sparse = ids.is_cpu
+        outputs, state = self(ids, state, dtype)
+        total = cross_entropy_sum(
+            outputs.flatten(0, 1),
+            self.weight,
+            self.bias,
+            targets.flatten(),
+            None if dtype == torch.float32 else dtype,
+            self.kept,
+        )
         return total / ids.shape[1], state
 
 
 @denormals_are_zero()
 @torch.no_grad()
-def perplexity(model: LanguageModel, stream: torch.Tensor, start: int, chunk: int = 1000) -> float:
+def perplexity(
+    model: LanguageModel, stream: torch.Tensor, start: int, chunk: int = 1000, streams: int = 1
+) -> float:
     """exp of the mean negative log-likelihood over every token of a stream.
 
     The stream is read once, in order, as a single sequence with carried state; the word
-    before the first is taken to be `start`.
+    before the first is taken to be `start`. Cut into several streams it is read many times as
+    fast by a large model, and each of them begins without a state.
 
     Args:
         stream: word ids, shape (n,).
         start: id of `<eos>`.
         chunk: words read between two uses of the output layer; does not change the result.
+        streams: equal parts of the stream that are read side by side.
 
     Raises:
         KDError: the stream is empty.
@@ -106,15 +144,17 @@ def perplexity(model: LanguageModel, stream: torch.Tensor, start: int, chunk: in
     training = model.training
     model.eval()
     total = 0.0
-    for ids, targets, state in _chunks(model, stream, start, chunk):
+    for ids, targets, state in _chunks(model, stream, start, chunk, streams):
         outputs, new_state = model(ids, state)
         for old, new in zip(state, new_state, strict=True):
             old.copy_(new)
-        logits = linear(outputs.squeeze(1), model.weight, model.bias).float()
-        picked = logits.gather(1, targets[:, None]).squeeze(1)
-        total += (logits.logsumexp(1) - picked).double().sum()
+        logits = linear(outputs.flatten(0, 1), model.weight, model.bias).float()
+        words = targets.flatten()
+        picked = logits.gather(1, words.clamp(min=0)[:, None]).squeeze(1)
+        losses = (logits.logsumexp(1) - picked).masked_fill(words < 0, 0)
+        total += float(losses.double().sum())
     model.train(training)
-    return exp(float(total) / len(stream))
+    return exp(total / len(stream))
 
 
 def exp(nats: float) -> float:
@@ -123,11 +163,16 @@ def exp(nats: float) -> float:
 
 
 def _chunks(
-    model: LanguageModel, stream: torch.Tensor, start: int, chunk: int
+    model: LanguageModel, stream: torch.Tensor, start: int, chunk: int, streams: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, State]]:
-    device = model.weight.device
-    targets = stream.to(device)
+    """Parts of (steps, streams) words, of the words to predict (−1 behind the end), and a state."""
+    targets = stream.to(model.weight.device)
     context = torch.cat([targets.new_tensor([start]), targets[:-1]])
-    state = model.initial_state(1)
-    for i in range(0, len(stream), chunk):
-        yield context[i : i + chunk, None], targets[i : i + chunk], state
+    length = -(-len(stream) // streams)
+    behind = length * streams - len(stream)
+    context = torch.cat([context, context.new_zeros(behind)]).view(streams, length).t()
+    targets = torch.cat([targets, targets.new_full((behind,), -1)]).view(streams, length).t()
+    state = model.initial_state(streams)
+    steps = max(1, chunk // streams)
+    for i in range(0, length, steps):
+        yield context[i : i + steps], targets[i : i + steps], state

@@ -6,54 +6,94 @@ step's 6.5.
 
 import torch
 
-from kdcore.products import linear
+from kdcore.products import linear, transposed
+from kdlab.buffers import Buffers
+
+# Numbers of a block of rows that stays in a processor's cache from one operation to the next.
+BLOCK = 2**19
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Sum of −log softmax(h Wᵀ + b)[target]; the probabilities are kept for the backward pass."""
+    """Sum of −log softmax(h Wᵀ + b)[target], with its gradient by the logits beside it."""
 
     @staticmethod
-    def forward(ctx, h, weight, bias, targets):
-        device = h.device.type
-        autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-        dtype = torch.get_autocast_dtype(device) if autocast else h.dtype
-        h, weight = h.to(dtype), weight.to(dtype)
-        logits = linear(h, weight, bias.to(dtype)).float()
-        picked = logits.gather(1, targets[:, None])[:, 0].double()
-        peak = logits.amax(1).double()
-        probabilities = torch.softmax(logits, 1, out=logits)
-        # log Σ exp from the likeliest word, whose probability cannot underflow.
-        normaliser = peak - probabilities.amax(1).double().log()
-        ctx.save_for_backward(h, weight, targets, probabilities)
-        return (normaliser - picked).sum()
+    def forward(ctx, h, weight, bias, targets, dtype, buffers):
+        halved = dtype.itemsize == 2
+
+        def in_type(x, name):
+            if x.dtype == dtype:
+                return x
+            return buffers.get(f"softmax.{name}", tuple(x.shape), dtype, x.device).copy_(x)
+
+        fast_h, fast_weight = in_type(h, "h"), in_type(weight, "weight")
+        logits = linear(fast_h, fast_weight, None if halved else bias)
+        if dtype == torch.float64:
+            logits = logits.float()
+        rows = len(h) if h.is_cuda else max(1, BLOCK // len(weight))
+        total = torch.zeros((), dtype=torch.float64, device=h.device)
+        grad_bias = torch.zeros(len(weight), dtype=torch.float32, device=h.device)
+        for block, target in zip(logits.split(rows), targets[:, None].split(rows), strict=True):
+            error = block
+            if halved:
+                error = buffers.get("softmax.block", tuple(block.shape), device=h.device)
+                error.copy_(block).add_(bias)
+            picked = error.gather(1, target)[:, 0].double()
+            peak = error.amax(1).double()
+            torch.softmax(error, 1, out=error)
+            # log Σ exp from the likeliest word, whose probability cannot underflow.
+            normaliser = peak - error.amax(1).double().log()
+            total += (normaliser - picked).sum()
+            error.scatter_add_(1, target, -torch.ones_like(target, dtype=torch.float32))
+            grad_bias += error.sum(0)
+            if halved:
+                block.copy_(error)
+        ctx.save_for_backward(h, weight, fast_h, fast_weight, logits, grad_bias)
+        ctx.buffers = buffers
+        return total
 
     @staticmethod
     def backward(ctx, grad):
-        h, weight, targets, probabilities = ctx.saved_tensors
+        h, weight, fast_h, fast_weight, error, grad_bias = ctx.saved_tensors
         grad = grad.to(torch.float32)
+        error = error.to(fast_h.dtype)
+        grad_h = linear(error, fast_weight.t()).float().mul_(grad)
         # In place: the function can be differentiated once, as training does.
-        probabilities.scatter_add_(
-            1, targets[:, None], -torch.ones_like(targets, dtype=torch.float32)[:, None]
-        )
-        error = probabilities.to(h.dtype)
-        grad_h = linear(error, weight.t()).float() * grad
-        # As (hᵀ error)ᵀ: the product reads a transposed second factor without copying it.
-        grad_weight = linear((h * grad.to(h.dtype)).t(), error.t()).t().float()
-        grad_bias = probabilities.sum(0) * grad
-        return grad_h, grad_weight, grad_bias, None
+        scaled = fast_h.copy_(h * grad) if fast_h is not h else h * grad
+        if error.is_cpu and error.dtype == torch.bfloat16:
+            shape = (error.shape[1], error.shape[0])
+            turned = transposed(error, ctx.buffers.get("softmax.turned", shape, error.dtype))
+            product = ctx.buffers.get("softmax.grad", tuple(weight.shape), error.dtype)
+            grad_weight = ctx.buffers.gradient("softmax.grad_weight", weight)
+            grad_weight.copy_(torch.mm(turned, scaled, out=product))
+        else:
+            # As (hᵀ error)ᵀ: the product reads a transposed second factor without copying it.
+            grad_weight = linear(scaled.t(), error.t()).t().float()
+        return grad_h, grad_weight, grad_bias * grad, None, None, None
 
 
 def cross_entropy_sum(
-    h: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor
+    h: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    targets: torch.Tensor,
+    dtype: torch.dtype | None = None,
+    buffers: Buffers | None = None,
 ) -> torch.Tensor:
     """−Σ log softmax(h Wᵀ + b)[target] in nats, a scalar in double precision.
 
-    Differentiable once, with respect to h, weight and bias; gradients are float32. Under autocast
-    the matrix products are in its type, the softmax itself in float32.
+    Differentiable once, with respect to h, weight and bias; gradients are float32.
 
     Args:
         h: LSTM outputs, shape (n, hidden).
         weight, bias: output layer, shapes (N, hidden) and (N,).
         targets: word ids, shape (n,).
+        dtype: of the matrix products; that of h, or of autocast where it is on. The softmax itself
+            is float32.
+        buffers: kept by the caller from step to step; with them the result has to be
+            differentiated before the next call.
     """
-    return _CrossEntropy.apply(h, weight, bias, targets)
+    device = h.device.type
+    if dtype is None:
+        autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if autocast else h.dtype
+    return _CrossEntropy.apply(h, weight, bias, targets, dtype, buffers or Buffers())

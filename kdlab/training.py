@@ -7,16 +7,16 @@ by epoch.
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
 from kdcore.errors import KDError
-from kdcore.products import denormals_are_zero
+from kdcore.products import denormals_are_zero, product_library, use_product_library
 from kdcore.tensors import load_tensors, save_tensors
 from kdlab.corpus import EOS, Corpus, batches
 from kdlab.language_model import LanguageModel, State, exp, perplexity
@@ -26,6 +26,7 @@ Precision = Literal["float32", "bfloat16"]
 # What a checkpoint holds beside the model.
 CHECKPOINT = (
     "state.h", "state.c", "loss_sum", "random.cpu", "identity", "records", "position", "seconds",
+    "precision", "device", "products",
 )  # fmt: skip
 
 
@@ -68,6 +69,29 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def check_precision(precision: str, device: torch.device) -> None:
+    """Whether training in this precision is possible on the device.
+
+    Raises:
+        KDError: the precision is unknown, or the processor or GPU has no products of bfloat16
+            numbers.
+    """
+    if precision not in get_args(Precision):
+        raise KDError(f"precision must be 'float32' or 'bfloat16', got {precision!r}")
+    if precision == "bfloat16" and not has_bfloat16(device):
+        what = "this GPU has" if device.type == "cuda" else "this processor has"
+        raise KDError(f"precision must be 'float32' where {what} no bfloat16, got 'bfloat16'")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies matrices of bfloat16 numbers faster than of float32 ones."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
+
+
 def clipped_sgd_step(
     parameters: Iterable[torch.nn.Parameter], rate: float, max_grad_norm: float
 ) -> None:
@@ -75,20 +99,24 @@ def clipped_sgd_step(
 
     On a GPU nothing is read back; on a CPU the scaling and the update are one pass.
     """
-    parameters = [p for p in parameters if p.grad is not None]
-    gradients = [p.grad for p in parameters]
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    trained: list[torch.Tensor] = []
+    gradients: list[torch.Tensor] = []
+    for p in parameters:
+        if p.grad is not None:
+            trained.append(p)
+            gradients.append(p.grad.coalesce() if p.grad.is_sparse else p.grad)
+            p.grad = None
+    values = [g.values() if g.is_sparse else g for g in gradients]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(values)))
     scale = -rate * torch.clamp(max_grad_norm / (norm + 1e-6), max=1.0)
     with torch.no_grad():
         if norm.device.type == "cpu":
             step = scale.item()
-            for p, g in zip(parameters, gradients, strict=True):
-                p.add_(g, alpha=step)
+            for weight, gradient in zip(trained, gradients, strict=True):
+                weight.add_(gradient, alpha=step)
         else:
             torch._foreach_mul_(gradients, scale)
-            torch._foreach_add_(parameters, gradients)
-    for p in parameters:
-        p.grad = None
+            torch._foreach_add_(trained, gradients)
 
 
 def training_step(
@@ -103,9 +131,10 @@ def training_step(
 ) -> tuple[torch.Tensor, State]:
     """One step of truncated back-propagation: loss, gradient, clipped update.
 
-    Nothing is read back from a GPU. Under bfloat16 autocast weights, their gradients and the loss
-    stay as they are; the softmax's products are in bfloat16, and cuDNN's LSTM is in float16,
-    because autocast casts it to that whatever type it is asked for.
+    Nothing is read back from a GPU. In bfloat16 the matrix products are of bfloat16 numbers;
+    weights, their gradients, gates, cells and the loss stay as they are. On a GPU it is autocast
+    that does this, and cuDNN's LSTM is in float16, because autocast casts it to that whatever it
+    is asked for.
 
     Args:
         ids, targets: word ids, (bptt, batch_size) each.
@@ -116,14 +145,31 @@ def training_step(
     Returns:
         The loss of `LanguageModel.loss` and the new state, neither with a graph behind it.
     """
-    halved = precision == "bfloat16"
-    with torch.autocast(ids.device.type, torch.bfloat16) if halved else nullcontext():
-        loss, (h, c) = model.loss(ids, targets, state)
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    halved = dtype != torch.float32 and not ids.is_cpu
+    with torch.autocast(ids.device.type, dtype) if halved else nullcontext():
+        loss, (h, c) = model.loss(ids, targets, state, torch.float32 if halved else dtype)
     loss.backward()
     clipped_sgd_step(model.parameters(), rate, max_grad_norm)
     return loss.detach(), (h.detach(), c.detach())
 
 
+@contextmanager
+def memory_as_it_comes() -> Iterator[None]:
+    """Meanwhile, new memory is not filled, which deterministic algorithms do by default.
+
+    Filling guards against reading what nobody has written; it took a tenth of a step.
+    """
+    flags: Any = torch.utils.deterministic
+    before = flags.fill_uninitialized_memory
+    flags.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        flags.fill_uninitialized_memory = before
+
+
+@memory_as_it_comes()
 @denormals_are_zero()
 def train(
     model: LanguageModel,
@@ -133,6 +179,7 @@ def train(
     checkpoint: str | Path,
     identity: str,
     precision: Precision = "float32",
+    valid_streams: int = 1,
     checkpoint_seconds: float = 60.0,
     report: Callable[[Progress | EpochRecord], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
@@ -140,9 +187,11 @@ def train(
     """Train a model to the end of its schedule, continuing from a checkpoint if there is one.
 
     On a CPU a continued run ends with the same bytes as an undisturbed one: weights, epoch,
-    position, hidden state, loss so far and random state are all in the checkpoint. On a GPU sums
-    are not ordered, and cuDNN keeps the random state of the dropout between LSTM layers to itself:
-    a continued run is the same up to rounding without dropout, and like another seed's with it.
+    position, hidden state, loss so far, random state and the library of float32 products are all in
+    the checkpoint; `kdcore.products.product_library()` says afterwards which library it was. On a
+    GPU sums are not ordered, and cuDNN keeps the random state of the dropout between LSTM layers to
+    itself: a continued run is the same up to rounding without dropout, and like another seed's with
+    it.
 
     Dropout draws from PyTorch's global generator, and the model is left in training mode.
 
@@ -153,6 +202,9 @@ def train(
         identity: names everything the run depends on; a checkpoint of another identity is
             refused.
         precision: of training; see `training_step`. Scores are computed in float32.
+        valid_streams: parts in which the validation text is scored side by side, see `perplexity`;
+            after the last epoch it is one. A large model reads one stream at a fraction of the
+            speed.
         report: called about once a second with a `Progress`, after each epoch with its
             `EpochRecord`.
         stop: asked once a second; when true, a checkpoint is written and None returned.
@@ -161,12 +213,12 @@ def train(
         One record per epoch, or None when stopped before the end.
 
     Raises:
-        KDError: the checkpoint belongs to other settings or is damaged; the loss is not finite;
-            the precision is unknown; the training split is too short.
+        KDError: the checkpoint belongs to other settings, another precision or device, or is
+            damaged; the loss is not finite; the precision is unknown or not to be had; the training
+            split is too short.
     """
-    if precision not in get_args(Precision):
-        raise KDError(f"precision {precision!r} is unknown; use 'float32' or 'bfloat16'")
     device = model.weight.device
+    check_precision(precision, device)
     data = batches(corpus.train, settings.batch_size).to(device)
     steps = (len(data) - 1) // settings.bptt
     if steps == 0:
@@ -186,6 +238,12 @@ def train(
             tensors, header = load_tensors(checkpoint, "checkpoint", CHECKPOINT)
         except KDError as error:
             raise KDError(f"{error}; delete it to start over") from None
+        for what, here in (("precision", precision), ("device", device.type)):
+            if header[what] != here:
+                raise KDError(
+                    f"{checkpoint}: {what} must be {here!r}, got {header[what]!r}; "
+                    "delete it to start over"
+                )
         if header["identity"] != identity:
             raise KDError(
                 f"{checkpoint}: belongs to a run with other settings; delete it to start over"
@@ -198,6 +256,7 @@ def train(
             raise KDError(
                 f"{checkpoint}: belongs to another model; delete it to start over"
             ) from None
+        use_product_library(header["products"])
         state = (tensors["state.h"].to(device), tensors["state.c"].to(device))
         loss_sum = tensors["loss_sum"].to(device)
         _set_random_state(tensors, device)
@@ -210,6 +269,9 @@ def train(
         header = {
             "kind": "checkpoint",
             "identity": identity,
+            "precision": precision,
+            "device": device.type,
+            "products": product_library(),
             "records": [asdict(record) for record in records],
             "position": position,
             "seconds": spent + time.monotonic() - begun,
@@ -261,7 +323,8 @@ def train(
                     saved = time.monotonic()
         mean = float(loss_sum) / (steps * settings.bptt)
         _check_finite(mean, epoch)
-        valid = perplexity(model, corpus.valid, eos)
+        streams = valid_streams if epoch < settings.epochs else 1
+        valid = perplexity(model, corpus.valid, eos, streams=streams)
         _check_finite(valid, epoch)
         seconds = spent + time.monotonic() - begun
         records.append(EpochRecord(epoch, rate, exp(mean), valid, seconds))

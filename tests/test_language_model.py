@@ -61,6 +61,20 @@ def test_perplexity_scores_every_token_in_one_pass_with_carried_state(model, cor
     assert model.training
 
 
+@pytest.mark.parametrize("streams", [2, 3, 7])
+def test_streams_side_by_side_are_parts_read_alone(model, corpus, streams):
+    stream = corpus.test[:60]
+    length = -(-60 // streams)
+    total = 0.0
+    for first in range(0, 60, length):
+        part = stream[first : first + length]
+        before = int(stream[first - 1]) if first else 0
+        total += len(part) * math.log(perplexity(model, part, before))
+    for chunk in (7, 1000):
+        found = perplexity(model, stream, 0, chunk, streams)
+        assert found == pytest.approx(math.exp(total / 60), rel=1e-5)
+
+
 def test_an_empty_stream_has_no_perplexity(model, corpus):
     with pytest.raises(KDError, match="empty stream"):
         perplexity(model, corpus.test[:0], 0)
@@ -122,11 +136,14 @@ def test_dropout_is_where_zaremba_puts_it(corpus, settings):
     assert torch.equal(model(ids, model.initial_state(4))[0], model(ids, model.initial_state(4))[0])
 
 
-def test_dropout_of_words_leaves_out_whole_words_at_the_input(corpus, settings):
+def test_dropout_of_words_leaves_out_whole_words_at_the_input(corpus, settings, monkeypatch):
     settings = settings.model_copy(update={"dropout": 0.0, "word_dropout": 0.25})
     model = LanguageModel(nn.Embedding(len(corpus.words), 12), len(corpus.words), settings)
     read = []
-    model.lstm.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0].detach()))
+    monkeypatch.setattr(
+        "kdlab.language_model.lstm",
+        lambda layers, x, state, *rest: (read.append(x.detach()), layers(x, state))[1],
+    )
     ids = torch.tensor([[3, 3, 7], [7, 3, 0]])
     torch.manual_seed(0)
     for _ in range(600):
@@ -141,6 +158,7 @@ def test_dropout_of_words_leaves_out_whole_words_at_the_input(corpus, settings):
     assert abs(torch.corrcoef(torch.stack([whole[:, 0, 0], whole[:, 0, 2]]))[0, 1]) < 0.15
     torch.testing.assert_close(whole.mean(0), torch.full((2, 3), 0.75), atol=0.06, rtol=0)
     read.clear()
+    model.lstm.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0].detach()))
     model.eval()(ids, model.initial_state(3))
     assert torch.equal(read[0], model.embedding.weight[ids])
 

@@ -6,11 +6,18 @@ import torch
 from torch import nn
 
 from kdcore import Codes, KDEmbedding, KDError
+from kdcore.products import product_library
 from kdcore.tensors import load_tensors, save_tensors
 from kdlab import training
 from kdlab.corpus import batches
-from kdlab.language_model import LanguageModel
+from kdlab.language_model import LanguageModel, perplexity
 from kdlab.training import clipped_sgd_step, resolve_device, train, training_step
+
+
+@pytest.fixture(autouse=True)
+def any_processor(monkeypatch):
+    """bfloat16 works on every processor, and is refused where it would be slow."""
+    monkeypatch.setattr(training, "has_bfloat16", lambda device: True)
 
 
 def make(corpus, settings, kd: bool = False, dropout: float = 0.0) -> LanguageModel:
@@ -180,11 +187,68 @@ def test_training_in_bfloat16_ends_near_float32_with_float32_weights(corpus, set
 
 
 def test_an_unknown_precision_is_told(corpus, settings, tmp_path):
-    with pytest.raises(KDError, match="precision 'float16' is unknown; use 'float32' or"):
+    with pytest.raises(KDError, match="precision must be 'float32' or 'bfloat16', got 'float16'"):
         train(
             make(corpus, settings), corpus, settings, checkpoint=tmp_path / "c", identity="a",
             precision="float16",
         )  # fmt: skip
+
+
+def test_bfloat16_is_refused_where_there_is_none(corpus, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "has_bfloat16", lambda device: False)
+    model = make(corpus, settings)
+    with pytest.raises(KDError, match="must be 'float32' where this processor has no bfloat16"):
+        train(
+            model, corpus, settings, checkpoint=tmp_path / "c", identity="a", precision="bfloat16"
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_of_another_precision_is_refused(corpus, settings, tmp_path):
+    path = tmp_path / "c"
+    train(make(corpus, settings), corpus, settings, checkpoint=path, identity="a")
+    before = path.read_bytes()
+    with pytest.raises(KDError, match="precision must be 'bfloat16', got 'float32'; delete it"):
+        train(
+            make(corpus, settings), corpus, settings, checkpoint=path, identity="a",
+            precision="bfloat16",
+        )  # fmt: skip
+    assert path.read_bytes() == before
+
+
+def test_a_run_keeps_its_product_library(corpus, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("kdcore.products._library", "pytorch")
+    train(make(corpus, settings), corpus, settings, checkpoint=tmp_path / "c", identity="a")
+    monkeypatch.setattr("kdcore.products._library", None)
+    monkeypatch.setattr("kdcore.products._measured", lambda: "onednn")
+    train(make(corpus, settings), corpus, settings, checkpoint=tmp_path / "c", identity="a")
+    assert product_library() == "pytorch"
+
+
+def test_the_last_epoch_is_scored_as_one_stream(corpus, settings, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        training, "perplexity", lambda *a, streams: (asked.append(streams), perplexity(*a))[1]
+    )
+    train(
+        make(corpus, settings), corpus, settings, checkpoint=tmp_path / "c", identity="a",
+        valid_streams=4,
+    )  # fmt: skip
+    assert asked == [4, 4, 1]
+
+
+def test_float32_and_bfloat16_models_exchange_weights(corpus, settings):
+    data = batches(corpus.train, 4)[:6]
+    models = {}
+    for precision in ("float32", "bfloat16"):
+        models[precision] = make(corpus, settings)
+        training_step(
+            models[precision], data[:5], data[1:], models[precision].initial_state(4), rate=1.0,
+            max_grad_norm=5.0, precision=precision,
+        )  # fmt: skip
+    names = set(models["float32"].state_dict())
+    assert {"lstm.weight_hh_l1", "lstm.bias_hh_l0", "weight", "embedding.weight"} < names
+    models["float32"].load_state_dict(models["bfloat16"].state_dict())
 
 
 @pytest.mark.parametrize("name", ["random.cpu", "state.h", "model.weight"])
@@ -263,7 +327,7 @@ def test_a_step_off_the_cpu_reads_nothing_back(corpus, settings, transform):
 @pytest.mark.parametrize("transform", [None, "linear", "lstm"])
 def test_a_bfloat16_step_is_close_to_a_float32_step(corpus, settings, transform, monkeypatch):
     """The code path of a GPU with autocast, on the CPU."""
-    monkeypatch.setattr("kdcore.products._onednn_linear", None)
+    monkeypatch.setattr("kdcore.products._library", "pytorch")
     settings = settings.model_copy(update={"dropout": 0.0})
     words = len(corpus.words)
     torch.manual_seed(7)
@@ -281,9 +345,9 @@ def test_a_bfloat16_step_is_close_to_a_float32_step(corpus, settings, transform,
             with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
                 ids, targets = data[start : start + 5], data[start + 1 : start + 6]
                 loss, state = model.loss(ids, targets, state)
-            losses.append(loss)
+            loss.backward()
+            losses.append(loss.detach())
             state = tuple(s.detach() for s in state)
-        sum(losses).backward()
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         assert all(g.dtype == torch.float32 for g in gradients.values())
         found[enabled] = (sum(losses).item(), gradients)
