@@ -39,7 +39,7 @@ def test_trace(name):
                 version=version,
                 constant=constant,
                 number=versions.get(f"{version}.{constant}"),
-                others=f" (or that of {', '.join(trace.kinds[1:])})" if trace.kinds[1:] else "",
+                others=f" (or {', '.join(trace.kinds[1:])})" if trace.kinds[1:] else "",
                 command=COMMAND,
                 lines="\n".join(lines),
             ),

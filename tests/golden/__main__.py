@@ -19,12 +19,20 @@ def main() -> None:
     for name in renewed or TRACES:
         trace, group = TRACES[name], name.partition("/")[0]
         values, entries = trace.compute(), stored(group)
-        if renewed:
-            entries[name] = {"numerics": numerics(trace.kinds), "values": values}
-            store(group, entries)
-        old = entries.get(name, {}).get("values", {})
-        for line in differences(old, values, trace.tolerance, f"{name}: "):
+        new = {"numerics": numerics(trace.kinds), "values": values}
+        old = entries.get(name, {"numerics": None, "values": {}})
+        lines = list(differences(old["values"], values, trace.tolerance, f"{name}: "))
+        for line in lines:
             print(line)
+        if renewed:
+            kept = {key: value for key, value in values.items() if key in old["values"]}
+            moved = list(differences(old["values"], kept, trace.tolerance))
+            if moved and old["numerics"] == new["numerics"]:
+                parser.error(
+                    f"{name} has moved and no version has: raise one of {', '.join(trace.kinds)}; "
+                    f"or, if the trace itself is another, delete its entry of {group}.json first"
+                )
+            store(group, {**entries, name: new})
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def numerics(versions: Sequence[str]) -> dict[str, int]:
 def differences(expected: Any, found: Any, tolerance: float, where: str = "") -> Iterator[str]:
     """What differs, a line each. Integers and text are compared exactly."""
     if isinstance(expected, Mapping) and isinstance(found, Mapping):
-        for name in expected.keys() | found.keys():
+        for name in {**expected, **found}:
             if name not in expected or name not in found:
                 yield f"{where}{name}: only in the {'old' if name in expected else 'new'} trace"
             else:
