@@ -6,9 +6,9 @@ import torch
 from sklearn.metrics import normalized_mutual_info_score
 
 
-def nmi(labels: torch.Tensor, symbols: torch.Tensor) -> float:
+def nmi(labels: torch.Tensor, others: torch.Tensor) -> float:
     """Normalised mutual information of two labellings of the same items, 0 to 1 (Figure 3)."""
-    return float(normalized_mutual_info_score(labels.numpy(), symbols.numpy()))
+    return float(normalized_mutual_info_score(labels.numpy(), others.numpy()))
 
 
 def directions(vectors: torch.Tensor) -> torch.Tensor:
@@ -24,12 +24,12 @@ def mean_cosine(total: torch.Tensor, n: int) -> float:
 def tightest_codes(
     vectors: torch.Tensor, groups: Mapping[str, Sequence[int]], sizes: range = range(5, 41)
 ) -> list[str]:
-    """Codes by falling mean cosine similarity of the symbols that share them.
+    """Codes by falling mean cosine similarity of the words that share them.
 
     Args:
         vectors: shape (N, d), centred here first.
-        groups: the symbols of each code, as `Codes.groups` gives them.
-        sizes: how many symbols a code must have to be among them; 2 at least.
+        groups: the words of each code, as `Codes.groups` gives them.
+        sizes: how many words a code must have to be among them; 2 at least.
 
     Returns:
         The codes, tightest first, ties in order of the code.
@@ -43,24 +43,24 @@ def tightest_codes(
     return sorted(tightness, key=lambda code: (-tightness[code], code))
 
 
-def cosine_by_shared_positions(vectors: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
+def cosine_by_shared_positions(vectors: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
     """Mean cosine similarity of two words by the number of positions their codes share.
 
     Args:
         vectors: shape (N, d), centred here first.
-        symbols: codes, int64 (N, D).
+        indices: codes, int64 (N, D).
 
     Returns:
         Shape (D + 1,); entry s for pairs sharing s positions, NaN where there is no such pair.
     """
     unit = directions(vectors)
-    N, D = symbols.shape
+    N, D = indices.shape
     total = torch.zeros(D + 1, dtype=torch.float64)
     pairs = torch.zeros(D + 1, dtype=torch.float64)
     rows = max(1, 5_000_000 // N)  # pairs held at a time, whatever the vocabulary
     for start in range(0, N, rows):
         block = slice(start, start + rows)
-        shared = (symbols[block, None] == symbols[None]).sum(2)
+        shared = (indices[block, None] == indices[None]).sum(2)
         later = torch.arange(N)[None] > torch.arange(N)[block, None]
         cosine = (unit[block] @ unit.t())[later].double()
         total.index_add_(0, shared[later], cosine)

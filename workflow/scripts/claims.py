@@ -22,7 +22,7 @@ def main(
     judged = claims.judge(from_dump(read_json(settings)), results)
     write_text(csv, claims.as_frame(judged).to_csv(index=False))
     write_text(markdown, claims.as_markdown(judged))
-    _script.log.info("%s", claims.verdict(judged))
+    _script.log.info("%s", claims.verdict([claim.holds for claim in judged]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,120 @@
+"""One look for all figures: print size, colour-blind safe, the same bytes every time."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.colors import is_color_like
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from kdcore.errors import KDError
+from kdcore.files import atomic_path
+
+# Embedding a font in a PDF is not news.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
+
+# Okabe and Ito's palette, and grey.
+PALETTE = {
+    "blue": "#0072B2",
+    "orange": "#E69F00",
+    "green": "#009E73",
+    "red": "#D55E00",
+    "pink": "#CC79A7",
+    "skyblue": "#56B4E9",
+    "yellow": "#F0E442",
+    "black": "#000000",
+    "grey": "#666666",
+}
+
+PARAMETERS: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 9,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "figure.constrained_layout.use": True,
+    "svg.hashsalt": "kdcore",
+    "pdf.fonttype": 42,
+}
+
+
+class Style:
+    """Colours and shapes that all figures have in common."""
+
+    blue, orange, green, red, grey = (
+        PALETTE[name] for name in ("blue", "orange", "green", "red", "grey")
+    )
+
+    def color(self, name: str) -> str:
+        """A colour by its name in the palette, or as `#rrggbb`.
+
+        Raises:
+            KDError: it is neither.
+        """
+        if name in PALETTE:
+            return PALETTE[name]
+        if name.startswith("#") and is_color_like(name):
+            return name
+        raise KDError(f"color must be #rrggbb or one of {', '.join(PALETTE)}, got {name!r}")
+
+    def figure(self, width: float, height: float) -> Figure:
+        """An empty figure, its size in inches."""
+        return Figure(figsize=(width, height))
+
+    def panels(self, heights: list[float], width: float, spare: float) -> tuple[Figure, list[Axes]]:
+        """A figure with panels below each other.
+
+        Args:
+            heights: of each panel, in inches.
+            spare: inches for each panel's title and labels.
+        """
+        figure = self.figure(width, sum(heights) + spare * len(heights))
+        axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)
+        return figure, list(axes[:, 0])
+
+    def not_run(self, panel: Axes) -> None:
+        """Make an empty panel say so."""
+        panel.set_axis_off()
+        panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", color=self.grey)
+
+    def perplexity_axis(self, axes: Axes) -> None:
+        """Make the vertical axis logarithmic, with plain numbers."""
+        axes.set_yscale("log")
+        axis = axes.yaxis
+        axis.set_major_locator(_RoundNumbers())
+        axis.set_major_formatter("{x:.0f}")
+        axis.set_minor_locator(NullLocator())
+
+
+class _RoundNumbers(LogLocator):
+    """1, 2, 5, 10, … of a logarithmic axis; on a short one, as on a linear one."""
+
+    def __init__(self) -> None:
+        super().__init__(subs=(1, 2, 5))
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        if vmax > 5 * vmin:
+            return super().tick_values(vmin, vmax)
+        return MaxNLocator(9, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
+
+
+def parameters() -> Any:
+    """A context in which Matplotlib draws in this style."""
+    return matplotlib.rc_context(PARAMETERS)
+
+
+def save(figure: Figure, png: Path, pdf: Path) -> None:
+    """Write PNG for the screen and PDF for print, without dates in them."""
+    with atomic_path(png) as temporary:
+        figure.savefig(temporary, format="png", dpi=200, metadata={"Software": None})
+    with atomic_path(pdf) as temporary:
+        nothing = {"CreationDate": None, "Producer": None, "Creator": None}
+        figure.savefig(temporary, format="pdf", metadata=nothing)
