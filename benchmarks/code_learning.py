@@ -14,8 +14,8 @@ import torch
 
 from kdcore import learn_codes
 from kdcore.vectors import relative_error
-from kdlab.download import mirror_folder
-from kdlab.glove import parse_vectors, read_glove
+from kdlab.vectors import VectorInputs
+from kdlab.vectors.glove import Settings, read
 
 try:
     import faiss
@@ -25,18 +25,20 @@ except ImportError:
 
 def row(name: str, vectors: torch.Tensor, compose: Callable[[], torch.Tensor]) -> None:
     """Print seconds and error of one method."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     composed = compose()
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     print(f"  {name:42}{seconds:8.1f} s   error {relative_error(vectors, composed):.3f}")
 
 
-def ours(vectors: torch.Tensor, K: int, D: int, **options) -> Callable[[], torch.Tensor]:
+def ours(
+    vectors: torch.Tensor, K: int, D: int, transform: str | dict = "linear", **settings
+) -> Callable[[], torch.Tensor]:
     """Learn codes and compose the vectors again."""
 
     def compose() -> torch.Tensor:
-        learned = learn_codes(vectors, K, D, **options)
-        return learned.transform(learned.codes.tensor()).detach()
+        learned = learn_codes(vectors, K, D, transform, **settings)
+        return learned.transform.compose_all(learned.codes.tensor())
 
     return compose
 
@@ -57,9 +59,8 @@ def main() -> None:
     torch.set_num_threads(1)
     if faiss is not None:
         faiss.omp_set_num_threads(1)
-    lines = read_glove(50, 10_000, mirror_folder()).splitlines()
-    vectors = parse_vectors(lines, "glove.6B.50d").vectors
-    lstm = {"transform": "lstm", "learning_rate": 0.005, "init_scale": 1.0, "epochs": 60}
+    vectors = read(Settings(dim=50, words=10_000), VectorInputs()).vectors
+    lstm = {"kind": "lstm", "init_scale": 1.0}
     print("GloVe 10,000 × 50, K = 64, D = 10")
     row("straight-through, linear, 200 epochs", vectors, ours(vectors, 64, 10))
     row("the same, then refined", vectors, ours(vectors, 64, 10, refinement={}))
@@ -79,7 +80,11 @@ def main() -> None:
     print("Random 10,000 × 200, K = 50, D = 10 (incompressible: for the time)")
     row("straight-through, linear, 200 epochs", noise, ours(noise, 50, 10))
     row("the same, then refined", noise, ours(noise, 50, 10, refinement={}))
-    row("straight-through, LSTM, 60 epochs", noise, ours(noise, 50, 10, **lstm))
+    row(
+        "straight-through, LSTM, 60 epochs",
+        noise,
+        ours(noise, 50, 10, lstm, epochs=60, learning_rate=0.005),
+    )
 
 
 if __name__ == "__main__":

@@ -12,39 +12,39 @@ from kdcore.tensors import save_tensors
 
 
 @st.composite
-def symbol_tables(draw):
+def index_tables(draw):
     K = draw(st.sampled_from([2, 3, 6, 50, 64, 100, 257, 70_000]))
     N, D = draw(st.integers(1, 20)), draw(st.integers(1, 12))
     return K, draw(arrays(np.int64, (N, D), elements=st.integers(0, K - 1)))
 
 
-@given(symbol_tables())
-def test_packing_keeps_every_symbol_in_the_fewest_bytes(table):
-    K, symbols = table
-    codes = Codes(symbols, K)
-    assert torch.equal(codes.tensor(), torch.from_numpy(symbols))
+@given(index_tables())
+def test_packing_keeps_every_index_in_the_fewest_bytes(table):
+    K, indices = table
+    codes = Codes(indices, K)
+    assert torch.equal(codes.tensor(), torch.from_numpy(indices))
     bits = math.ceil(math.log2(K))
-    assert len(codes.packed) == math.ceil(symbols.size * bits / 8)
+    assert len(codes.packed) == math.ceil(indices.size * bits / 8)
 
 
 @pytest.mark.parametrize(
     ("kind", "K"), [("uint8", 256), ("uint8", 300), ("int8", 128), ("uint16", 65536), ("uint64", 9)]
 )
 def test_integers_of_any_width(kind, K):
-    symbols = np.array([[0, min(K, np.iinfo(kind).max + 1) - 1]], dtype=kind)
-    assert Codes(symbols, K).tensor().tolist() == symbols.tolist()
+    indices = np.array([[0, min(K, np.iinfo(kind).max + 1) - 1]], dtype=kind)
+    assert Codes(indices, K).tensor().tolist() == indices.tolist()
 
 
-@given(symbol_tables(), st.data())
+@given(index_tables(), st.data())
 def test_random_access_agrees_with_unpacking_all(table, data):
-    K, symbols = table
-    codes = Codes(symbols, K)
-    i = data.draw(st.integers(-len(symbols), len(symbols) - 1))
-    j = data.draw(st.integers(0, symbols.shape[1] - 1))
-    assert codes[i, j] == symbols[i, j]
-    assert codes[i].tolist() == symbols[i].tolist()
-    assert codes[[i, 0], j].tolist() == [symbols[i, j], symbols[0, j]]
-    assert codes[[i, 0], [j, 0]].tolist() == [symbols[i, j], symbols[0, 0]]
+    K, indices = table
+    codes = Codes(indices, K)
+    i = data.draw(st.integers(-len(indices), len(indices) - 1))
+    j = data.draw(st.integers(0, indices.shape[1] - 1))
+    assert codes[i, j] == indices[i, j]
+    assert codes[i].tolist() == indices[i].tolist()
+    assert codes[[i, 0], j].tolist() == [indices[i, j], indices[0, j]]
+    assert codes[[i, 0], [j, 0]].tolist() == [indices[i, j], indices[0, 0]]
     assert torch.equal(codes[:, [j, 0]], codes.tensor()[:, [j, 0]])
     assert torch.equal(codes[[[i], [0]], [j, 0]], codes.tensor()[[[i], [0]], [j, 0]])
     assert torch.equal(codes[[[i, 0]], :], codes.tensor()[[[i, 0]], :])
@@ -58,7 +58,7 @@ def test_access_outside_is_refused():
             codes[index]
 
 
-def test_one_symbol_is_read_without_the_rest():
+def test_one_index_is_read_without_the_rest():
     codes = Codes.random(1000, 50, 10, seed=0)
     reads = []
 
@@ -75,7 +75,7 @@ def test_one_symbol_is_read_without_the_rest():
     assert 0 < sum(reads) <= 3
 
 
-def test_save_and_load(tmp_path):
+def test_loaded_codes_equal_saved_ones(tmp_path):
     codes = Codes.random(37, 6, 4, seed=1)
     codes.save(tmp_path / "codes.safetensors")
     assert Codes.load(tmp_path / "codes.safetensors") == codes
@@ -96,33 +96,33 @@ def test_loading_refuses_damage_and_other_kinds(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("symbols", "K", "message"),
+    ("indices", "K", "message"),
     [
-        ([[0, 5]], 5, "code 0 has 5 at position 1; K = 5 allows 0 to 4"),
-        ([[0, -1]], 5, "code 0 has -1"),
-        ([[0]], 1, "K = 1"),
-        ([[0]], 2**56 + 1, r"at most 2\^56 values"),
-        (np.zeros((3, 0), int), 4, "D = 0"),
+        ([[0, 5]], 5, "index 1 of code 0 must be from 0 to K - 1 = 4, got 5"),
+        ([[0, -1]], 5, "index 1 of code 0 must be .*, got -1"),
+        ([[0]], 1, "K must be at least 2, got 1"),
+        ([[0]], 2**56 + 1, r"K must be at most 2\^56"),
+        (np.zeros((3, 0), int), 4, "D must be at least 1, got 0"),
         (np.zeros((0, 3), int), 4, "N > 0"),
         ([[0.5]], 4, "integers"),
-        ([[0, 1], [1]], 4, "not a table of integers"),
+        ([[0, 1], [1]], 4, "must be a table of integers"),
     ],
 )
-def test_bad_codes_are_one_clear_line(symbols, K, message):
+def test_bad_codes_are_refused_in_one_line(indices, K, message):
     with pytest.raises(KDError, match=message) as caught:
-        Codes(symbols, K)
+        Codes(indices, K)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ({"N": -1, "K": 4, "D": 2}, "N = -1"),
-        ({"N": 5, "K": 2.0, "D": 2}, "K = 2.0: not an integer"),
-        ({"N": 5, "K": 2, "D": "2"}, "D = '2': not an integer"),
+        ({"N": -1, "K": 4, "D": 2}, "N must be at least 1, got -1"),
+        ({"N": 5, "K": 2.0, "D": 2}, "K must be an integer, got 2.0"),
+        ({"N": 5, "K": 2, "D": "2"}, "D must be an integer, got '2'"),
     ],
 )
-def test_a_shape_that_cannot_be_is_one_clear_line(shape, message):
+def test_impossible_shape_is_refused_in_one_line(shape, message):
     with pytest.raises(KDError, match=message):
         Codes.random(**shape, seed=1)
 
@@ -132,10 +132,20 @@ def test_K_may_be_any_integer(tmp_path):
     assert Codes.load(tmp_path / "codes").K == 4
 
 
-def test_a_file_that_lacks_something_is_told(tmp_path):
+def test_file_that_lacks_a_tensor_is_refused(tmp_path):
     save_tensors(tmp_path / "codes", {}, {"kind": "codes", "K": 4})
     with pytest.raises(KDError, match="damaged, 'packed' is missing"):
         Codes.load(tmp_path / "codes")
+
+
+def test_rows_of_several_codes_are_joined_in_order():
+    one, other = Codes.random(5, 6, 4, seed=1), Codes.random(3, 6, 4, seed=2)
+    joined = Codes.cat([one, other])
+    assert joined.tensor().tolist() == one.tensor().tolist() + other.tensor().tolist()
+    with pytest.raises(KDError, match=r"of one K and D, got \(K, D\) = \[\(6, 4\), \(7, 4\)\]"):
+        Codes.cat([one, Codes.random(3, 7, 4, seed=2)])
+    with pytest.raises(KDError, match="of one K and D"):
+        Codes.cat([])
 
 
 def test_statistics_of_known_codes():

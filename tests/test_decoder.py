@@ -1,35 +1,68 @@
 import pytest
 import torch
-from test_transforms import VARIANTS
+from test_transforms import VARIANTS, make
 
-from kdcore import TRANSFORMS, Codes, KDError, LinearTransform, load_decoder, save_decoder
+from kdcore import Codes, KDError, LinearTransform, load_decoder, save_decoder
+from kdcore.tensors import load_tensors, save_tensors
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_what_is_loaded_composes_the_same(tmp_path, name, options):
-    made = TRANSFORMS[name](4, 3, 7, **options)
-    symbols = torch.randint(4, (50, 3))
-    made(symbols)  # statistics to keep
+def test_loaded_decoder_composes_the_same_vectors(tmp_path, name, options):
+    made = make(name, 4, 3, 7, **options)
+    indices = torch.randint(4, (50, 3))
+    made(indices)  # statistics to keep
+    made.error_scale = torch.rand(7) + 0.1
     save_decoder(tmp_path / "decoder", made)
     loaded = load_decoder(tmp_path / "decoder")
-    assert torch.equal(loaded.table(symbols), made.table(symbols))
+    assert torch.equal(loaded.compose_all(indices), made.compose_all(indices))
+    assert loaded.settings == made.settings
+    assert torch.equal(loaded.error_scale, made.error_scale)
 
 
-def test_what_is_no_decoder_is_one_line(tmp_path):
+def test_equal_decoders_are_equal_files(tmp_path):
+    transform = LinearTransform(4, 3, 7)
+    for name in ("one", "other"):
+        save_decoder(tmp_path / name, transform)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+def changed(**values):
+    def change(tensors, header):
+        return tensors, header | values
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors, header: ({}, header), "damaged, no decoder can be made of it"),
+        (changed(dim=9), "damaged, no decoder can be made of it"),
+        (changed(transform={"kind": "cubic"}), "transform kind 'cubic' is unknown"),
+        (changed(transform={"kind": "linear", "cell": "printed"}), "key 'cell' is unknown"),
+        (changed(version=9), "decoder must be of version 2, got 9"),
+        (lambda tensors, header: (tensors, {"kind": "decoder"}), "must be of version 2, got 1"),
+        (changed(kind="codes"), "holds 'codes', not 'decoder'"),
+    ],
+)
+def test_file_that_is_no_decoder_is_refused_in_one_line(tmp_path, change, message):
     path = tmp_path / "file"
-    Codes.random(10, 4, 3, seed=1).save(path)
-    with pytest.raises(KDError, match="not 'decoder'"):
-        load_decoder(path)
     save_decoder(path, LinearTransform(4, 3, 7))
-    content = path.read_bytes().replace(b'\\"code_dim\\": 7', b'\\"code_dim\\": 9')
-    path.write_bytes(content)
-    with pytest.raises(KDError, match="no decoder of this version"):
+    save_tensors(path, *change(*load_tensors(path, "decoder")))
+    with pytest.raises(KDError, match=message) as caught:
         load_decoder(path)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_transform_of_ones_own_has_no_name(tmp_path):
+def test_codes_are_no_decoder(tmp_path):
+    Codes.random(10, 4, 3, seed=1).save(tmp_path / "file")
+    with pytest.raises(KDError, match="holds 'codes', not 'decoder'"):
+        load_decoder(tmp_path / "file")
+
+
+def test_class_that_is_no_kind_is_refused(tmp_path):
     class Mine(LinearTransform):
         pass
 
-    with pytest.raises(KDError, match="Mine has no name"):
+    with pytest.raises(KDError, match="transform must be of a kind of its own, got Mine"):
         save_decoder(tmp_path / "file", Mine(4, 3, 7))

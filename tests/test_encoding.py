@@ -11,32 +11,77 @@ from kdcore import (
     encode,
     fit_transform,
     learn_codes,
+    load_decoder,
+    save_decoder,
 )
 
 
 def errors(transform: LinearTransform, codes: Codes, vectors: torch.Tensor) -> torch.Tensor:
-    return (transform.table(codes.tensor()) - vectors).square().sum(1)
+    return (transform.compose_all(codes.tensor()).double() - vectors).square().sum(1)
 
 
 @pytest.mark.parametrize(
-    ("options", "offset"),
-    [({}, 0.0), ({}, 100.0), ({"code_dim": 7}, 0.0), ({"code_dim": 7, "normalise": True}, 0.0)],
-)
-def test_codes_are_the_best_of_all(options, offset):
-    vectors = torch.randn(40, 5)
+    ("options", "offset", "factor"),
+    [
+        ({}, 0.0, 1.0), ({}, 100.0, 1.0), ({}, 0.0, 1e20), ({}, 0.0, 1e-25),
+        ({"code_dim": 7}, 0.0, 1.0), ({"code_dim": 7, "normalise": True}, 0.0, 1.0),
+    ],
+)  # fmt: skip
+def test_small_codes_are_the_best_of_all(options, offset, factor):
+    vectors = torch.randn(40, 5) + offset
     transform = LinearTransform(4, 3, 5, init_scale=1.0, **options)
     if options.get("normalise"):
         fit_transform(transform, Codes.random(40, 4, 3, seed=1), vectors, epochs=3)
-    with torch.no_grad():
-        transform.W += offset / 3
-    vectors = vectors + offset
-    every = Codes(list(itertools.product(range(4), repeat=3)), 4)
-    differences = transform.table(every.tensor())[:, None] - vectors
-    least = differences.square().sum(2).min(0).values
+    if offset:
+        transform.add_offset(torch.full((5,), offset))
+    transform.rescale(factor)
+    vectors = vectors * factor
     codes = encode(vectors, transform.train())
     assert transform.training
-    torch.testing.assert_close(errors(transform, codes, vectors), least, rtol=1e-3, atol=1e-3)
+    every = Codes(list(itertools.product(range(4), repeat=3)), 4)
+    left = (transform.compose_all(every.tensor()).double()[:, None] - vectors) / factor
+    least = left.square().sum(2).min(0).values
+    found = errors(transform, codes, vectors) / factor**2
+    torch.testing.assert_close(found, least, rtol=1e-3, atol=1e-3)
     assert codes == encode(vectors, transform)
+
+
+@pytest.fixture
+def learned():
+    return learn_codes(torch.randn(500, 8), 8, 4, epochs=5, refinement={"rounds": 5})
+
+
+def test_one_vector_gets_the_code_that_it_has_among_others(learned):
+    vectors = torch.randn(3, 8)
+    alone = [encode(vector, learned.transform) for vector in vectors]
+    assert all(code.shape == (1, 4) for code in alone)
+    assert [encode(vectors[i : i + 1], learned.transform) for i in range(3)] == alone
+    assert encode(vectors[0].numpy(), learned.transform) == alone[0]
+    assert encode(vectors[0].tolist(), learned.transform) == alone[0]
+
+
+def test_equal_vectors_get_equal_codes_at_little_error(learned):
+    codes = encode(torch.ones(4, 8), learned.transform)
+    left = errors(learned.transform, codes, torch.ones(4, 8))
+    assert codes.statistics().unique <= 4 and bool((left < 8).all())
+
+
+def test_codes_go_by_the_scales_that_the_decoder_was_learned_under(tmp_path):
+    """A component 50 times as large as the others does not decide."""
+    vectors = torch.randn(1500, 8)
+    vectors[:, 0] *= 50
+    learned = learn_codes(vectors, 8, 4, epochs=20, standardise=True, refinement={"rounds": 10})
+    save_decoder(tmp_path / "decoder", learned.transform)
+    decoder = load_decoder(tmp_path / "decoder")
+
+    def lost(codes: Codes) -> float:
+        composed = decoder.compose_all(codes.tensor())
+        spread = (vectors - vectors.mean(0))[:, 1:].square().sum()
+        return float((composed - vectors)[:, 1:].square().sum() / spread)
+
+    assert lost(encode(vectors, decoder)) < 1.05 * lost(learned.codes)
+    decoder.error_scale = torch.ones(8)
+    assert lost(encode(vectors, decoder)) > 1.5 * lost(learned.codes)
 
 
 def test_further_vectors_are_composed_nearly_as_well_as_those_of_the_decoder():
@@ -65,16 +110,17 @@ def test_further_vectors_are_composed_nearly_as_well_as_those_of_the_decoder():
 @pytest.mark.parametrize(
     ("vectors", "options", "message"),
     [
-        (torch.randn(6, 4), {}, "size 4, the transform's have 5"),
-        (torch.full((6, 5), torch.nan), {}, "finite"),
-        (torch.randn(6, 5), {"rounds": 0}, "rounds = 0"),
+        (torch.randn(6, 4), {}, "vectors must be of the transform's size 5, got 4"),
+        (torch.full((6, 5), torch.nan), {}, "vector 0 must be finite"),
+        (torch.zeros(0, 5), {}, r"vectors must have shape \(N, d\), got \(0, 5\)"),
+        (torch.randn(6, 5), {"rounds": 0}, "rounds must be at least 1, got 0"),
     ],
 )
-def test_what_cannot_be_encoded_is_one_clear_line(vectors, options, message):
+def test_what_cannot_be_encoded_is_refused_in_one_line(vectors, options, message):
     with pytest.raises(KDError, match=message):
         encode(vectors, LinearTransform(4, 3, 5), **options)
 
 
-def test_only_a_linear_transform_encodes():
-    with pytest.raises(KDError, match="not a LSTMTransform"):
+def test_transform_that_is_no_sum_is_refused():
+    with pytest.raises(KDError, match="transform must be a sum over positions, got LSTMTransform"):
         encode(torch.randn(6, 5), LSTMTransform(4, 3, 5))

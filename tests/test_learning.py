@@ -7,28 +7,25 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 from sklearn.cluster import KMeans
-from torch import nn
+from test_transforms import make
 
-from kdcore import KDError, learn_codes
-from kdcore.codes import Codes
-from kdcore.decoder import save_decoder
-from kdcore.fitting import fit_transform
-from kdcore.learning import straight_through
-from kdcore.settings.codes import TemperatureSchedule
-from kdcore.transforms import TRANSFORMS, Transform
+import kdcore.transforms
+from kdcore import Codes, KDError, fit_transform, kinds, learn_codes, save_decoder
+from kdcore.learners import LEARNERS, Control, LearnerInputs
+from kdcore.learners.straight_through import TemperatureSchedule, straight_through
 from kdcore.vectors import relative_error
+from kdlab.clustering import ARMS, make_clusters, run_arm, run_kmeans
 from kdlab.measures import nmi
-from kdlab.synthetic import ARMS, make_clusters, run_arm, run_kmeans
 
 
 def test_straight_through_is_one_hot_forward():
-    logits = torch.randn(5, 3, 7)
+    logits = torch.randn(5, 3, 7, dtype=torch.double)
     weights = straight_through(logits, 0.3)
-    torch.testing.assert_close(weights, F.one_hot(logits.argmax(-1), 7).float())
+    torch.testing.assert_close(weights, F.one_hot(logits.argmax(-1), 7).double())
 
 
 @pytest.mark.parametrize("T", [0.1, 1.0, 4.0])
-def test_straight_through_gradient_by_hand(T):
+def test_straight_through_gradient_is_that_of_the_tempered_softmax(T):
     """dL/dô_k = ζ_k (g_k − Σ_l ζ_l g_l) / T for an incoming gradient g, ζ = softmax(ô / T)."""
     logits = torch.randn(6, 7, dtype=torch.double, requires_grad=True)
     incoming = torch.randn(6, 7, dtype=torch.double)
@@ -38,14 +35,15 @@ def test_straight_through_gradient_by_hand(T):
     torch.testing.assert_close(logits.grad, expected)
 
 
-def test_temperature_schedule_of_section_3():
+def test_temperature_falls_as_section_3_says():
     schedule = TemperatureSchedule(T0=2.0, decay_rate=0.5, unit="step", every=1)
     assert [schedule.at(t, 0) for t in (0, 1, 4)] == [2.0, 2.0 / 1.5, 2.0 / 3.0]
     stairs = TemperatureSchedule(T0=1.0, decay_rate=1.0, unit="epoch", every=5)
     assert [stairs.at(999, e) for e in (0, 4, 5, 14)] == [1.0, 1.0, 0.5, 1 / 3]
     assert TemperatureSchedule(decay_rate=0.0).at(10**6, 10**3) == 1.0
+    assert TemperatureSchedule(T0="1e-1").T0 == 0.1
     with pytest.raises(ValidationError):
-        TemperatureSchedule(T0="1.0")
+        TemperatureSchedule(T0="warm")
 
 
 @pytest.fixture
@@ -53,25 +51,25 @@ def vectors():
     """Sums of hidden code vectors, so that a good code exists."""
     generator = torch.Generator().manual_seed(0)
     books = torch.randn(4, 8, 12, generator=generator)
-    symbols = torch.randint(8, (600, 4), generator=generator)
-    return sum(books[j][symbols[:, j]] for j in range(4)) + 3.0
+    indices = torch.randint(8, (600, 4), generator=generator)
+    return sum(books[j][indices[:, j]] for j in range(4)) + 3.0
 
 
 @pytest.mark.parametrize(
     ("transform", "options", "bound"),
     [
         ("linear", {"epochs": 80}, 0.30),
-        ("lstm", {"epochs": 60, "learning_rate": 0.005, "init_scale": 1.0}, 0.45),
+        ({"kind": "lstm", "init_scale": 1.0}, {"epochs": 60, "learning_rate": 0.005}, 0.45),
         (
-            "lstm",
-            {"epochs": 60, "learning_rate": 0.005, "init_scale": 1.0, "cell": "printed"},
+            {"kind": "lstm", "init_scale": 1.0, "cell": "printed"},
+            {"epochs": 60, "learning_rate": 0.005},
             0.45,
         ),
     ],
 )
 def test_learned_codes_lose_far_less_than_random_ones(vectors, transform, options, bound):
-    learned = learn_codes(vectors, 8, 4, transform=transform, batch=50, **options)
-    error = relative_error(vectors, learned.transform(learned.codes.tensor()).detach())
+    learned = learn_codes(vectors, 8, 4, transform, batch_size=50, **options)
+    error = relative_error(vectors, learned.transform.compose_all(learned.codes.tensor()))
     assert error == pytest.approx(learned.history[-1].error, rel=1e-3)
     assert error < bound
     last = learned.history[-1]
@@ -80,61 +78,61 @@ def test_learned_codes_lose_far_less_than_random_ones(vectors, transform, option
 
 @pytest.mark.parametrize("offset", [100.0, 10_000.0])
 @pytest.mark.parametrize("refinement", [None, {"rounds": 10}])
-def test_a_large_mean_does_not_harm(vectors, offset, refinement):
+def test_a_large_mean_does_not_raise_the_error(vectors, offset, refinement):
     centred = vectors - vectors.mean(0)
-    options = {"epochs": 40, "batch": 50, "refinement": refinement}
+    options = {"epochs": 40, "batch_size": 50, "refinement": refinement}
     found = []
     for table in (centred, centred + offset):
         learned = learn_codes(table, 8, 4, **options)
-        composed = learned.transform.table(learned.codes.tensor())
+        composed = learned.transform.compose_all(learned.codes.tensor())
         found.append(relative_error(table, composed))
     assert found[1] == pytest.approx(found[0], abs=0.02)
     with pytest.warns(UserWarning, match="mean outweighs their spread .* times"):
-        learn_codes(centred + offset, 8, 4, code_dim=6, epochs=1)
+        learn_codes(centred + offset, 8, 4, {"kind": "linear", "code_dim": 6}, epochs=1)
 
 
 def test_standardised_vectors_are_learned_alike_and_composed_as_they_are(vectors):
     sizes = torch.logspace(-2, 2, vectors.shape[1])
-    options = {"epochs": 10, "batch": 50, "standardise": True}
+    options = {"epochs": 10, "batch_size": 50, "standardise": True}
     plain = learn_codes(vectors, 8, 4, **options)
     uneven = learn_codes(vectors * sizes + 3, 8, 4, **options)
     assert uneven.history[-1].error == pytest.approx(plain.history[-1].error, rel=0.03)
-    table = uneven.transform.table(uneven.codes.tensor())
+    table = uneven.transform.compose_all(uneven.codes.tensor())
     back = (table - (vectors * sizes + 3).mean(0)) / (vectors * sizes).std(0, correction=0)
     standard = (vectors - vectors.mean(0)) / vectors.std(0, correction=0)
     assert relative_error(standard, back) == pytest.approx(uneven.history[-1].error, rel=1e-2)
 
 
-def test_what_is_standardised_is_refined_so(vectors):
+def test_standardised_vectors_are_refined_standardised(vectors):
     sizes = torch.logspace(-2, 2, vectors.shape[1])
     found = {}
     for standardise in (False, True):
         learned = learn_codes(
-            vectors * sizes + 3, 8, 4, epochs=10, batch=50, standardise=standardise,
+            vectors * sizes + 3, 8, 4, epochs=10, batch_size=50, standardise=standardise,
             refinement={"rounds": 10},
         )  # fmt: skip
-        composed = (learned.transform.table(learned.codes.tensor()) - 3) / sizes
+        composed = (learned.transform.compose_all(learned.codes.tensor()) - 3) / sizes
         found[standardise] = relative_error(vectors, composed)
-        best = min(record.error for record in learned.refinement)
+        best = min(record.error for record in learned.history[10:])
     # All components alike, it is those of all that are composed, to what the refinement says.
     assert found[True] == pytest.approx(best, rel=0.1)
     assert found[True] < 0.8 * found[False]
 
 
-def test_a_component_without_spread_is_composed(vectors):
+def test_a_component_without_spread_is_composed_by_the_mean(vectors):
     table = torch.cat([vectors, torch.full((len(vectors), 1), 7.0)], 1)
-    learned = learn_codes(table, 8, 4, epochs=5, batch=50, standardise=True)
-    composed = learned.transform.table(learned.codes.tensor())[:, -1]
+    learned = learn_codes(table, 8, 4, epochs=5, batch_size=50, standardise=True)
+    composed = learned.transform.compose_all(learned.codes.tensor())[:, -1]
     torch.testing.assert_close(composed, table[:, -1], atol=0.1, rtol=0)
 
 
-@pytest.mark.parametrize("options", [{"code_dim": 6}, {"transform": "lstm"}])
-def test_a_spread_that_no_w_takes_in_is_refused(vectors, options):
-    with pytest.raises(KDError, match="standardise is for a linear transform without H"):
-        learn_codes(vectors, 8, 4, epochs=1, standardise=True, **options)
+@pytest.mark.parametrize("transform", [{"kind": "linear", "code_dim": 6}, "lstm"])
+def test_standardising_is_refused_where_the_mean_cannot_be_added(vectors, transform):
+    with pytest.raises(KDError, match="standardise must be false for a "):
+        learn_codes(vectors, 8, 4, transform, epochs=1, standardise=True)
 
 
-def test_a_report_that_draws_at_random_has_no_say(vectors):
+def test_random_draws_of_a_report_do_not_change_the_codes(vectors):
     plain = learn_codes(vectors, 8, 4, epochs=4)
     drawn = learn_codes(vectors, 8, 4, epochs=4, report=lambda *_: torch.manual_seed(0))
     assert plain.codes == drawn.codes
@@ -145,28 +143,30 @@ def test_counts_are_checked_before_anything_is_learned(vectors):
         raise AssertionError("learning began")
 
     for counts, message in (
-        (torch.ones(3), r"counts need shape \(600,\)"),
-        ([[1.0], [1.0, 2.0]], "counts are not numbers"),
+        (torch.ones(3), r"counts must have shape \(600,\), got \(3,\)"),
+        ([[1.0], [1.0, 2.0]], "counts must be numbers"),
     ):
         with pytest.raises(KDError, match=message):
             learn_codes(vectors, 8, 4, counts=counts, refinement={}, report=report)
-    with pytest.raises(KDError, match="counts are for a refinement"):
+    with pytest.raises(KDError, match="counts must be given with a refinement"):
         learn_codes(vectors, 8, 4, counts=torch.ones(600), report=report)
 
 
-def test_a_refinement_is_stopped_and_begins_again(vectors, tmp_path):
+def test_stopped_refinement_begins_again_to_the_same_codes(vectors, tmp_path):
     options = {"epochs": 2, "refinement": {"rounds": 4}, "checkpoint": tmp_path / "c.safetensors"}
     told = iter([False, False, False, True])  # two epochs, the codes as given, a round
     assert learn_codes(vectors, 8, 4, stop=lambda: next(told), **options) is None
     again = learn_codes(vectors, 8, 4, **options)
     del options["checkpoint"]
     whole = learn_codes(vectors, 8, 4, **options)
-    assert again.codes == whole.codes and again.refinement == whole.refinement
+    assert again.codes == whole.codes and again.history == whole.history
 
 
 def test_refined_codes_that_save_nothing_warn(vectors):
     with pytest.warns(UserWarning, match="do not save anything"):
-        learn_codes(vectors, 16, 40, code_dim=1, epochs=1, refinement={"rounds": 1})
+        learn_codes(
+            vectors, 16, 40, {"kind": "linear", "code_dim": 1}, epochs=1, refinement={"rounds": 1}
+        )
 
 
 def test_a_shape_of_numpy_integers_can_be_saved(vectors, tmp_path):
@@ -190,8 +190,8 @@ class _Killed(Exception):
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 @pytest.mark.parametrize("transform", ["linear", "lstm"])
-def test_learning_continues_to_the_same_bits(vectors, tmp_path, transform, how):
-    options = {"transform": transform, "batch": 50, "epochs": 6, "seed": 2}
+def test_resumed_learning_matches_uninterrupted_learning(vectors, tmp_path, transform, how):
+    options = {"transform": transform, "batch_size": 50, "epochs": 6, "seed": 2}
     if transform == "linear":
         options["refinement"] = {"rounds": 3}
     whole = learn_codes(vectors, 8, 4, **options)
@@ -213,7 +213,7 @@ def test_learning_continues_to_the_same_bits(vectors, tmp_path, transform, how):
     learned = learn_codes(vectors, 8, 4, report=lambda record, _: seen.append(record), **options)
     assert torch.equal(state, torch.get_rng_state())
     assert [record.epoch for record in seen] == [3, 4, 5, 6]
-    assert learned.history == whole.history and learned.refinement == whole.refinement
+    assert learned.history == whole.history
     assert learned.codes == whole.codes
     weights = zip(learned.transform.parameters(), whole.transform.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in weights)
@@ -241,7 +241,34 @@ def test_a_checkpoint_of_something_else_is_refused(vectors, tmp_path):
         learn(vectors)
 
 
-def test_scale_of_the_vectors_does_not_matter(vectors):
+def test_kind_learns_as_the_function_does(vectors):
+    settings = LEARNERS.parse(
+        {"kind": "straight_through", "K": 8, "D": 4, "epochs": 2, "transform": {"kind": "lstm"}}
+    )
+    assert settings.needs == {"vectors"}
+    inputs, seen = LearnerInputs(len(vectors), vectors), []
+    control = Control(report=lambda record, indices: seen.append((record, indices)))
+    learned = settings.module.learn(settings, inputs, 3, control)
+    expected = learn_codes(vectors, 8, 4, "lstm", seed=3, epochs=2)
+    assert learned.codes == expected.codes and learned.history == expected.history
+    assert tuple(record for record, _ in seen) == learned.history
+    assert torch.equal(seen[-1][1], learned.codes.tensor())
+    for wrong, message in (
+        (LearnerInputs(600), "vectors must be given, got none"),
+        (LearnerInputs(599, vectors), "vectors must be 599, one a word, got 600"),
+    ):
+        with pytest.raises(KDError, match=message):
+            settings.module.learn(settings, wrong, 3, control)
+
+
+def test_random_codes_need_nothing_but_the_number_of_words():
+    settings = LEARNERS.parse({"kind": "random", "K": 8, "D": 4})
+    assert not settings.needs
+    learned = settings.module.learn(settings, LearnerInputs(50), 3, Control())
+    assert learned.codes == Codes.random(50, 8, 4, seed=3) and learned.transform is None
+
+
+def test_scale_of_the_vectors_does_not_change_the_codes(vectors):
     # A power of two, so that rounding is the same.
     small = learn_codes(vectors / 1024, 8, 4, epochs=5)
     large = learn_codes(vectors * 1024, 8, 4, epochs=5)
@@ -250,22 +277,22 @@ def test_scale_of_the_vectors_does_not_matter(vectors):
 
 @pytest.mark.parametrize("factor", [1e20, 1e-25])
 @pytest.mark.parametrize("standardise", [False, True])
-def test_vectors_whose_squares_no_float32_holds(vectors, factor, standardise):
+def test_vectors_whose_squares_leave_float32_are_learned_as_well(vectors, factor, standardise):
     options = {"epochs": 20, "standardise": standardise}
     learned = learn_codes(vectors, 8, 4, **options)
     other = learn_codes(vectors * factor, 8, 4, **options)
     assert other.history[-1].error == pytest.approx(learned.history[-1].error, abs=0.1)
-    composed = other.transform.table(other.codes.tensor()) / factor
+    composed = other.transform.compose_all(other.codes.tensor()) / factor
     near = 1e-2 if standardise else 1e-3  # components count otherwise
     assert relative_error(vectors, composed) == pytest.approx(other.history[-1].error, rel=near)
-    transform = TRANSFORMS["linear"](8, 4, 12)
+    transform = make("linear", 8, 4, 12)
     assert fit_transform(transform, other.codes, vectors * factor, learning_rate=0.02) < 1
 
 
-def test_history_tells_what_happened(vectors):
+def test_history_has_epochs_steps_and_changes(vectors):
     seen = []
     learned = learn_codes(
-        vectors, 8, 4, epochs=4, batch=100, report=lambda record, symbols: seen.append(symbols)
+        vectors, 8, 4, epochs=4, batch_size=100, report=lambda record, indices: seen.append(indices)
     )
     assert [r.epoch for r in learned.history] == [1, 2, 3, 4]
     assert [r.step for r in learned.history] == [6, 12, 18, 24]
@@ -278,7 +305,12 @@ def test_one_position_with_the_linear_transform_is_k_means():
     clusters = make_clusters(nodes=1500, clusters=15, dim=8, spread=0.1, seed=0)
     best = KMeans(15, n_init=10, random_state=0).fit(clusters.vectors.numpy())
     learned = learn_codes(
-        clusters.vectors, 15, 1, epochs=150, batch=50, temperature={"decay_rate": 1.0, "every": 5}
+        clusters.vectors,
+        15,
+        1,
+        epochs=150,
+        batch_size=50,
+        temperature={"decay_rate": 1.0, "every": 5},
     )
     found = learned.codes.tensor()[:, 0]
     assert nmi(clusters.labels, found) > 0.93
@@ -308,15 +340,15 @@ def test_the_three_arms_behave_as_section_3_says():
 @pytest.mark.parametrize(
     ("vectors", "message"),
     [
-        (torch.tensor([[1.0, 2.0], [math.nan, 0.0]]), "vector 1 has a value that is not finite"),
+        (torch.tensor([[1.0, 2.0], [math.nan, 0.0]]), "vector 1 must be finite"),
         (torch.tensor([[1.0, math.inf], [0.0, 0.0]]), "vector 0"),
         (torch.zeros(3), r"shape \(N, d\)"),
         (torch.zeros(0, 3), r"shape \(N, d\)"),
-        (np.ones((4, 3)), "all vectors are equal"),
-        ([[1.0, 2.0], [1.0]], "not a table of numbers"),
+        (np.ones((4, 3)), "vectors must not all be equal, got 4 times the same"),
+        ([[1.0, 2.0], [1.0]], "vectors must be a table of numbers"),
     ],
 )
-def test_bad_vectors_are_one_clear_line(vectors, message):
+def test_bad_vectors_are_refused_in_one_line(vectors, message):
     with pytest.raises(KDError, match=message) as caught:
         learn_codes(vectors, 2, 2)
     assert "\n" not in str(caught.value)
@@ -325,24 +357,24 @@ def test_bad_vectors_are_one_clear_line(vectors, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"K": 1, "D": 2}, "K = 1"),
-        ({"K": 2, "D": 0}, "D = 0"),
-        ({"K": 2.0, "D": 2}, "K = 2.0: not an integer"),
-        ({"K": 2, "D": 2, "cell": "printed"}, "cell 'printed' is for the LSTM transform"),
-        ({"K": 2, "D": 2, "transform": "cubic"}, "linear, lstm"),
-        ({"K": 2, "D": 2, "epoch": 3}, "code learning: epoch: "),
-        ({"K": 2, "D": 2, "learning_rate": "1e-3"}, "code learning: learning_rate: .* not '1e-3'"),
-        ({"K": 2, "D": 2, "temperature": {"T0": -1.0}}, "temperature.T0"),
+        ({"K": 1}, "K must be at least 2, got 1"),
+        ({"D": 0}, "D must be at least 1, got 0"),
+        ({"K": 2.5}, r"K must be an integer, got 2\.5"),
+        ({"transform": {"kind": "linear", "cell": "printed"}}, "transform: key 'cell' is unknown"),
+        ({"transform": "cubic"}, "transform kind 'cubic' is unknown; there are: linear, lstm"),
+        ({"epoch": 3}, "key 'epoch' is unknown; did you mean 'epochs'"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number, got 'fast'"),
+        ({"temperature": {"T0": -1.0}}, r"temperature\.T0 must be above 0\.0, got -1\.0"),
+        ({"refinement": {"rounds": 0}}, r"refinement\.rounds must be above 0, got 0"),
     ],
 )
-def test_bad_arguments_are_one_clear_line(vectors, arguments, message):
-    K, D = arguments.pop("K"), arguments.pop("D")
+def test_bad_arguments_are_refused_in_one_line(vectors, arguments, message):
     with pytest.raises(KDError, match=message) as caught:
-        learn_codes(vectors, K, D, **arguments)
+        learn_codes(vectors, **{"K": 2, "D": 2, **arguments})
     assert "\n" not in str(caught.value)
 
 
-def test_pointless_codes_are_warned_of():
+def test_codes_that_save_nothing_warn():
     vectors = torch.randn(10, 4)
     with pytest.warns(UserWarning, match="fewer than the K = 16"):
         learn_codes(vectors, 16, 2, epochs=1)
@@ -353,7 +385,7 @@ def test_pointless_codes_are_warned_of():
 def test_a_linear_fit_reaches_least_squares(vectors):
     codes = Codes.random(len(vectors), 8, 4, seed=1)
     torch.manual_seed(0)
-    transform = TRANSFORMS["linear"](8, 4, 12)
+    transform = make("linear", 8, 4, 12)
     error = fit_transform(transform, codes, vectors, epochs=100, learning_rate=0.02)
     onehot = F.one_hot(codes.tensor(), 8).flatten(1).float()
     best = onehot @ torch.linalg.lstsq(onehot, vectors, driver="gelsd").solution
@@ -362,54 +394,76 @@ def test_a_linear_fit_reaches_least_squares(vectors):
         assert relative_error(vectors, transform(codes.tensor())) == pytest.approx(error, rel=1e-4)
 
 
-def test_a_linear_fit_takes_a_mean_in(vectors):
+def test_a_mean_does_not_change_the_error_of_a_linear_fit(vectors):
     codes, fitted = Codes.random(len(vectors), 8, 4, seed=1), []
     for offset in (0.0, 50.0):
         torch.manual_seed(0)
-        transform = TRANSFORMS["linear"](8, 4, 12)
+        transform = make("linear", 8, 4, 12)
         centred = vectors - vectors.mean(0)
         error = fit_transform(transform, codes, centred + offset, epochs=30, learning_rate=0.02)
-        composed = transform.table(codes.tensor())
+        composed = transform.compose_all(codes.tensor())
         assert relative_error(centred + offset, composed) == pytest.approx(error, rel=1e-3)
         fitted.append(error)
     assert fitted[1] == pytest.approx(fitted[0], rel=1e-3)
 
 
-def test_codes_are_learned_through_a_transform_of_ones_own(vectors, monkeypatch):
-    class Own(Transform):
-        def __init__(self, K, D, dim, *, code_dim=None, init_scale=0.1, normalise=False):
-            super().__init__(K, D, dim, dim, projection=False, normalise=False)
-            self.parts = nn.Parameter(torch.empty(D, K, dim).uniform_(-0.1, 0.1))
+OWN = """
+from torch import nn, empty, einsum
+import torch.nn.functional as F
+from kdcore.kinds import KindSettings
+from kdcore.transforms import Transform
 
-        def forward(self, symbols, weights=None, factors=None):
-            return self.mix(F.one_hot(symbols, self.K).float())
+NUMERICS = 1
 
-        def mix(self, weights):
-            return torch.einsum("ndk,dkv->nv", weights, self.parts)
+class Settings(KindSettings):
+    pass
 
-        def rescale(self, factor):
-            self.parts.data.mul_(factor)
+class Own(Transform):
+    settings = Settings()
 
-    monkeypatch.setitem(TRANSFORMS, "own", Own)
-    learned = learn_codes(vectors, 8, 4, transform="own", epochs=20)
-    composed = learned.transform.table(learned.codes.tensor())
+    def __init__(self, K, D, dim):
+        super().__init__(K, D, dim, dim, projection=False, normalise=False)
+        self.W = nn.Parameter(empty(D, K, dim).uniform_(-0.1, 0.1))
+
+    def forward(self, indices, row_weights=None, mask=None):
+        return self.compose_soft(F.one_hot(indices, self.K).float())
+
+    def compose_soft(self, weights):
+        return einsum("ndk,dkv->nv", weights, self.W)
+
+def build(settings, K, D, dim):
+    return Own(K, D, dim)
+"""
+
+
+def test_codes_are_learned_through_a_transform_in_a_file_of_its_own(vectors, tmp_path, monkeypatch):
+    (tmp_path / "own.py").write_text(OWN)
+    places = [*kdcore.transforms.__path__, str(tmp_path)]
+    monkeypatch.setattr(kdcore.transforms, "__path__", places)
+    monkeypatch.setattr(kdcore.transforms.__spec__, "submodule_search_locations", places)
+    monkeypatch.setattr(kinds, "_modules", kinds._modules.__wrapped__)
+    learned = learn_codes(vectors, 8, 4, "own", epochs=20)
+    composed = learned.transform.compose_all(learned.codes.tensor())
     assert relative_error(vectors, composed) == pytest.approx(learned.history[-1].error, rel=1e-4)
     assert learned.history[-1].error < 0.5
 
 
 @pytest.mark.parametrize("cell", ["counted", "printed"])
-def test_an_lstm_is_fitted_to_codes_that_mean_something(vectors, cell):
+def test_an_lstm_fits_learned_codes(vectors, cell):
     # What is standardised before H has mean zero after it.
     vectors = vectors - vectors.mean(0)
     learned = learn_codes(vectors, 8, 4, epochs=60)
     torch.manual_seed(0)
-    transform = TRANSFORMS["lstm"](8, 4, 12, code_dim=24, cell=cell, init_scale=1.0, normalise=True)
+    transform = make("lstm", 8, 4, 12, code_dim=24, cell=cell, init_scale=1.0, normalise=True)
     start = relative_error(vectors, transform.eval()(learned.codes.tensor()).detach())
     error = fit_transform(transform, learned.codes, vectors, epochs=60)
     assert error < 0.5 < start
 
 
 def test_a_fit_refuses_what_does_not_belong_together(vectors):
-    transform = TRANSFORMS["linear"](8, 4, 12)
-    with pytest.raises(KDError, match="do not fit a transform with K = 8, D = 4 to size 12"):
+    transform = make("linear", 8, 4, 12)
+    with pytest.raises(
+        KDError,
+        match="must fit a transform with K = 8, D = 4 to size 12, got 600 codes with K = 8, D = 3",
+    ):
         fit_transform(transform, Codes.random(len(vectors), 8, 3, seed=1), vectors)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from kdcore import Codes, KDError, learn_codes, refine_codes
-from kdcore.refinement import best_code_embeddings, improve
+from kdcore.additive import improve_codes, least_squares_codebooks
+from kdcore.learners import LEARNERS, Control, LearnerInputs
 
 N, K, D, SIZE = 60, 5, 3, 4
 
@@ -22,21 +23,22 @@ def rows_of(codes: Codes) -> torch.Tensor:
     return codes.tensor() + torch.arange(codes.D) * codes.K
 
 
-def test_code_embeddings_are_the_least_squares_solution(vectors):
+def test_codebooks_are_the_least_squares_solution(vectors):
     rows, weights = rows_of(Codes.random(N, K, D, seed=1)), torch.rand(N) + 0.1
-    W = best_code_embeddings(rows, vectors, K, weights)
-    one_hot = torch.zeros(N, D * K).scatter_(1, rows, 1.0)
-    root = weights.sqrt()[:, None]
+    W = least_squares_codebooks(rows, vectors, K, weights)
+    one_hot = torch.zeros(N, D * K, dtype=torch.double).scatter_(1, rows, 1.0)
+    root = weights.double().sqrt()[:, None]
     answer = np.linalg.lstsq((one_hot * root).numpy(), (vectors * root).numpy())[0]
-    torch.testing.assert_close(one_hot @ W, one_hot @ torch.from_numpy(answer), atol=2e-3, rtol=0)
+    found, expected = one_hot @ W.double(), one_hot @ torch.from_numpy(answer)
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
 
 
 @given(seed=st.integers(0, 10_000))
-def test_each_position_gets_its_best_value(seed):
+def test_each_position_gets_its_best_index(seed):
     torch.manual_seed(seed)
-    vectors, W = torch.randn(4, SIZE), torch.randn(D * K, SIZE)
+    vectors, W = (torch.randn(n, SIZE, dtype=torch.double) for n in (4, D * K))
     rows = rows_of(Codes.random(4, K, D, seed))
-    improved = improve(rows, vectors, W, K, [1, 0, 2])
+    improved = improve_codes(rows, vectors, W, K, [1, 0, 2])
     expected = rows.clone()
     for i in range(4):
         for j in (1, 0, 2):
@@ -56,7 +58,7 @@ def test_one_position_without_noise_is_k_means(weighted):
     refined = refine_codes(
         vectors, codes, counts=weights, count_power=1.0, rounds=100, sweeps=1, noise=0.0
     )
-    start = best_code_embeddings(codes.tensor(), vectors, 4, weights).numpy()
+    start = least_squares_codebooks(codes.tensor(), vectors, 4, weights).numpy()
     means = KMeans(4, init=start, n_init=1, max_iter=200, tol=0.0).fit(
         vectors.numpy(), sample_weight=weights.numpy()
     )
@@ -82,19 +84,19 @@ def test_noise_leaves_a_local_minimum_and_the_best_round_is_kept():
     noisy = refine_codes(vectors, learned.codes)
     errors = [min(r.error for r in one.history) for one in (quiet, noisy)]
     assert errors[1] < errors[0] < learned.history[-1].error
-    composed = noisy.transform.table(noisy.codes.tensor())
+    composed = noisy.transform.compose_all(noisy.codes.tensor())
     left = (vectors - composed).square().sum() / (vectors - vectors.mean(0)).square().sum()
     assert float(left) == pytest.approx(errors[1], rel=1e-4)
 
 
-def test_what_weighs_more_is_composed_better(vectors):
+def test_words_with_higher_counts_are_composed_better(vectors):
     weights = torch.where(torch.arange(N) < 10, 50.0, 1.0)
     codes = Codes.random(N, K, 2, seed=4)
 
     def error_of_ten(**options) -> float:
         refined = refine_codes(vectors, codes, seed=1, **options)
         return float(
-            (vectors - refined.transform.table(refined.codes.tensor()))[:10].square().sum()
+            (vectors - refined.transform.compose_all(refined.codes.tensor()))[:10].square().sum()
         )
 
     assert error_of_ten(counts=weights**2) < 0.5 * error_of_ten()
@@ -102,7 +104,7 @@ def test_what_weighs_more_is_composed_better(vectors):
     assert same[0] == same[1]
 
 
-def test_equal_seeds_equal_codes_and_rounds_are_counted(vectors):
+def test_equal_seeds_give_equal_codes_and_rounds_are_counted(vectors):
     codes, state = Codes.random(N, K, D, seed=5), torch.get_rng_state()
     one, two, other = (refine_codes(vectors, codes, seed=s, rounds=5) for s in (7, 7, 8))
     assert one.codes == two.codes and torch.equal(one.transform.W, two.transform.W)
@@ -112,35 +114,72 @@ def test_equal_seeds_equal_codes_and_rounds_are_counted(vectors):
     assert one.history[0].noise == 0.0 and one.history[1].noise == 0.05
 
 
-def test_learning_and_refining_in_one_call(vectors):
+def test_learning_and_refining_in_one_call_is_both_in_turn(vectors):
     one = learn_codes(vectors, K, D, epochs=5, seed=2, refinement={"rounds": 4})
     start = learn_codes(vectors, K, D, epochs=5, seed=2)
     assert one.codes == refine_codes(vectors, start.codes, seed=2, rounds=4).codes
-    assert one.history == start.history and len(one.refinement) == 5
+    assert one.history[:5] == start.history and len(one.history) == 5 + 5
 
 
 def test_codes_learned_through_h_or_an_lstm_are_refined_for_plain_sums(vectors):
-    for options in ({"code_dim": 2}, {"transform": "lstm"}):
-        learned = learn_codes(vectors, K, D, epochs=5, refinement={"rounds": 4}, **options)
-        assert learned.transform.H is None
-        composed = learned.transform.table(learned.codes.tensor())
+    for transform in ({"kind": "linear", "code_dim": 2}, "lstm"):
+        learned = learn_codes(vectors, K, D, transform, epochs=5, refinement={"rounds": 4})
+        assert learned.transform.can_add_offset
+        composed = learned.transform.compose_all(learned.codes.tensor())
         error = (vectors - composed).square().sum() / (vectors - vectors.mean(0)).square().sum()
-        assert float(error) == pytest.approx(min(r.error for r in learned.refinement), rel=1e-4)
+        assert float(error) == pytest.approx(min(r.error for r in learned.history[5:]), rel=1e-4)
+
+
+def test_refined_under_scales_a_large_component_does_not_decide():
+    vectors = torch.randn(800, 8)
+    uneven = vectors * torch.tensor([50.0] + [1.0] * 7) + 3
+    codes = Codes.random(800, 8, 4, seed=1)
+    lost = {}
+    for standardise in (False, True):
+        refined = refine_codes(uneven, codes, rounds=10, standardise=standardise)
+        composed = refined.transform.compose_all(refined.codes.tensor())
+        left = (composed - uneven).square().sum(0) / (uneven - uneven.mean(0)).square().sum(0)
+        lost[standardise] = float(left[1:].mean())
+        least = min(record.error for record in refined.history)
+    # Of components that count alike, the error is the mean of their shares.
+    assert float(left.mean()) == pytest.approx(least, rel=1e-3)
+    assert lost[True] < 0.8 * lost[False]
+    spread = uneven.std(0, correction=0)
+    torch.testing.assert_close(refined.transform.error_scale, spread, rtol=1e-4, atol=0)
+
+
+def test_kind_refines_as_the_function_does_and_needs_counts_only_where_they_count(vectors):
+    codes, counts = Codes.random(N, K, D, seed=0), torch.rand(N)
+    settings = LEARNERS.parse({"kind": "refine", "start": "random", "rounds": 3})
+    assert settings.needs == {"vectors", "start", "counts"}
+    assert settings.changed(count_power=0.0).needs == {"vectors", "start"}
+    inputs, seen = LearnerInputs(N, vectors, counts, codes), []
+    control = Control(report=lambda record, indices: seen.append(indices))
+    learned = settings.module.learn(settings, inputs, 7, control)
+    expected = refine_codes(vectors, codes, counts=counts, seed=7, rounds=3)
+    assert learned.codes == expected.codes and learned.history == expected.history
+    assert torch.equal(seen[0], codes.tensor()) and len(seen) == 4
+    for missing in (LearnerInputs(N, vectors), LearnerInputs(N, start=codes)):
+        with pytest.raises(KDError, match="must be given, got none"):
+            settings.module.learn(settings, missing, 7, Control())
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"codes": Codes.random(N - 1, K, D, seed=0)}, "59 codes and 60 vectors"),
-        ({"counts": torch.ones(3)}, r"shape \(60,\)"),
+        ({"codes": Codes.random(N - 1, K, D, seed=0)}, "codes must be 60, one a word, got 59"),
+        ({"counts": torch.ones(3)}, r"counts must have shape \(60,\), got \(3,\)"),
         ({"counts": -torch.ones(N)}, "none negative"),
         ({"counts": torch.zeros(N)}, "not all zero"),
-        ({"counts": torch.full((N,), 1e30), "count_power": 2.0}, "too large for float32"),
-        ({"rounds": 0}, "refinement: rounds"),
-        ({"passes": 3}, "refinement: passes"),
+        (
+            {"counts": torch.full((N,), 1e30), "count_power": 2.0},
+            "must be finite in float32, got 1e\\+30 to that power",
+        ),
+        ({"rounds": 0}, "refinement.rounds must be above 0, got 0"),
+        ({"passes": 3}, "refinement: key 'passes' is unknown"),
     ],
 )
-def test_bad_input_is_one_line(vectors, options, message):
+def test_bad_input_is_refused_in_one_line(vectors, options, message):
     codes = options.pop("codes", Codes.random(N, K, D, seed=0))
     with pytest.raises(KDError, match=message) as caught:
         refine_codes(vectors, codes, **options)

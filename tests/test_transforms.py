@@ -4,8 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdcore import TRANSFORMS, Codes, KDError, LinearTransform, LSTMTransform
-from kdcore.transforms import _SummedLSTM
+from kdcore.codes import Codes
+from kdcore.errors import KDError
+from kdcore.transforms import TRANSFORMS, Transform
+from kdcore.transforms.linear import LinearTransform
+from kdcore.transforms.lstm import LSTMTransform, summed_lstm
 
 VARIANTS = [
     ("linear", {}),
@@ -15,6 +18,11 @@ VARIANTS = [
     ("lstm", {"cell": "printed", "code_dim": 5}),
     ("lstm", {"cell": "counted", "normalise": True}),
 ]
+
+
+def make(kind: str, K: int, D: int, dim: int, **options) -> Transform:
+    settings = TRANSFORMS.parse({"kind": kind, **options})
+    return settings.module.build(settings, K, D, dim)
 
 
 @pytest.mark.parametrize(
@@ -30,13 +38,13 @@ VARIANTS = [
     ],
 )
 def test_sizes_are_those_of_table_1(transform, dim, options, size):
-    made = TRANSFORMS[transform](50, 10, dim, **options)
+    made = make(transform, 50, 10, dim, **options)
     assert made.parameter_count() == size
 
 
 @pytest.mark.parametrize("N", [100, 10_000, 10**9])
 @pytest.mark.parametrize("K", [2, 50])
-def test_lemma_1(N, K):
+def test_size_is_within_the_bound_of_lemma_1(N, K):
     D = math.ceil(math.log(N) / math.log(K))
     # One position more than log N / log K at most; C is what does not depend on N.
     bound = K * 8 * (math.log(N) / math.log(K) + 1)
@@ -48,62 +56,120 @@ def test_lemma_1(N, K):
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_one_hot_weights_and_symbols_compose_the_same(name, options):
-    transform = TRANSFORMS[name](7, 4, 6, **options)
-    symbols = torch.randint(7, (9, 4))
-    by_symbols = transform(symbols)
+def test_one_hot_weights_and_indices_compose_equal_vectors(name, options):
+    transform = make(name, 7, 4, 6, **options).double()
+    indices = torch.randint(7, (9, 4))
+    by_indices = transform(indices)
     transform.train()
-    by_weights = transform.mix(F.one_hot(symbols, 7).float())
-    torch.testing.assert_close(by_symbols, by_weights)
+    by_weights = transform.compose_soft(F.one_hot(indices, 7).double())
+    torch.testing.assert_close(by_indices, by_weights)
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_factors_multiply_code_embedding_vectors(name, options):
-    transform = TRANSFORMS[name](8, 4, 6, **options).eval()
+def test_mask_multiplies_code_embedding_vectors(name, options):
+    transform = make(name, 8, 4, 6, **options).double().eval()
     with torch.no_grad():
         transform.W[:, 7] = 0.0
         if name == "lstm":
             transform.bias.uniform_(-1, 1)
-    symbols, factors = torch.randint(7, (9, 4)), torch.rand(9, 4)
+    indices, mask = torch.randint(7, (9, 4)), torch.rand(9, 4, dtype=torch.double)
     # What is left of a code embedding vector, and of one that is zero the rest.
-    weights = F.one_hot(symbols, 8) * factors[:, :, None]
-    weights[:, :, 7] = 1 - factors
-    torch.testing.assert_close(transform(symbols, factors=factors), transform.mix(weights))
+    weights = F.one_hot(indices, 8) * mask[:, :, None]
+    weights[:, :, 7] = 1 - mask
+    torch.testing.assert_close(transform(indices, mask=mask), transform.compose_soft(weights))
     ones = torch.ones(9, 4)
-    torch.testing.assert_close(transform(symbols, factors=ones), transform(symbols))
+    torch.testing.assert_close(transform(indices, mask=ones), transform(indices))
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_rescale_multiplies_the_vectors(name, options):
-    transform = TRANSFORMS[name](7, 4, 6, **options).eval()
-    symbols = torch.randint(7, (9, 4))
-    before = transform(symbols)
-    transform.rescale(2.5)
-    torch.testing.assert_close(transform(symbols), 2.5 * before)
+def test_rescale_multiplies_composed_vectors_as_a_whole_or_by_component(name, options):
+    for factor in (2.5, torch.rand(6, dtype=torch.double)):
+        transform = make(name, 7, 4, 6, **options).double().eval()
+        indices = torch.randint(7, (9, 4))
+        before = transform(indices)
+        transform.rescale(factor)
+        torch.testing.assert_close(transform(indices), factor * before)
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_a_table_in_pieces_is_what_eval_mode_composes(name, options):
-    made = TRANSFORMS[name](4, 3, 7, **options)
+def test_offset_is_added_to_all_vectors_or_refused(name, options):
+    transform = make(name, 7, 4, 6, **options).double().eval()
+    indices, offset = torch.randint(7, (9, 4)), torch.randn(6, dtype=torch.double)
+    before = transform(indices)
+    if transform.can_add_offset:
+        transform.add_offset(offset)
+        torch.testing.assert_close(transform(indices), before + offset)
+    else:
+        with pytest.raises(KDError, match="Transform cannot add an offset"):
+            transform.add_offset(offset)
+        assert torch.equal(transform(indices), before)
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_codebooks_of_mean_zero_and_an_offset_add_up_to_the_vectors_or_are_refused(name, options):
+    transform = make(name, 7, 4, 6, **options)
+    transform(torch.randint(7, (50, 4)))  # statistics to use
+    if not transform.is_sum:
+        with pytest.raises(KDError, match="transform must be a sum over positions, got LSTM"):
+            transform.codebooks()
+        return
+    books, offset = transform.codebooks()
+    indices = torch.randint(7, (9, 4))
+    total = offset + sum(books[j][indices[:, j]] for j in range(4))
+    torch.testing.assert_close(transform.double().compose_all(indices), total)
+    torch.testing.assert_close(books.mean(1), torch.zeros(4, 6, dtype=torch.double))
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_settings_and_exported_tensors_make_a_transform_that_composes_the_same(name, options):
+    made = make(name, 4, 3, 7, **options)
+    indices = torch.randint(4, (50, 3))
+    made(indices)  # statistics to use
+    other = made.settings.module.build(made.settings, 4, 3, 7)
+    assert other.settings == made.settings
+    other.load_exported(made.export())
+    assert torch.equal(other.compose_all(indices), made.compose_all(indices))
+    books = list(made.W.shape)
+    for name, wanted in (("W", books), ("V", "absent")):
+        with pytest.raises(KDError) as caught:
+            other.load_exported({**made.export(), name: torch.zeros(3)})
+        assert str(caught.value) == f"shape of tensor {name!r} must be {wanted}, got [3]"
+    with pytest.raises(KDError, match=r"shape of tensor .* must be .*, got absent"):
+        other.load_exported({})
+
+
+def test_error_scale_is_one_until_set_and_refuses_what_is_no_scale():
+    transform = LinearTransform(4, 3, 2)
+    assert torch.equal(transform.error_scale, torch.ones(2))
+    transform.error_scale = torch.tensor([1.0, 3.0])
+    assert torch.equal(transform.error_scale, torch.tensor([1.0, 3.0]))
+    for wrong in ([1.0, 0.0], [1.0, math.inf], [1.0]):
+        with pytest.raises(KDError, match="error_scale must be 2 finite numbers above 0"):
+            transform.error_scale = torch.tensor(wrong)
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_vectors_composed_in_pieces_are_those_of_eval_mode(name, options):
+    made = make(name, 4, 3, 7, **options)
     made(torch.randint(4, (50, 3)))  # statistics to use
-    symbols = torch.randint(4, (23, 3))
-    table = made.table(symbols, piece=5)
-    assert made.training and not table.requires_grad
-    torch.testing.assert_close(table, made.eval()(symbols))
+    indices = torch.randint(4, (23, 3))
+    composed = made.compose_all(indices, piece=5)
+    assert made.training and not composed.requires_grad
+    torch.testing.assert_close(composed, made.eval()(indices))
 
 
 def test_linear_is_the_sum_of_the_chosen_rows():
-    transform = LinearTransform(5, 3, 4, code_dim=2)
-    symbols = torch.randint(5, (6, 3))
-    expected = sum(transform.W[j][symbols[:, j]] for j in range(3)) @ transform.H
-    torch.testing.assert_close(transform(symbols), expected)
+    transform = LinearTransform(5, 3, 4, code_dim=2).double()
+    indices = torch.randint(5, (6, 3))
+    expected = sum(transform.W[j][indices[:, j]] for j in range(3)) @ transform.H
+    torch.testing.assert_close(transform(indices), expected)
     assert LinearTransform(5, 3, 4).H is None
 
 
-def test_counted_lstm_is_torchs_lstm():
-    transform = LSTMTransform(5, 3, 4, code_dim=6, cell="counted")
+def test_counted_lstm_is_that_of_torch():
+    transform = LSTMTransform(5, 3, 4, code_dim=6, cell="counted").double()
     torch.nn.init.uniform_(transform.bias, -1, 1)
-    reference = torch.nn.LSTM(6, 6)
+    reference = torch.nn.LSTM(6, 6).double()
     i, f, o, m = range(4)
     order = [i, f, m, o]  # torch's order of gates
 
@@ -115,58 +181,66 @@ def test_counted_lstm_is_torchs_lstm():
         reference.weight_hh_l0.copy_(reordered(transform.U))
         reference.bias_ih_l0.copy_(reordered(transform.bias))
         reference.bias_hh_l0.zero_()
-    symbols = torch.randint(5, (8, 3))
-    outputs, _ = reference(transform.W[0][symbols].transpose(0, 1))
-    torch.testing.assert_close(transform(symbols), outputs.sum(0) @ transform.H)
+    indices = torch.randint(5, (8, 3))
+    outputs, _ = reference(transform.W[0][indices].transpose(0, 1))
+    torch.testing.assert_close(transform(indices), outputs.sum(0) @ transform.H)
 
 
 def test_printed_lstm_is_section_2_2_written_out():
-    transform = LSTMTransform(5, 3, 4, code_dim=6, cell="printed")
+    transform = LSTMTransform(5, 3, 4, code_dim=6, cell="printed").double()
     torch.nn.init.uniform_(transform.bias, -1, 1)
-    symbols = torch.randint(5, (8, 3))
+    indices = torch.randint(5, (8, 3))
     U_i, U_f, U_o, U_m = transform.U.chunk(4)
     b_i, b_f, b_o, b_m = transform.bias.chunk(4)
-    h = m = torch.zeros(8, 6)
-    total = torch.zeros(8, 6)
+    h = m = total = torch.zeros(8, 6, dtype=torch.double)
     for j in range(3):
-        w = transform.W[j][symbols[:, j]]
+        w = transform.W[j][indices[:, j]]
         f = torch.sigmoid(w + h @ U_f.t() + b_f)
         i = torch.sigmoid(w + h @ U_i.t() + b_i)
         o = torch.sigmoid(w + h @ U_o.t() + b_o)
         m = f * m + i * torch.tanh(w + h @ U_m.t() + b_m)
         h = o * torch.tanh(m)
         total = total + h
-    torch.testing.assert_close(transform(symbols), total @ transform.H)
+    torch.testing.assert_close(transform(indices), total @ transform.H)
 
 
 @pytest.mark.parametrize("D", [1, 2, 4])
-def test_the_lstms_hand_written_derivative(D):
+def test_hand_written_derivative_of_the_lstm_agrees_with_differences(D):
     inputs = torch.randn(D, 3, 20, dtype=torch.double, requires_grad=True)
     U = torch.randn(20, 5, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(_SummedLSTM.apply, (inputs, U))
+    assert torch.autograd.gradcheck(summed_lstm, (inputs, U))
 
 
 @pytest.mark.parametrize("name", ["linear", "lstm"])
 def test_normalised_vectors_start_with_unit_variance_whatever_the_codes_scale(name):
     for init_scale in (0.5, 2.0):
-        transform = TRANSFORMS[name](50, 10, 64, code_dim=32, init_scale=init_scale, normalise=True)
+        transform = make(name, 50, 10, 64, code_dim=32, init_scale=init_scale, normalise=True)
         vectors = transform(Codes.random(2000, 50, 10, seed=0).tensor()).detach()
         assert abs(float(vectors.std()) - 1) < 0.15
         assert float(vectors.mean(0).abs().max()) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["linear", "lstm"])
-def test_a_single_symbol_can_be_composed_in_training(name):
-    transform = TRANSFORMS[name](5, 3, 4, code_dim=6, normalise=True)
+def test_single_word_can_be_composed_in_training(name):
+    transform = make(name, 5, 3, 4, code_dim=6, normalise=True)
     assert torch.isfinite(transform(torch.zeros(1, 3, dtype=torch.long))).all()
 
 
 def test_an_unknown_cell_is_refused():
-    with pytest.raises(KDError, match="cell 'Printed' is unknown; there are: printed, counted"):
+    with pytest.raises(KDError, match="cell must be one of counted, printed, got 'Printed'"):
         LSTMTransform(4, 2, 3, cell="Printed")
 
 
-def test_impossible_shapes_are_refused():
-    for K, D in ((1, 3), (5, 0)):
-        with pytest.raises(KDError):
-            LinearTransform(K, D, 4)
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((1, 3, 4), {}, "K must be at least 2, got 1"),
+        ((5, 0, 4), {}, "D must be at least 1, got 0"),
+        ((5, 2, -1), {}, "dim must be an integer above 0, got -1"),
+        ((5, 2, 4), {"code_dim": 0}, "code_dim must be an integer above 0, got 0"),
+        ((5, 2, 4), {"init_scale": 0.0}, "init_scale must be above 0 and finite, got 0.0"),
+    ],
+)
+def test_impossible_shapes_are_refused_in_one_line(shape, options, message):
+    with pytest.raises(KDError, match=message):
+        LinearTransform(*shape, **options)

@@ -198,10 +198,12 @@ class Transform(nn.Module, ABC):
             KDError: tensors are missing, unknown or of another shape.
         """
         own = self.export()
-        for name in own.keys() | tensors.keys():
-            found, wanted = (list(of[name].shape) if name in of else None for of in (tensors, own))
+        for name in sorted(own.keys() | tensors.keys()):
+            wanted, found = (
+                list(of[name].shape) if name in of else "absent" for of in (own, tensors)
+            )
             if found != wanted:
-                raise KDError(f"shape of {name!r} must be {wanted}, got {found}")
+                raise KDError(f"shape of tensor {name!r} must be {wanted}, got {found}")
         self.load_state_dict({**self.state_dict(), **tensors})
 
     def parameter_count(self) -> int:

@@ -1,1 +1,0 @@
-"""Typed, documented settings; importing them does not import PyTorch."""
