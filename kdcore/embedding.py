@@ -159,7 +159,8 @@ class KDEmbedding(Embedding):
         ids = words.index_select(0, ids)
         if not self.training:
             return self._compose(ids, None)
-        ones = torch.ones_like(ids, dtype=torch.float32)
+        exact = torch.promote_types(self.transform.W.dtype, torch.float32)
+        ones = torch.ones_like(ids, dtype=exact)
         times = ones.new_zeros(self.num_embeddings).index_add_(0, ids, ones)
         count = ids.shape[0]
         mask = self._dropout_mask(count)

@@ -4,7 +4,25 @@ import pytest
 import torch
 from torch import nn
 
-from kdcore import Codes, KDEmbedding, KDError, LinearTransform, LSTMTransform, learn_codes
+from kdcore import Codes, KDEmbedding, KDError, learn_codes
+from kdcore.transforms.linear import LinearTransform
+from kdcore.transforms.lstm import LSTMTransform
+
+
+@pytest.fixture
+def float32():
+    """For a test that is about float32."""
+
+
+@pytest.fixture(autouse=True)
+def float64(request):
+    """Two ways to the same numbers are compared in float64: rounding has no say on any CPU."""
+    if "float32" in request.fixturenames:
+        yield
+        return
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture
@@ -64,7 +82,7 @@ def test_dropout_leaves_out_code_embedding_vectors_and_makes_up_for_them(codes, 
     drawn = torch.stack([embedding(ids) for _ in range(600)])[..., :4]
     values = drawn.unique()
     torch.testing.assert_close(values, torch.tensor([0.0, 1 / 0.75]))
-    # One choice for all places of a symbol, another for each symbol, position and batch.
+    # One choice for all places of a word, another for each word, position and batch.
     assert torch.equal(drawn[:, :11], drawn[:, 11:])
     torch.testing.assert_close(drawn.mean(0), torch.ones(22, 4), rtol=0, atol=0.1)
     kept = (drawn[:, :11] > 0).flatten(1).float()
@@ -97,32 +115,33 @@ def test_what_eval_mode_composes_is_the_mean_of_training_where_sums_are_standard
 
 
 @pytest.mark.parametrize("transform", ["linear", "lstm"])
-def test_dropout_keeps_the_type_of_the_weights(codes, transform):
-    embedding = KDEmbedding(codes, 5, transform, dropout=0.3).double()
-    assert embedding(torch.arange(11)).dtype == torch.float64
+def test_dropout_keeps_the_type_of_the_weights(codes, transform, float32):
+    embedding = KDEmbedding(codes, 5, transform, dropout=0.3)
+    for dtype in (torch.float64, torch.float32):
+        assert embedding.to(dtype)(torch.arange(11)).dtype == dtype
 
 
 def test_a_transform_of_ones_own_need_not_know_of_dropout(codes):
     class Own(LinearTransform):
-        def forward(self, symbols, weights=None):
-            return super().forward(symbols, weights)
+        def forward(self, indices, row_weights=None):
+            return super().forward(indices, row_weights)
 
     assert KDEmbedding(codes, transform=Own(6, 4, 5))(torch.arange(11)).shape == (11, 5)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_gradient_scale_that_is_no_scale_is_refused(codes, scale):
-    with pytest.raises(KDError, match="it is above 0 and finite"):
+    with pytest.raises(KDError, match="gradient_scale must be above 0 and finite"):
         KDEmbedding(codes, 5, gradient_scale=scale)
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0])
 def test_a_dropout_that_is_no_share_is_refused(codes, dropout):
-    with pytest.raises(KDError, match="at least 0 and below 1"):
+    with pytest.raises(KDError, match="dropout must be at least 0 and below 1"):
         KDEmbedding(codes, 5, dropout=dropout)
 
 
-def test_equal_symbols_are_composed_once(codes):
+def test_equal_ids_are_composed_once(codes):
     embedding = KDEmbedding(codes, 5)
     composed = []
     embedding.transform.register_forward_hook(lambda *a: composed.append(len(a[2])))
@@ -144,7 +163,7 @@ def test_a_gpus_way_of_composing_is_that_of_a_cpu(codes, transform, ids, monkeyp
         gradients = [p.grad for p in embedding.parameters()]
         found.append([*vectors, *gradients, *embedding.transform.norm.state_dict().values()])
     for a, b in zip(*found, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("padding_idx", [0, -1])
@@ -183,7 +202,7 @@ def test_padding_has_no_part_in_the_statistics(way, transform, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("transform", ["linear", "lstm"])
-def test_half_precision_as_a_gpu_composes(codes, transform, dtype):
+def test_half_precision_as_a_gpu_composes(codes, transform, dtype, float32):
     embedding = KDEmbedding(codes, 5, transform, code_dim=7, normalise=True)
     ids = torch.tensor([3, 1, 3, 0])
     half = copy.deepcopy(embedding).to(dtype)
@@ -228,7 +247,7 @@ def test_it_can_be_compiled_as_one_graph(codes, transform):
         embedding.zero_grad()
         module(torch.tensor([10, 0, 3, 3, 7])).pow(3).sum().backward()
         gradients.append([parameter.grad.clone() for parameter in embedding.parameters()])
-    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("transform", ["linear", "lstm"])
@@ -244,7 +263,7 @@ def test_it_can_be_made_without_memory_and_loaded(codes, transform):
 
 def test_ids_outside_are_refused(codes):
     for ids in ([11], [-1]):
-        with pytest.raises(IndexError, match="11 symbols"):
+        with pytest.raises(IndexError, match="ids must be from 0 to 10, got"):
             KDEmbedding(codes, 5)(torch.tensor(ids))
         for training in (True, False):
             with pytest.raises(IndexError):
@@ -262,7 +281,7 @@ def test_codes_of_another_shape_are_not_loaded(codes):
     model = nn.Sequential(KDEmbedding(codes, 5, code_dim=3))
     other = nn.Sequential(KDEmbedding(Codes.random(11, 7, 4, seed=1), 5, code_dim=3))
     before = other[0].codes
-    with pytest.raises(KDError, match="have N = 11, K = 6, D = 4, the embedding's N = 11, K = 7"):
+    with pytest.raises(KDError, match="must have N = 11, K = 7, D = 4, got N = 11, K = 6"):
         other.load_state_dict(model.state_dict())
     assert other[0].codes == before
     # A state stored before the shape was kept with it.
@@ -292,9 +311,9 @@ def test_materialise_gives_the_same_vectors(codes, transform):
     torch.testing.assert_close(table(ids), embedding.eval()(ids))
 
 
-def test_from_pretrained_gives_back_the_learned_vectors():
+def test_from_pretrained_gives_back_the_learned_vectors(float32):
     vectors = torch.randn(40, 6)
-    learned = learn_codes(vectors, 8, 4, epochs=30, batch=10)
+    learned = learn_codes(vectors, 8, 4, epochs=30, batch_size=10)
     embedding = KDEmbedding.from_pretrained(learned.codes, learned.transform)
     error = (embedding(torch.arange(40)) - vectors).square().sum() / vectors.square().sum()
     assert error < 0.6
@@ -318,7 +337,7 @@ def test_it_replaces_an_embedding_in_a_model(codes):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     ids, labels = torch.randint(11, (30, 3)), torch.randint(2, (30,))
     losses = []
-    for _ in range(60):
+    for _ in range(200):
         loss = nn.functional.cross_entropy(model(ids), labels)
         optimizer.zero_grad()
         loss.backward()
@@ -327,7 +346,7 @@ def test_it_replaces_an_embedding_in_a_model(codes):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_memory_is_that_of_transform_and_packed_codes():
+def test_memory_is_that_of_transform_and_packed_codes(float32):
     codes = Codes.random(10_000, 50, 10, seed=0)
     embedding = KDEmbedding(codes, 200)
     tensors = [*embedding.parameters(), *embedding.buffers()]
@@ -335,26 +354,75 @@ def test_memory_is_that_of_transform_and_packed_codes():
     assert held == 100_000 * 4 + 10_000 * 10 * 6 // 8
 
 
-def test_what_does_not_fit_is_refused(codes):
-    from kdcore import LinearTransform
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((5, "quadratic"), {}, "transform: transform kind 'quadratic' is unknown; there are: lin"),
+        ((5, "linaer"), {}, "transform kind 'linaer' is unknown; did you mean 'linear'"),
+        ((5,), {"cell": "printed"}, "transform: key 'cell' is unknown; there are: code_dim, init"),
+        ((5,), {"code_dim": 0}, "transform.code_dim must be above 0, got 0"),
+        ((), {}, "embedding_dim must be given with a transform by name"),
+        ((-1,), {}, "dim must be an integer above 0, got -1"),
+        ((5,), {"padding_idx": 11}, "padding_idx must be from -11 to 10, got 11"),
+        ((5,), {"padding_idx": 1.5}, r"padding_idx must be an integer, got 1\.5"),
+        ((4, LinearTransform(6, 4, 5)), {}, "embedding_dim must be 5 as the transform gives, got"),
+        ((None, LinearTransform(7, 4, 5)), {}, "transform must be for K = 6, D = 4 .*, got K = 7"),
+        ((None, LinearTransform(6, 4, 5)), {"normalise": True}, "'normalise' must go with a tran"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(codes, arguments, options, message):
+    with pytest.raises(KDError, match=message) as refused:
+        KDEmbedding(codes, *arguments, **options)
+    assert "\n" not in str(refused.value)
 
-    with pytest.raises(KDError, match="linear, lstm"):
-        KDEmbedding(codes, 5, "quadratic")
-    with pytest.raises(KDError, match="no setting 'cell'; there are: code_dim, init_scale, norm"):
-        KDEmbedding(codes, 5, "linear", cell="printed")
-    with pytest.raises(KDError, match="'normalise' is for a transform by name"):
-        KDEmbedding(codes, transform=LinearTransform(6, 4, 5), normalise=True)
-    with pytest.raises(KDError, match="K = 7"):
-        KDEmbedding(codes, transform=LinearTransform(7, 4, 5))
-    with pytest.raises(KDError, match="embedding_dim"):
-        KDEmbedding(codes)
-    with pytest.raises(KDError, match=r"codes are a Tensor; Codes\(symbols, K\)"):
+
+def test_what_is_no_codes_is_refused(codes):
+    with pytest.raises(KDError, match=r"codes must be Codes\(indices, K\), got a Tensor"):
         KDEmbedding(codes.tensor(), 5)
-    with pytest.raises(KDError, match="padding_idx"):
-        KDEmbedding(codes, 5, padding_idx=11)
-    with pytest.raises(KDError, match=r"padding_idx is 1\.5"):
-        KDEmbedding(codes, 5, padding_idx=1.5)
-    with pytest.raises(KDError, match="size of vectors is -1"):
-        KDEmbedding(codes, -1)
-    with pytest.raises(KDError, match="size of code embedding vectors is 0"):
-        KDEmbedding(codes, 5, code_dim=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"code_dim": 3}, {"code_dim": 7, "normalise": True}])
+@pytest.mark.parametrize("transform", ["linear", "lstm"])
+def test_what_is_exported_composes_the_same_vectors(codes, transform, options):
+    embedding = KDEmbedding(codes, 5, transform, **options)
+    for _ in range(20):  # moves the running statistics
+        embedding(torch.randint(11, (30,)))
+    settings = embedding.transform.settings
+    loaded = KDEmbedding.from_exported(embedding.export(), 11, 5, settings)
+    ids = torch.randint(11, (4, 3))
+    torch.testing.assert_close(loaded(ids), embedding.eval()(ids))
+    assert loaded.codes == codes
+    torch.testing.assert_close(loaded.export(), embedding.export())
+
+
+def test_an_export_of_sums_is_codes_books_and_projection_alone(codes):
+    embedding = KDEmbedding(codes, 5, code_dim=3, normalise=True)
+    shapes = {name: tuple(tensor.shape) for name, tensor in embedding.export().items()}
+    packed = -(-11 * 4 * 3 // 8)
+    assert shapes == {"packed": (packed,), "transform.W": (4, 6, 3), "transform.H": (3, 5)}
+    lstm = KDEmbedding(codes, 5, "lstm", code_dim=3, normalise=True).export()
+    assert "transform.norm.running_mean" in lstm and "transform.norm.running_var" not in lstm
+
+
+def test_table_1s_size_and_rate_with_codes(float32):
+    embedding = KDEmbedding(Codes.random(10_000, 50, 10, seed=0), 200)
+    size = embedding.size()
+    assert (size.parameters, size.bits) == (100_000, 100_000 * 32 + 10_000 * 10 * 6)
+    assert size.rate(10_000, 200) == 0.05
+    assert size.rate_with_codes(10_000, 200) == pytest.approx(0.059375)
+
+
+def test_what_was_exported_for_others_is_refused(codes):
+    embedding = KDEmbedding(codes, 5, code_dim=3)
+    exported, settings = embedding.export(), embedding.transform.settings
+    for changed, words, dim, message in [
+        ({}, 12, 5, "packed codes"),
+        ({}, 11, 6, "'H' must be"),
+        ({"transform.W": torch.zeros(4, 6)}, 11, 5, "'transform.W' must have shape"),
+        ({"transform.V": torch.zeros(1)}, 11, 5, "'V' must be"),
+    ]:
+        with pytest.raises(KDError, match=message):
+            KDEmbedding.from_exported({**exported, **changed}, words, dim, settings)
+    del exported["packed"]
+    with pytest.raises(KDError, match="tensor 'packed' is missing; there are: transform"):
+        KDEmbedding.from_exported(exported, 11, 5, settings)

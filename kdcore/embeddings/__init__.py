@@ -4,7 +4,9 @@ Each module of this package is a kind and has
 
 - `build(settings, words, dim, inputs) -> Embedding`, one that is to be trained;
 - `load(settings, words, dim, tensors) -> Embedding`, which composes the same vectors from the
-  tensors that `Embedding.export` gave.
+  tensors that `Embedding.export` gave;
+- where its gradient is not that of what it composes, as through rounding,
+  `surrogate(embedding, ids) -> Tensor`: vectors whose gradient it has.
 """
 
 from abc import ABC, abstractmethod

@@ -42,12 +42,20 @@ class HashedEmbedding(Embedding):
         self.remainders, self.quotients = nn.Parameter(remainders), nn.Parameter(quotients)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Integer ids (…) to vectors (…, embedding_dim)."""
+        """Integer ids (…) to vectors (…, embedding_dim).
+
+        Raises:
+            IndexError: an id outside 0 … num_embeddings − 1 (but on a GPU or where it is compiled,
+                PyTorch's own check of the two tables).
+        """
+        if ids.device.type == "cpu" and ids.numel() and not torch.compiler.is_compiling():
+            low, high = (int(id) for id in ids.aminmax())
+            if low < 0 or high >= self.num_embeddings:
+                wrong = low if low < 0 else high
+                raise IndexError(f"ids must be from 0 to {self.num_embeddings - 1}, got {wrong}")
         m = len(self.remainders)
-        quotient = ids.div(m, rounding_mode="floor")
-        return nn.functional.embedding(ids % m, self.remainders) * nn.functional.embedding(
-            quotient, self.quotients
-        )
+        remainders = nn.functional.embedding(ids % m, self.remainders)
+        return remainders * nn.functional.embedding(ids // m, self.quotients)
 
     def export(self) -> dict[str, torch.Tensor]:
         """Both tables."""

@@ -15,7 +15,6 @@ from kdcore.transforms import TRANSFORMS
 NUMERICS = 1
 EXAMPLE: dict[str, object] = {
     "transform": {"kind": "linear", "code_dim": 3, "normalise": True},
-    "gradient_scale": 0.5,
     "fit": {"epochs": 2, "batch_size": 5},
 }
 

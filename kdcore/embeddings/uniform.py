@@ -63,6 +63,11 @@ class UniformEmbedding(Embedding):
         return {"packed": packed, "scale": scale.flatten(), "offset": offset.flatten()}
 
 
+def surrogate(embedding: UniformEmbedding, ids: torch.Tensor) -> torch.Tensor:
+    """Vectors whose gradient the embedding has: those before they are rounded."""
+    return nn.functional.embedding(ids, embedding.weight)
+
+
 class PackedEmbedding(Embedding):
     """The rows of a `UniformEmbedding` as they are stored; nothing in it is trained.
 
@@ -87,10 +92,12 @@ class PackedEmbedding(Embedding):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Integer ids (…) to vectors (…, embedding_dim), float32."""
+        # First: it refuses ids that are none.
+        row = nn.functional.embedding(ids, torch.stack([self.scale, self.offset], 1))
         columns = torch.arange(self.embedding_dim, device=ids.device)
         positions = ids.long()[..., None] * self.embedding_dim + columns
         levels = unpack_at(self.packed, positions, self.bits).float()
-        return _dequantise(levels, self.scale[ids][..., None], self.offset[ids][..., None])
+        return _dequantise(levels, row[..., :1], row[..., 1:])
 
     def export(self) -> dict[str, torch.Tensor]:
         """What is stored."""
