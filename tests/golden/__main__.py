@@ -27,10 +27,11 @@ def main() -> None:
         if renewed:
             kept = {key: value for key, value in values.items() if key in old["values"]}
             moved = list(differences(old["values"], kept, trace.tolerance))
+            versions = ", ".join(trace.kinds) or "it has none"
             if moved and old["numerics"] == new["numerics"]:
                 parser.error(
-                    f"{name} has moved and no version has: raise one of {', '.join(trace.kinds)}; "
-                    f"or, if the trace itself is another, delete its entry of {group}.json first"
+                    f"{name} has moved and no version has ({versions}); "
+                    f"if the trace itself is another, delete its entry of {group}.json first"
                 )
             store(group, {**entries, name: new})
 
