@@ -51,8 +51,7 @@ def encode(
         >>> more = encode(new_vectors, learned.transform)
         >>> codes = Codes.cat([learned.codes, more])
     """
-    one = np.ndim(vectors) == 1
-    table = check_vectors(torch.as_tensor(vectors)[None] if one else vectors)
+    table = check_vectors(vectors, or_one=True)
     if table.shape[1] != transform.dim:
         raise KDError(
             f"vectors must be of the transform's size {transform.dim}, got {table.shape[1]}"

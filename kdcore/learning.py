@@ -18,10 +18,11 @@ from kdcore.learners import (
     check_counts,
     never,
     no_report,
+    refine,
     straight_through,
 )
 from kdcore.learners.straight_through import LearningRecord
-from kdcore.refinement import parse_refinement, refine_codes
+from kdcore.refinement import parse_refinement
 from kdcore.vectors import check_vectors
 
 __all__ = ["LearnedCodes", "LearningRecord", "learn_codes"]
@@ -109,15 +110,13 @@ def learn_codes(
     if counts is not None:
         if refined_so is None:
             raise KDError("counts must be given with a refinement, got them without")
-        check_counts(counts, len(table))
+        counts = check_counts(counts, len(table))
     control = Control(Path(checkpoint) if checkpoint else None, checkpoint_seconds, report, stop)
-    inputs = LearnerInputs(len(table), vectors=table)
-    learned = straight_through.learn(chosen, inputs, seed, control)
+    learned = straight_through.learn(chosen, LearnerInputs(len(table), table), seed, control)
     if learned is None or refined_so is None:
         return learned
-    refined = refine_codes(
-        table, learned.codes, counts=counts, seed=seed, stop=stop, **dict(refined_so)
-    )
+    inputs = LearnerInputs(len(table), table, counts, learned.codes)
+    refined = refine.learn(refined_so, inputs, seed, Control(stop=stop))
     if refined is None:
         return None
     return LearnedCodes(refined.codes, refined.transform, (*learned.history, *refined.history))

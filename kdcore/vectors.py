@@ -48,8 +48,11 @@ class WordVectors:
         return cls(tuple(words), vectors)
 
 
-def check_vectors(vectors: "torch.Tensor | np.ndarray") -> torch.Tensor:
+def check_vectors(vectors: "torch.Tensor | np.ndarray", *, or_one: bool = False) -> torch.Tensor:
     """Vectors as float32 of shape (N, d), on the CPU.
+
+    Args:
+        or_one: whether one vector of shape (d,) is a table of one.
 
     Raises:
         KDError: not a table, rows of unequal length, no rows, or values that are not finite.
@@ -58,6 +61,8 @@ def check_vectors(vectors: "torch.Tensor | np.ndarray") -> torch.Tensor:
         table = torch.as_tensor(vectors, dtype=torch.float32).detach().cpu()
     except (TypeError, ValueError) as error:
         raise KDError(f"vectors must be a table of numbers ({error})") from None
+    if or_one and table.ndim == 1:
+        table = table[None]
     if table.ndim != 2 or 0 in table.shape:
         raise KDError(f"vectors must have shape (N, d), got {tuple(table.shape)}")
     wrong = ~torch.isfinite(table).all(1)

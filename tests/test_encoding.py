@@ -112,6 +112,7 @@ def test_further_vectors_are_composed_nearly_as_well_as_those_of_the_decoder():
     [
         (torch.randn(6, 4), {}, "vectors must be of the transform's size 5, got 4"),
         (torch.full((6, 5), torch.nan), {}, "vector 0 must be finite"),
+        ([[1.0] * 5, [1.0]], {}, "vectors must be a table of numbers"),
         (torch.zeros(0, 5), {}, r"vectors must have shape \(N, d\), got \(0, 5\)"),
         (torch.randn(6, 5), {"rounds": 0}, "rounds must be at least 1, got 0"),
     ],
