@@ -97,7 +97,7 @@ class Codes:
         Codes(N=2, K=6, D=4, 3 bytes)
     """
 
-    def __init__(self, indices: "torch.Tensor | np.ndarray | Sequence[Sequence[int]]", K: int):
+    def __init__(self, indices: torch.Tensor | np.ndarray | Sequence[Sequence[int]], K: int):
         try:
             table = torch.as_tensor(indices).cpu()
         except (TypeError, ValueError) as error:

@@ -19,7 +19,7 @@ SWEEPS, SHAKEN = 3, 0.4
 
 @torch.no_grad()
 def encode(
-    vectors: "torch.Tensor | np.ndarray",
+    vectors: torch.Tensor | np.ndarray,
     transform: Transform,
     *,
     rounds: int = 32,

@@ -15,7 +15,7 @@ from kdcore.vectors import check_unequal, check_vectors, relative_error
 def fit_transform(
     transform: Transform,
     codes: Codes,
-    vectors: "torch.Tensor | np.ndarray",
+    vectors: torch.Tensor | np.ndarray,
     *,
     epochs: int = 30,
     batch_size: int = 200,

@@ -29,14 +29,14 @@ __all__ = ["LearnedCodes", "LearningRecord", "learn_codes"]
 
 
 def learn_codes(
-    vectors: "torch.Tensor | np.ndarray",
+    vectors: torch.Tensor | np.ndarray,
     K: int,
     D: int,
     transform: str | Mapping[str, object] | KindSettings = "linear",
     *,
     seed: int = 0,
     refinement: Mapping[str, object] | None = None,
-    counts: "torch.Tensor | np.ndarray | None" = None,
+    counts: torch.Tensor | np.ndarray | None = None,
     report: Callable[[LearningRecord, torch.Tensor], None] = no_report,
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 60.0,
@@ -63,8 +63,8 @@ def learn_codes(
         seed: of every random choice; equal seeds give equal codes on the same machine.
         refinement: settings of `refine_codes`, or None. What is standardised is refined so.
         counts: for the refinement: how often each word occurs, shape (N,).
-        report: called after each epoch with its record and the codes' indices, int64 (N, D); what
-            it draws at random has no say in the codes.
+        report: called after each epoch with its record and the codes' indices, int64 (N, D);
+            random draws in it do not change the codes.
         checkpoint: file to continue from, if it is there, and to write every
             `checkpoint_seconds` and after the last epoch. A continued run ends with the same
             codes and weights, to the last bit, as an undisturbed one. It has 3·N·D·K numbers. A

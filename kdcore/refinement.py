@@ -17,10 +17,10 @@ __all__ = ["RefinementRecord", "refine_codes"]
 
 
 def refine_codes(
-    vectors: "torch.Tensor | np.ndarray",
+    vectors: torch.Tensor | np.ndarray,
     codes: Codes,
     *,
-    counts: "torch.Tensor | np.ndarray | None" = None,
+    counts: torch.Tensor | np.ndarray | None = None,
     seed: int = 0,
     report: Callable[[RefinementRecord], None] = lambda record: None,
     stop: Callable[[], bool] = never,

@@ -48,7 +48,7 @@ class WordVectors:
         return cls(tuple(words), vectors)
 
 
-def check_vectors(vectors: "torch.Tensor | np.ndarray", *, or_one: bool = False) -> torch.Tensor:
+def check_vectors(vectors: torch.Tensor | np.ndarray, *, or_one: bool = False) -> torch.Tensor:
     """Vectors as float32 of shape (N, d), on the CPU.
 
     Args:

@@ -53,11 +53,11 @@ def learned():
 
 def test_one_vector_gets_the_code_that_it_has_among_others(learned):
     vectors = torch.randn(3, 8)
-    alone = [encode(vector, learned.transform) for vector in vectors]
-    assert all(code.shape == (1, 4) for code in alone)
-    assert [encode(vectors[i : i + 1], learned.transform) for i in range(3)] == alone
-    assert encode(vectors[0].numpy(), learned.transform) == alone[0]
-    assert encode(vectors[0].tolist(), learned.transform) == alone[0]
+    single = [encode(vector, learned.transform) for vector in vectors]
+    assert all(code.shape == (1, 4) for code in single)
+    assert [encode(vectors[i : i + 1], learned.transform) for i in range(3)] == single
+    assert encode(vectors[0].numpy(), learned.transform) == single[0]
+    assert encode(vectors[0].tolist(), learned.transform) == single[0]
 
 
 def test_equal_vectors_get_equal_codes_at_little_error(learned):

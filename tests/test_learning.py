@@ -154,8 +154,8 @@ def test_counts_are_checked_before_anything_is_learned(vectors):
 
 def test_stopped_refinement_begins_again_to_the_same_codes(vectors, tmp_path):
     options = {"epochs": 2, "refinement": {"rounds": 4}, "checkpoint": tmp_path / "c.safetensors"}
-    told = iter([False, False, False, True])  # two epochs, the codes as given, a round
-    assert learn_codes(vectors, 8, 4, stop=lambda: next(told), **options) is None
+    answers = iter([False, False, False, True])  # two epochs, the codes as given, a round
+    assert learn_codes(vectors, 8, 4, stop=lambda: next(answers), **options) is None
     again = learn_codes(vectors, 8, 4, **options)
     del options["checkpoint"]
     whole = learn_codes(vectors, 8, 4, **options)
@@ -198,8 +198,8 @@ def test_resumed_learning_matches_uninterrupted_learning(vectors, tmp_path, tran
     checkpoint = tmp_path / "checkpoint.safetensors"
     options |= {"checkpoint": checkpoint, "checkpoint_seconds": 0}
     if how == "stopped":
-        told = iter([False, True])
-        assert learn_codes(vectors, 8, 4, stop=lambda: next(told), **options) is None
+        answers = iter([False, True])
+        assert learn_codes(vectors, 8, 4, stop=lambda: next(answers), **options) is None
     else:
 
         def kill(record, _):

@@ -120,7 +120,7 @@ class Control:
             that can. A continued run ends with the same bits as an undisturbed one.
         checkpoint_seconds: time between two checkpoints.
         report: called after each epoch or round with its record and the codes' indices, int64
-            (N, D); what it draws at random has no say in the codes.
+            (N, D); random draws in it do not change the codes.
         stop: asked after each epoch or round; when true, the checkpoint is written and None
             returned.
     """
@@ -131,7 +131,7 @@ class Control:
     stop: Callable[[], bool] = never
 
 
-def check_counts(counts: "torch.Tensor | np.ndarray", N: int) -> torch.Tensor:
+def check_counts(counts: torch.Tensor | np.ndarray, N: int) -> torch.Tensor:
     """How often each of N words occurs, as float32.
 
     Raises:
