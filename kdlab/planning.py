@@ -30,11 +30,11 @@ class Plan:
 
     Attributes:
         experiment: the checked preset.
-        results: address of every result that was declared by `made`, by name.
+        marks: mark of the result that a file belongs to, by the file's name; see `made`.
     """
 
     experiment: Experiment
-    results: dict[str, str] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -112,20 +112,23 @@ class Plan:
     def made(
         self,
         name: str,
+        files: Iterable[str],
         *,
         runs: Iterable[Run] = (),
         after: Iterable[str] = (),
         modules: Iterable[str] = (),
     ) -> str:
-        """The mark of a result: a file whose name says of what it was made.
+        """Declare a result and name its mark: a file whose name says of what it was made.
 
         Results are not at an address themselves: the mark beside them is, and where it is missing
         they are made again. So results that came with a clone, or of other settings, are never
         taken for current ones.
 
         Args:
+            name: of the result.
+            files: in the folder of results.
             runs: of what it is made.
-            after: other results that it is made of.
+            after: files of other results that it is made of.
             modules: Python modules that make it.
         """
         address = fingerprint(
@@ -133,14 +136,15 @@ class Plan:
                 name,
                 self.experiment.dump(),
                 sorted(run.address for run in runs),
-                [self.results[other] for other in after],
+                sorted({self.marks[file] for file in after}),
                 [_source(module) for module in sorted(set(modules))],
             ]
         )
-        self.results[name] = address
-        return f"{self.mark(name)}{address}"
+        mark = f"{self.marked(name)}{address}"
+        self.marks |= dict.fromkeys(files, mark)
+        return mark
 
-    def mark(self, name: str) -> str:
+    def marked(self, name: str) -> str:
         """What the marks of a result begin with, whatever it was made of."""
         return f"results/{self.experiment.name}/.made/{name}-"
 

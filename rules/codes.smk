@@ -24,7 +24,9 @@ rule make_codes:
         vectors=option("vectors"),
         start=option("start"),
         # Where the learner has one: random codes have none.
-        decoder=lambda wildcards, output: Path(output.codes).with_name("decoder.safetensors"),
+        decoder=lambda wildcards, output: Path(output.codes).with_name(
+            "decoder.safetensors"
+        ),
     message:
         "{params.title}"
     shell:

@@ -11,7 +11,9 @@ from kdlab.planning import Plan, megabytes, minutes
 from kdlab.unlock import forget_host, note_host
 
 try:
-    PLAN = Plan.of(workflow.configfiles[-1], config, check_files=workflow.is_main_process)
+    PLAN = Plan.of(
+        workflow.configfiles[-1], config, check_files=workflow.is_main_process
+    )
 except KDError as error:
     sys.exit(f"error: {error}")
 PRESET, EXPERIMENT = PLAN.preset, PLAN.experiment
@@ -24,7 +26,9 @@ RESULTS = f"results/{EXPERIMENT.name}"
 DEVICE = device_of(PRESET.compute)
 GPU = int(DEVICE == "cuda")
 # Part of the commands, not of an address: where a model is trained must not make it run again.
-SCRATCH = f"--scratch runs/scratch --checkpoint-seconds {PRESET.compute.checkpoint_seconds}"
+SCRATCH = (
+    f"--scratch runs/scratch --checkpoint-seconds {PRESET.compute.checkpoint_seconds}"
+)
 
 
 onstart:

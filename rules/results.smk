@@ -5,6 +5,8 @@
 
 import kdlab.claims
 import kdlab.report
+from kdcore.files import fingerprint
+from kdlab.addresses import upstream
 from kdlab.figures import caption
 
 SETTINGS = f"runs/settings/{fingerprint(EXPERIMENT.dump())}.json"
@@ -16,24 +18,30 @@ def measurements(runs):
     return [ancient(PLAN.find(run, "measurement.json")) for run in PLAN.measured(runs)]
 
 
-def made(name, **of):
-    """The mark of a result."""
-    return touch(PLAN.made(name, **of))
+def results_in(files):
+    """Files of the folder of results, each with the mark of the result it belongs to."""
+    return [
+        ancient(path)
+        for file in files
+        for path in (f"{RESULTS}/{file}", PLAN.marks[file])
+    ]
 
 
-def result(name, category):
+def shown(name, category):
     """A result that Snakemake's own report shows, with the caption of that name."""
     kinds = {"Figures": "figure", "Tables": "table"}
     known = Path(workflow.basedir, "workflow/captions", f"{Path(name).stem}.rst")
     page = known.stem if known.exists() else kinds[category]
     return report(
-        f"{RESULTS}/{name}", category=category, caption=f"../workflow/captions/{page}.rst"
+        f"{RESULTS}/{name}",
+        category=category,
+        caption=f"../workflow/captions/{page}.rst",
     )
 
 
-def begin(name):
-    """What every result's command begins with: marks of what it was made of before go."""
-    return f"rm -f {PLAN.mark(name)}*; "
+def making(name, command):
+    """The command that makes a result: the marks of what it was made of before go first."""
+    return f"rm -f {PLAN.marked(name)}*; {command} && touch {{output.made:q}}"
 
 
 # Seconds each: not worth a place in a cluster's queue.
@@ -62,10 +70,11 @@ rule measurements:
         files=measurements(EXPERIMENT.models()),
         settings=ancient(SETTINGS),
     output:
-        table=result("measurements.csv", "Tables"),
+        table=shown("measurements.csv", "Tables"),
         metrics=f"{RESULTS}/metrics.json",
-        made=made(
+        made=PLAN.made(
             "measurements",
+            ["measurements.csv", "metrics.json"],
             runs=PLAN.measured(EXPERIMENT.models()),
             modules=["kdlab.measurements"],
         ),
@@ -74,9 +83,12 @@ rule measurements:
     message:
         "Measurements: one row per trained model"
     shell:
-        begin("measurements") + "python workflow/scripts/measurements.py {input.files:q}"
-        " --settings {input.settings:q} --table {output.table:q} --metrics {output.metrics:q}"
-        " --log {log:q}"
+        making(
+            "measurements",
+            "python workflow/scripts/measurements.py {input.files:q}"
+            " --settings {input.settings:q} --table {output.table:q}"
+            " --metrics {output.metrics:q} --log {log:q}",
+        )
 
 
 def tables():
@@ -93,29 +105,36 @@ for name, table, model in tables():
 
     rule:
         name:
-            name if model else f"table_{name}"
+            f"table_{name}"
         input:
             files=measurements(runs),
             paper=ancient("config/paper_numbers.yaml"),
             settings=ancient(SETTINGS),
         output:
-            csv=result(f"{name}.csv", "Tables") if not model else f"{RESULTS}/{name}.csv",
+            csv=f"{RESULTS}/{name}.csv" if model else shown(f"{name}.csv", "Tables"),
             markdown=f"{RESULTS}/{name}.md",
             latex=f"{RESULTS}/{name}.tex",
-            made=made(name, runs=runs, modules=["kdlab.tables"]),
+            made=PLAN.made(
+                name,
+                [f"{name}.csv", f"{name}.md", f"{name}.tex"],
+                runs=runs,
+                modules=["kdlab.tables"],
+            ),
         log:
             f"runs/logs/{EXPERIMENT.name}/{name}.log",
+        localrule: True
         params:
             caption=PRESET.tables[table].title,
             only=f"--name {table}" + (f" --model {model}" if model else ""),
         message:
             f"Table: {name}"
-        localrule: True
         shell:
-            begin(name) + "python workflow/scripts/table.py {input.files:q} {params.only}"
-            " --settings {input.settings:q} --paper {input.paper:q}"
-            " --csv {output.csv:q} --markdown {output.markdown:q} --latex {output.latex:q}"
-            " --log {log:q}"
+            making(
+                name,
+                "python workflow/scripts/table.py {input.files:q} {params.only}"
+                " --settings {input.settings:q} --paper {input.paper:q} --csv {output.csv:q}"
+                " --markdown {output.markdown:q} --latex {output.latex:q} --log {log:q}",
+            )
 
 
 for name in PRESET.sweeps:
@@ -129,17 +148,25 @@ for name in PRESET.sweeps:
             settings=ancient(SETTINGS),
         output:
             csv=f"{RESULTS}/{name}_sweep.csv",
-            made=made(f"{name}_sweep", runs=runs, modules=["kdlab.sweeps"]),
+            made=PLAN.made(
+                f"{name}_sweep",
+                [f"{name}_sweep.csv"],
+                runs=runs,
+                modules=["kdlab.sweeps"],
+            ),
         log:
             f"runs/logs/{EXPERIMENT.name}/{name}_sweep.log",
+        localrule: True
         params:
             name=name,
         message:
             f"Sweep: {name}"
-        localrule: True
         shell:
-            begin(f"{name}_sweep") + "python workflow/scripts/sweep.py {input.files:q}"
-            " --name {params.name} --settings {input.settings:q} --csv {output.csv:q} --log {log:q}"
+            making(
+                f"{name}_sweep",
+                "python workflow/scripts/sweep.py {input.files:q} --name {params.name}"
+                " --settings {input.settings:q} --csv {output.csv:q} --log {log:q}",
+            )
 
 
 if PRESET.clustering:
@@ -149,77 +176,85 @@ if PRESET.clustering:
             [ancient(PLAN.find(run, "points.csv")) for run in EXPERIMENT.clustering()],
         output:
             csv=f"{RESULTS}/figure3_clustering.csv",
-            made=made("figure3_clustering", runs=EXPERIMENT.clustering()),
+            made=PLAN.made(
+                "clustering",
+                ["figure3_clustering.csv"],
+                runs=EXPERIMENT.clustering(),
+            ),
         log:
             f"runs/logs/{EXPERIMENT.name}/figure3_clustering.log",
         message:
             "Figure 3 (a, b): joining the seeds"
         shell:
-            begin("figure3_clustering") + "python workflow/scripts/clustering_table.py {input:q}"
-            " --csv {output.csv:q} --log {log:q}"
+            making(
+                "clustering",
+                "python workflow/scripts/clustering_table.py {input:q} --csv {output.csv:q}"
+                " --log {log:q}",
+            )
+
+
+def words():
+    """Vectors and codes of Table 2."""
+    if not PRESET.table2:
+        return []
+    return [
+        ancient(PLAN.find(TABLE2_VECTORS, "vectors.safetensors")),
+        ancient(PLAN.find(TABLE2_CODES, "codes.safetensors")),
+    ]
 
 
 if PRESET.table2:
 
     rule table2:
         input:
-            vectors=ancient(PLAN.find(TABLE2_VECTORS, "vectors.safetensors")),
-            codes=ancient(PLAN.find(TABLE2_CODES, "codes.safetensors")),
+            words=words(),
             settings=ancient(SETTINGS),
         output:
-            table=result("table2.csv", "Tables"),
+            table=shown("table2.csv", "Tables"),
             listing=f"{RESULTS}/table2.md",
             similarity=f"{RESULTS}/table2_similarity.csv",
-            made=made("table2", runs=[TABLE2_VECTORS, TABLE2_CODES], modules=["kdlab.table2"]),
+            made=PLAN.made(
+                "table2",
+                ["table2.csv", "table2.md", "table2_similarity.csv"],
+                runs=[TABLE2_VECTORS, TABLE2_CODES],
+                modules=["kdlab.table2"],
+            ),
         log:
             f"runs/logs/{EXPERIMENT.name}/table2.log",
         message:
             "Table 2"
         shell:
-            begin("table2") + "python workflow/scripts/table2.py --settings {input.settings:q}"
-            " --vectors {input.vectors:q} --codes {input.codes:q} --table {output.table:q}"
-            " --listing {output.listing:q} --similarity {output.similarity:q} --log {log:q}"
+            making(
+                "table2",
+                "python workflow/scripts/table2.py --settings {input.settings:q}"
+                " --vectors {input.words[0]:q} --codes {input.words[1]:q}"
+                " --table {output.table:q} --listing {output.listing:q}"
+                " --similarity {output.similarity:q} --log {log:q}",
+            )
 
 
-def result_of(file):
-    """The result that a file of the results folder belongs to."""
-    return {"metrics.json": "measurements", "table2_similarity.csv": "table2"}.get(
-        file, Path(file).stem
-    )
-
-
-def results_in(files):
-    """Files of the results folder as inputs."""
-    return [ancient(f"{RESULTS}/{file}") for file in files]
+OF_TABLES = list(
+    dict.fromkeys(run for name in PRESET.tables for run in EXPERIMENT.table(name))
+)
 
 
 def curves():
     """Learning curves of all tables' models, those that are there."""
-    runs = [run for name in PRESET.tables for run in EXPERIMENT.table(name)]
-    return [
-        ancient(PLAN.find(run, "curve.csv")) for run in dict.fromkeys(PLAN.measured(runs))
-    ]
+    return [ancient(PLAN.find(run, "curve.csv")) for run in PLAN.measured(OF_TABLES)]
 
 
 def benchmarks():
     """How long the codes of all tables took to learn, where it is known."""
-    runs = [run for name in PRESET.tables for run in EXPERIMENT.table(name)]
-    found = [PLAN.find(r, "benchmark.tsv") for r in upstream(runs) if r.stage == "codes"]
+    learned = [run for run in upstream(OF_TABLES) if run.stage == "codes"]
+    found = [PLAN.find(run, "benchmark.tsv") for run in learned]
     return [ancient(file) for file in found if Path(file).exists()]
-
-
-def words():
-    """Vectors and codes of Table 2, as a figure's script is told of them."""
-    codes = PLAN.find(TABLE2_CODES, "codes.safetensors")
-    return [ancient(PLAN.find(TABLE2_VECTORS, "vectors.safetensors")), ancient(codes)]
 
 
 for name, figure in PRESET.figures.items():
     files = [need for need in figure.needs if "." in need]
     others = getattr(figure.module, "TABLES", ())
-    runs = [run for table in PRESET.tables for run in EXPERIMENT.table(table)]
-    of_words = [TABLE2_VECTORS, TABLE2_CODES] if "words" in figure.needs else []
-    of_curves = PLAN.measured(runs) if "curves" in figure.needs else []
+    runs = [TABLE2_VECTORS, TABLE2_CODES] if "words" in figure.needs else []
+    runs += PLAN.measured(OF_TABLES) if "curves" in figure.needs else []
 
     rule:
         name:
@@ -231,17 +266,19 @@ for name, figure in PRESET.figures.items():
             words=words() if "words" in figure.needs else [],
             settings=ancient(SETTINGS),
         output:
-            png=result(f"{name}.png", "Figures"),
+            png=shown(f"{name}.png", "Figures"),
             pdf=f"{RESULTS}/{name}.pdf",
             tables=[f"{RESULTS}/{table}" for table in others],
-            made=made(
+            made=PLAN.made(
                 f"figure-{name}",
-                runs=[*of_curves, *of_words],
-                after=sorted({result_of(file) for file in files}),
+                [f"{name}.png", f"{name}.pdf", *others],
+                runs=runs,
+                after=files,
                 modules=[figure.module.__name__, "kdlab.style"],
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/{name}_figure.log",
+        localrule: True
         params:
             caption=caption(figure),
             name=name,
@@ -254,27 +291,30 @@ for name, figure in PRESET.figures.items():
             ),
         message:
             f"Figure: {name}"
-        localrule: True
         shell:
-            begin(f"figure-{name}") + "python workflow/scripts/figure.py {input.curves:q}"
-            " {input.benchmarks:q} --name {params.name} --settings {input.settings:q}"
-            " --results {params.results:q} {params.words}"
-            " --png {output.png:q} --pdf {output.pdf:q} --log {log:q}"
+            making(
+                f"figure-{name}",
+                "python workflow/scripts/figure.py {input.curves:q} {input.benchmarks:q}"
+                " --name {params.name} --settings {input.settings:q}"
+                " --results {params.results:q} {params.words}"
+                " --png {output.png:q} --pdf {output.pdf:q} --log {log:q}",
+            )
 
 
 if PRESET.claims:
-    NEEDED = kdlab.claims.needs(EXPERIMENT)
+    JUDGED = kdlab.claims.needs(EXPERIMENT)
 
     rule claims:
         input:
-            results=results_in(NEEDED),
+            results=results_in(JUDGED),
             settings=ancient(SETTINGS),
         output:
-            csv=result("claims.csv", "Tables"),
+            csv=shown("claims.csv", "Tables"),
             markdown=f"{RESULTS}/claims.md",
-            made=made(
+            made=PLAN.made(
                 "claims",
-                after=sorted({result_of(file) for file in NEEDED}),
+                ["claims.csv", "claims.md"],
+                after=JUDGED,
                 modules=["kdlab.claims"],
             ),
         log:
@@ -284,9 +324,12 @@ if PRESET.claims:
         message:
             "Claims: every number the paper states"
         shell:
-            begin("claims") + "python workflow/scripts/claims.py --settings {input.settings:q}"
-            " --results {params.results:q} --csv {output.csv:q} --markdown {output.markdown:q}"
-            " --log {log:q}"
+            making(
+                "claims",
+                "python workflow/scripts/claims.py --settings {input.settings:q}"
+                " --results {params.results:q} --csv {output.csv:q}"
+                " --markdown {output.markdown:q} --log {log:q}",
+            )
 
 
 SHOWN = kdlab.report.needs(EXPERIMENT)
@@ -295,17 +338,21 @@ SHOWN = kdlab.report.needs(EXPERIMENT)
 rule report:
     input:
         results=results_in(SHOWN),
-        vectors=words()[0] if PRESET.table2 else [],
+        words=words(),
         corpus=ancient(PLAN.find(EXPERIMENT.text, "corpus.safetensors")),
         settings=ancient(SETTINGS),
         template="workflow/templates/report.html",
     output:
-        page=report(f"{RESULTS}/report.html", category="The whole on one page",
-            caption="../workflow/captions/report.rst"),
+        page=report(
+            f"{RESULTS}/report.html",
+            category="The whole on one page",
+            caption="../workflow/captions/report.rst",
+        ),
         settings=f"{RESULTS}/settings.json",
-        made=made(
+        made=PLAN.made(
             "report",
-            after=sorted(PLAN.results),
+            ["report.html", "settings.json"],
+            after=SHOWN,
             modules=["kdlab.report"],
         ),
     log:
@@ -313,12 +360,15 @@ rule report:
     params:
         results=RESULTS,
         vectors=lambda wildcards, input: (
-            f"--vectors {input.vectors}" if input.vectors else ""
+            f"--vectors {input.words[0]}" if input.words else ""
         ),
     message:
         "Report: {RESULTS}/report.html"
     shell:
-        begin("report") + "cp {input.settings:q} {output.settings:q} && "
-        "python workflow/scripts/report.py --settings {input.settings:q}"
-        " --results {params.results:q} --template {input.template:q} --report {output.page:q}"
-        " {params.vectors} --text {input.corpus:q} --log {log:q}"
+        making(
+            "report",
+            "cp {input.settings:q} {output.settings:q} &&"
+            " python workflow/scripts/report.py --settings {input.settings:q}"
+            " --results {params.results:q} --template {input.template:q}"
+            " --report {output.page:q} {params.vectors} --text {input.corpus:q} --log {log:q}",
+        )

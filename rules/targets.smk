@@ -5,7 +5,9 @@ NEEDED_RUNS = PLAN.needed(PLAN.measured(EXPERIMENT.models()))
 
 def stage(*stages):
     """The files of all runs of a stage that are needed here."""
-    return [ancient(r.path(file)) for r, file in NEEDED_RUNS.items() if r.stage in stages]
+    return [
+        ancient(r.path(file)) for r, file in NEEDED_RUNS.items() if r.stage in stages
+    ]
 
 
 localrules:
@@ -48,15 +50,12 @@ rule retrained:
 
 def results_called(name):
     """Tables, sweeps and figures of a name."""
-    return [
-        f"{RESULTS}/{file}"
-        for section, file in [
-            (PRESET.tables, f"{name}.csv"),
-            (PRESET.sweeps, f"{name}_sweep.csv"),
-            (PRESET.figures, f"{name}.png"),
-        ]
-        if name in section
+    files = [
+        (PRESET.tables, f"{name}.csv"),
+        (PRESET.sweeps, f"{name}_sweep.csv"),
+        (PRESET.figures, f"{name}.png"),
     ]
+    return results_in([file for section, file in files if name in section])
 
 
 NAMES = dict.fromkeys([*PRESET.tables, *PRESET.sweeps, *PRESET.figures])
@@ -68,6 +67,17 @@ for name in NAMES:
         input:
             results_called(name),
         localrule: True
+
+
+for name, _, model in tables():
+    if model:
+
+        rule:
+            name:
+                name
+            input:
+                results_in([f"{name}.csv"]),
+            localrule: True
 
 
 # The codes of one model's rows: they need no GPU.
@@ -89,10 +99,9 @@ for model in PRESET.models:
 rule all:
     default_target: True
     input:
-        rules.report.output,
-        rules.measurements.output,
+        results_in(["report.html", "measurements.csv"]),
         [results_called(name) for name in NAMES],
-        rules.claims.output if PRESET.claims else [],
-        rules.table2.output if PRESET.table2 else [],
+        results_in(["claims.csv"]) if PRESET.claims else [],
+        results_in(["table2.csv"]) if PRESET.table2 else [],
     message:
         "All of the preset {EXPERIMENT.name}: {RESULTS}/report.html"

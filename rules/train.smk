@@ -22,7 +22,9 @@ rule train_model:
     params:
         title=title,
         settings=settings,
-        identity=lambda wildcards: json.dumps(run(wildcards).identity, ensure_ascii=False),
+        identity=lambda wildcards: json.dumps(
+            run(wildcards).identity, ensure_ascii=False
+        ),
         names=lambda wildcards: run(wildcards).names,
         codes=option("codes"),
         vectors=option("vectors"),

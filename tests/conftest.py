@@ -1,9 +1,12 @@
 """Shared fixtures: one thread, no GPU, a small corpus, a small model."""
 
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from kdlab.corpus import Corpus
 from kdlab.language_model_settings import LanguageModelSettings
@@ -35,3 +38,29 @@ def settings() -> LanguageModelSettings:
         hidden=12, layers=2, init_scale=0.1, dropout=0.2, batch_size=4, bptt=5, learning_rate=1.0,
         full_rate_epochs=1, decay=0.5, epochs=3, max_grad_norm=5.0,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, worker_id) -> Path:
+    """A copy of the project in which `all` of the smallest preset has been run, once for all."""
+    from project_copy import copy_project, succeed
+
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        shared = shared.parent
+    with FileLock(shared / "finished.lock"):
+        project = shared / "finished"
+        if not (shared / "finished.done").exists():
+            shutil.rmtree(project, ignore_errors=True)
+            copy_project(project)
+            succeed(project, "all")
+            (shared / "finished.done").touch()
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Path:
+    """A copy of `finished` to change."""
+    target = tmp_path / "project"
+    shutil.copytree(finished, target)
+    return target

@@ -1,5 +1,6 @@
 """A copy of the project, run as a user runs it: with Snakemake, with DVC, with git."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -9,10 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from kdlab.addresses import Run
+from kdlab.planning import Plan
+
 ROOT = Path(__file__).parent.parent
 CODE = ("Snakefile", "rules", "workflow", "kdcore", "kdlab", "config", "profiles")
 CONFIG = "config/tiny.yaml"
-BASELINE = "runs/tiny/baseline/small/seed1/measurement.json"
 
 
 def copy_project(target: Path) -> Path:
@@ -34,16 +37,36 @@ def command(*arguments: str, preset: str = "tiny") -> list[str]:
     ]  # fmt: skip
 
 
-def environment() -> dict[str, str]:
+def environment(project: Path) -> dict[str, str]:
+    """Of a command in a copy of the project: it imports the copy's own packages."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # A GPU that happens to be here is hidden: these tests are about the CPU and about its absence.
-    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return {
+        **os.environ, "PATH": path, "PYTHONPATH": str(project), "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }  # fmt: skip
+
+
+def plan(project: Path, preset: str = "tiny") -> Plan:
+    """The runs that a preset of the copy asks for."""
+    with contextlib.chdir(project):
+        return Plan.of(f"config/{preset}.yaml", check_files=False)
+
+
+def model(project: Path, model: str, method: str, seed: int = 1) -> Run:
+    """The run of a language model of the copy's preset."""
+    return plan(project).experiment.model(model, method, seed)
+
+
+def conventional(project: Path) -> str:
+    """What the small model with a full table measures: the first training of the preset."""
+    return model(project, "small", "conventional").path("measurement.json")
 
 
 def snakemake(project: Path, *arguments: str, preset: str = "tiny") -> subprocess.CompletedProcess:
     return subprocess.run(
-        command(*arguments, preset=preset), cwd=project, env=environment(), capture_output=True,
-        text=True,
+        command(*arguments, preset=preset), cwd=project, env=environment(project),
+        capture_output=True, text=True,
     )  # fmt: skip
 
 
@@ -60,17 +83,17 @@ def planned(project: Path, target: str = "all", preset: str = "tiny") -> dict[st
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
 
 
-def start(project: Path, target: str = BASELINE) -> subprocess.Popen:
-    """Begin to train the baseline, or what else is named, in a process group of its own."""
+def start(project: Path, target: str) -> subprocess.Popen:
+    """Begin a target in a process group of its own."""
     return subprocess.Popen(
-        command(target), cwd=project, env=environment(), start_new_session=True,
+        command(target), cwd=project, env=environment(project), start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
 
 def unlock(project: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "kdlab.unlock"], cwd=project, env=environment(),
+        [sys.executable, "-m", "kdlab.unlock"], cwd=project, env=environment(project),
         capture_output=True, text=True,
     )  # fmt: skip
 
@@ -92,16 +115,16 @@ def run(project: Path, *words: str, fails: bool = False, **more: str) -> str:
     """What a command says; `more` goes into its environment."""
     done = subprocess.run(
         [sys.executable, "-m", *words] if words[0] == "dvc" else words,
-        cwd=project, env={**variables(), **more}, capture_output=True, text=True,
+        cwd=project, env={**variables(project), **more}, capture_output=True, text=True,
     )  # fmt: skip
     assert (done.returncode != 0) == fails, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def variables() -> dict[str, str]:
+def variables(project: Path) -> dict[str, str]:
     who = {f"GIT_{role}_{what}": "tester" for role in ("AUTHOR", "COMMITTER") for what in
            ("NAME", "EMAIL")}  # fmt: skip
-    return {**environment(), **who, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1"}
+    return {**environment(project), **who, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1"}
 
 
 def commit(project: Path, tag: str) -> None:
@@ -111,7 +134,8 @@ def commit(project: Path, tag: str) -> None:
 
 
 def results(project: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in sorted((project / "results/tiny").iterdir())}
+    found = sorted((project / "results/tiny").iterdir())
+    return {p.name: p.read_bytes() for p in found if p.is_file()}
 
 
 def prepare(project: Path, preset: str = "tiny") -> Path:

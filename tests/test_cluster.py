@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 from project_copy import (
-    BASELINE,
+    CONFIG,
     command,
+    conventional,
     copy_project,
     edit,
     environment,
     eventually,
+    plan,
     prepare,
     run,
     succeed,
@@ -30,7 +32,6 @@ pytestmark = pytest.mark.cluster
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
 MARK = "# of a test, may be removed"
 PACKAGES = "slurmctld slurmd slurm-client munge"
-MODEL = Path(BASELINE).parent / "model.safetensors"
 # The profile's patience is for a cluster that others use too.
 SLURM = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "2",
          "--latency-wait", "10")  # fmt: skip
@@ -125,37 +126,34 @@ def local(tmp_path_factory) -> Path:
 def project(slurm, local, tmp_path) -> Path:
     """A project to run on the cluster; its training lasts."""
     target = copy_project(tmp_path / "project")
-    shutil.copytree(local / "data", target / "data")
+    shutil.copytree(local / "runs/texts", target / "runs/texts")
     return target
 
 
 def slow(project: Path, epochs: int = 400) -> None:
-    edit(
-        project / "config/tiny.yaml",
-        "decay: 0.5\n    epochs: 2",
-        f"decay: 0.5\n    epochs: {epochs}",
-    )
-    with (project / "config/tiny.yaml").open("a", encoding="utf-8") as stream:
-        stream.write("compute: {checkpoint_seconds: 0.5}\n")
+    edit(project / CONFIG, "    epochs: 2\n", f"    epochs: {epochs}\n")
+    edit(project / CONFIG, "text: {", "compute: {checkpoint_seconds: 0.5}\ntext: {")
 
 
 def same_as_undisturbed(project: Path, tmp_path: Path) -> None:
     alone = copy_project(tmp_path / "alone")
     shutil.copy2(project / "config/tiny.yaml", alone / "config/tiny.yaml")
-    succeed(alone, BASELINE)
-    assert (project / MODEL).read_bytes() == (alone / MODEL).read_bytes()
+    succeed(alone, conventional(alone))
+    model = Path(conventional(alone)).with_name("model.safetensors")
+    assert (project / model).read_bytes() == (alone / model).read_bytes()
 
 
 def begin(project: Path, *arguments: str) -> subprocess.Popen:
     with (project / "snakemake.log").open("a") as output:
         return subprocess.Popen(
-            command(*arguments, BASELINE), cwd=project, env=environment(), start_new_session=True,
+            command(*arguments, conventional(project)), cwd=project, env=environment(project),
+            start_new_session=True,
             stdout=output, stderr=output,
         )  # fmt: skip
 
 
 def trains(project: Path) -> bool:
-    return any((project / "runs/tiny/scratch").glob("[!.]*.safetensors"))
+    return any((project / "runs/scratch").glob("[!.]*.safetensors"))
 
 
 def queue() -> list[list[str]]:
@@ -168,7 +166,7 @@ def finish(process: subprocess.Popen, project: Path) -> None:
 
 
 def log_of_training(project: Path) -> str:
-    return (project / Path(BASELINE).parent / "log.txt").read_text(encoding="utf-8")
+    return (project / conventional(project)).with_name("log.txt").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +181,7 @@ def same_demo(project: Path, demo: Path) -> None:
     for name in ("table1.csv", "table2.csv", "figure3_sweep.csv", "figure3.png"):
         here, there = (p / "results/demo" / name for p in (project, demo))
         assert here.read_bytes() == there.read_bytes()
-    models = list(demo.glob("runs/demo/**/model.safetensors"))
+    models = list(demo.glob("runs/*/*/model.safetensors"))
     assert len(models) > 10
     for model in models:
         assert (project / model.relative_to(demo)).read_bytes() == model.read_bytes()
@@ -218,7 +216,7 @@ def test_a_cancelled_job_is_submitted_again_and_continues(project, tmp_path):
 
 def test_a_job_killed_at_its_time_limit_continues(project, tmp_path):
     slow(project, 1500)
-    minute = ("--set-resources=baseline:runtime=1", "--retries", "8")
+    minute = ("--set-resources=train_model:runtime=1", "--retries", "8")
     process = begin(project, *SLURM, *minute)
     finish(process, project)
     assert "continuing from a checkpoint" in log_of_training(project)
@@ -249,7 +247,7 @@ def test_snakemake_killed_and_started_again(project, tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     subprocess.run(["snakemake", "--unlock", "--configfile", "config/tiny.yaml"], cwd=project,
-                   env=environment(), check=True)  # fmt: skip
+                   env=environment(project), check=True)  # fmt: skip
     assert queue(), "the job goes on without Snakemake"
     finish(begin(project, *SLURM), project)
     assert "another process is at it" in log_of_training(project)
@@ -260,7 +258,7 @@ def test_snakemake_killed_and_started_again(project, tmp_path):
 def test_gpu_jobs_go_to_the_gpu_partition_and_others_do_not(project, profile):
     edit(project / profile[1] / "config.yaml", "device: cpu", "device: cuda")
     before = jobs_seen()
-    process = begin(project, *profile, "runs/tiny/clustering/seed1.csv")
+    process = begin(project, *profile, plan(project).experiment.clustering()[0].path("points.csv"))
 
     def seen() -> set[tuple[str, bool]]:
         return {job for number, job in jobs_seen().items() if number not in before}

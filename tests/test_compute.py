@@ -1,15 +1,10 @@
-import subprocess
-import sys
 from fnmatch import fnmatch
-from pathlib import Path
 
 import pytest
 import torch
 
-from kdlab.preset import Compute
-from workflow import compute
-
-ROOT = Path(__file__).parent.parent
+from kdlab import compute
+from kdlab.experiment import Compute
 
 
 @pytest.fixture
@@ -41,20 +36,11 @@ def test_a_hidden_gpu_is_none(gpu, monkeypatch, hidden):
     assert compute.device_of(Compute(device="cuda")) == "cuda"
 
 
-def test_where_the_system_shows_no_gpu_pytorch_is_not_imported():
-    program = (
-        "import sys\n"
-        "from workflow import compute\n"
-        "from kdlab.preset import Compute\n"
-        "compute.glob = lambda pattern: []\n"
-        "assert compute.device_of(Compute(device='auto')) == 'cpu'\n"
-        "assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env={}, check=True)
-
-
-def test_bfloat16_is_for_the_sizes_that_ask_for_it_and_for_a_gpu():
+def test_bfloat16_is_for_the_models_that_ask_for_it_where_the_device_has_it(monkeypatch):
     asked = Compute(device="auto", bfloat16=["large"])
     assert compute.precision_of(asked, "cuda", "large") == "bfloat16"
     assert compute.precision_of(asked, "cuda", "small") == "float32"
-    assert compute.precision_of(asked, "cpu", "large") == "float32"
+    for here, precision in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(compute, "has_bfloat16", lambda device, here=here: here)
+        assert compute.precision_of(asked, "cpu", "large") == precision
+        assert compute.precision_of(asked, "cpu", "small") == "float32"

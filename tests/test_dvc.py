@@ -1,29 +1,38 @@
 """The same workflow through DVC: the two engines agree, whoever moved the files."""
 
+import csv
+import io
 import json
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from project_copy import (
     CONFIG,
     commit,
+    conventional,
     copy_project,
     edit,
+    eventually,
+    model,
     planned,
     prepare,
     results,
     run,
     succeed,
     up_to_date,
+    variables,
 )
 
-pytestmark = pytest.mark.workflow
+pytestmark = pytest.mark.slow
 
-TABLE2 = "K: 3\n  D: 2\n  codes"
-OTHER_TABLE2 = "K: 2\n  D: 2\n  codes"
+TABLE2 = "table2: {extends: linear, K: 3}"
+OTHER_TABLE2 = "table2: {extends: linear, K: 2}"
 
 
 def table2_rows(project: Path) -> int:
@@ -31,9 +40,11 @@ def table2_rows(project: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory) -> Path:
+def both(finished, tmp_path_factory) -> Path:
     """A project with two settings of Table 2 run and committed: the tags A and, checked out, B."""
     project = prepare(tmp_path_factory.mktemp("dvc") / "project")
+    for folder in ("runs", "results"):
+        shutil.copytree(finished / folder, project / folder)
     run(project, "dvc", "repro")
     commit(project, "A")
     edit(project / CONFIG, TABLE2, OTHER_TABLE2)
@@ -81,7 +92,7 @@ def test_a_run_cache_does_not_fool_snakemake(project):
     assert results(project)["table2.csv"] != of_b
     up_to_date(project)
     edit(project / CONFIG, TABLE2, OTHER_TABLE2)
-    assert planned(project)["table2_codes"] == 1
+    assert planned(project)["table2"] == 1
     succeed(project, "all")
     assert results(project)["table2.csv"] == of_b
 
@@ -89,7 +100,7 @@ def test_a_run_cache_does_not_fool_snakemake(project):
 def test_code_changed_and_old_files_checked_out(project):
     """DVC must not stamp the new code's hash on what the old code made."""
     old = results(project)["table2.md"]
-    edit(project / "workflow/scripts/table2.py", "Table 2.", "Table 2:")
+    edit(project / "kdlab/table2.py", "Table 2.", "Table 2:")
     run(project, "dvc", "checkout")
     run(project, "dvc", "repro")
     assert results(project)["table2.md"] != old
@@ -105,14 +116,14 @@ def test_hard_links_with_their_old_times(project):
         run(project, "dvc", "checkout")
     assert planned(project) == {}
     edit(project / CONFIG, TABLE2, OTHER_TABLE2)
-    assert planned(project)["table2_codes"] == 1
+    assert planned(project)["table2"] == 1
 
 
 def test_no_setting_is_invisible_to_a_stage(project):
     """A key that a stage does not declare would leave stale files."""
     edit(project / CONFIG, "spread: 0.1", "spread: 0.2")
     status = json.loads(run(project, "dvc", "status", "--json"))
-    assert set(status) == {"data", "baselines", "embeddings", "codes", "retrained", "report"}
+    assert set(status) == {"text", "models", "vectors", "codes", "retrained", "results"}
 
 
 def test_a_fresh_clone_pulls_and_has_nothing_to_do(project, tmp_path):
@@ -147,50 +158,133 @@ def test_touched_files_are_not_news(project):
 
 @pytest.mark.parametrize(
     ("path", "old", "new"),
-    [
-        (CONFIG, OTHER_TABLE2, TABLE2),
-        ("workflow/scripts/table2.py", "Table 2.", "Table 2:"),
-    ],
+    [(CONFIG, OTHER_TABLE2, TABLE2), ("kdlab/table2.py", "Table 2.", "Table 2:")],
 )
 def test_an_edit_that_keeps_its_old_time_is_seen_by_both(project, path, old, new):
     times = (project / path).stat()
     edit(project / path, old, new)
     os.utime(project / path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert planned(project)["table2"] == 1
-    assert "report" in run(project, "dvc", "status")
+    assert "results" in run(project, "dvc", "status")
 
 
 def test_a_seed_more_costs_one_seed(project):
-    row = "{codes: none, transform: none}"
-    edit(project / CONFIG, row, "{codes: none, transform: none, seeds: 2}")
+    row = "      - conventional\n"
+    edit(project / CONFIG, row, "      - {method: conventional, seeds: 2}\n")
     found = planned(project)
-    assert found["baseline"] == 2 and "retrain" not in found and "learned_codes" not in found
-    seed1 = "runs/tiny/baseline/small/seed1/model.safetensors"
-    before = (project / seed1).stat().st_mtime_ns
-    run(project, "dvc", "repro", "baselines")
-    assert (project / seed1).stat().st_mtime_ns == before
-    assert (project / seed1.replace("seed1", "seed2")).exists()
-    edit(project / CONFIG, "{codes: none, transform: none, seeds: 2}", row)
+    assert found["train_model"] == 2 and not {"retrain_model", "make_codes"} & set(found)
+    weights = [model(project, "small", "conventional", s).path("model.safetensors") for s in (1, 2)]
+    before = (project / weights[0]).stat().st_mtime_ns
+    run(project, "dvc", "repro", "models")
+    assert (project / weights[0]).stat().st_mtime_ns == before
+    assert (project / weights[1]).exists()
+    edit(project / CONFIG, "      - {method: conventional, seeds: 2}\n", row)
     run(project, "dvc", "repro")
     up_to_date(project)
 
 
 def test_a_changed_byte_of_the_text_is_noticed(project):
-    path = next(project.glob("data/tiny/corpus.safetensors"))
+    path = next(project.glob("runs/texts/*/corpus.safetensors"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.chmod(0o644)
     path.write_bytes(content)
-    assert re.search(r"modified: +data/tiny", run(project, "dvc", "status", "data"))
-
-
-def test_embeddings_that_are_not_for_git_are_no_news(project):
-    place = project / "results/tiny/measured/embedding/small/seed1"
-    place.mkdir(parents=True)
-    (place / "vectors.safetensors").write_bytes(bytes(100))
-    assert "up to date" in run(project, "dvc", "status")
+    assert re.search(r"modified: +runs/texts", run(project, "dvc", "status", "text"))
 
 
 def test_nothing_is_sent_anywhere(project):
     assert run(project, "dvc", "config", "core.analytics").strip() == "false"
     assert run(project, "dvc", "config", "core.check_update").strip() == "false"
+
+
+def shown(project: Path) -> dict[str, dict[str, str]]:
+    """The rows of `dvc exp show`, by experiment."""
+    text = run(project, "dvc", "exp", "show", "--csv")
+    table = csv.DictReader(io.StringIO(text[text.index("Experiment,") :]))
+    return {row["Experiment"] or row["rev"]: row for row in table}
+
+
+def test_experiments_show_perplexity_size_and_rate_side_by_side(project):
+    other = {
+        "narrow": ("codes.linear.K=3",),
+        "long": ("codes.linear.D=3", "models.small.epochs=3"),
+    }
+    for name, settings in other.items():
+        run(project, "git", "checkout", "-q", "-f", "B")
+        words = [word for s in settings for word in ("-S", f"{CONFIG}:{s}")]
+        assert name in run(project, "dvc", "exp", "run", "-n", name, *words)
+        up_to_date(project)
+    found = shown(project)
+    before = found["B"] if "B" in found else found["workspace"]
+    row = next(c for c in before if c.endswith("small.linear-linear.test_ppl"))
+    conventional_row = row.replace("linear-linear", "conventional")
+    for name in other:
+        for column in ("test_ppl", "size", "rate"):
+            key = row.replace("test_ppl", column)
+            assert float(found[name][key]) != float(before[key])
+    assert found["narrow"][conventional_row] == before[conventional_row]
+    assert found["long"][conventional_row] != before[conventional_row]
+    about = {"Experiment", "rev", "typ", "Created", "parent", "State", "Executor", "preset", "own"}
+    measures = {name for name in before if name not in about}
+    assert all(re.search(r"\.(test_ppl|valid_ppl|size|rate)$", name) for name in measures)
+    run(project, "dvc", "plots", "show", "-o", "shown")
+    page = (project / "shown/index.html").read_text(encoding="utf-8")
+    assert len(re.findall("<img", page)) == 3
+    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", page)
+
+
+def test_an_experiment_with_another_preset(project):
+    shutil.copy2(project / CONFIG, project / "config/other.yaml")
+    commit(project, "two-presets")
+    run(project, "dvc", "exp", "run", "--set-param", "preset=other")
+    tables = [project / f"results/{name}/table1.csv" for name in ("tiny", "other")]
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+    up_to_date(project)
+
+
+def test_files_of_ones_own_are_seen_by_both(tmp_path):
+    project = prepare(tmp_path / "project")
+    mine = project / "mine"
+    mine.mkdir()
+    for name in ("train.txt", "valid.txt", "test.txt"):
+        (mine / name).write_text("the cat sat on the mat\n" * 50)
+    (mine / "my.vec").write_text("".join(f"word{i} {i} {i % 3}\n" for i in range(30)))
+    generated = "{kind: generated, training_tokens: 2000, seed: 1}"
+    edit(project / CONFIG, generated, "{kind: folder, folder: mine}")
+    edit(
+        project / CONFIG, "{kind: model, model: small, seed: 1}", "{kind: file, path: mine/my.vec}"
+    )
+    refused = run(project, "dvc", "repro", "text", fails=True)
+    assert "mine/train.txt: DVC would not see it change" in refused
+
+    edit(project / "params.yaml", "own: config/paper_numbers.yaml", "own: mine")
+    run(project, "dvc", "repro", "text")
+    assert "up to date" in run(project, "dvc", "status", "text")
+    for name, rule in (("train.txt", "read_text"), ("my.vec", "read_vectors")):
+        content = (mine / name).read_text()
+        (mine / name).write_text(content.replace("cat", "dog").replace("word1 ", "verb1 "))
+        assert set(planned(project, "data")) == {rule, "data"}
+        assert "mine" in run(project, "dvc", "status", "text")
+        run(project, "dvc", "repro", "text")
+        assert planned(project, "data") == {}
+
+
+def test_killed_and_continued_through_dvc(project):
+    """kill -9 of DVC, Snakemake and the jobs, in training; then the same command."""
+    edit(project / CONFIG, "epochs: 2\n", "epochs: 30\n")
+    edit(project / CONFIG, "text: {", "compute: {checkpoint_seconds: 0.1}\ntext: {")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "models"], cwd=project, env=variables(project),
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    eventually(lambda: any((project / "runs/scratch").glob("[!.]*.safetensors")))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    run(project, "dvc", "repro", "models")
+    assert json.loads(run(project, "dvc", "status", "--json", "text", "models")) == {}
+    folder = (project / conventional(project)).parent
+    assert "continuing from a checkpoint" in (folder / "log.txt").read_text(encoding="utf-8")
+    killed = (folder / "model.safetensors").read_bytes()
+    shutil.rmtree(folder)
+    succeed(project, "models")
+    assert (folder / "model.safetensors").read_bytes() == killed

@@ -58,7 +58,7 @@ def kill_at_random(project: Path, words: list[str], seconds: float, seed: int) -
     for kill in range(10 * KILLS):
         assert unlock(project).returncode == 0
         process = subprocess.Popen(
-            words, cwd=project, env=variables(), start_new_session=True,
+            words, cwd=project, env=variables(project), start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
@@ -98,13 +98,15 @@ def test_dvc(undisturbed, tmp_path):
 
 def test_two_runs_at_once_through_dvc(undisturbed, tmp_path):
     project = prepare(tmp_path / "project", "demo")
-    shutil.copytree(undisturbed[0] / "data", project / "data")
+    shutil.copytree(undisturbed[0] / "runs/texts", project / "runs/texts")
     words = [sys.executable, "-m", "dvc", "repro"]
     first = subprocess.Popen(
-        words, cwd=project, env=variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        words, cwd=project, env=variables(project), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     time.sleep(4)
-    second = subprocess.run(words, cwd=project, env=variables(), capture_output=True, text=True)
+    second = subprocess.run(
+        words, cwd=project, env=variables(project), capture_output=True, text=True
+    )
     told = second.stdout + second.stderr
     assert second.returncode != 0 and ("lock" in told or "already going on" in told), told
     assert first.communicate()[0] and first.returncode == 0
@@ -142,6 +144,7 @@ def no_traceback_of_ours(project: Path, told: str) -> None:
     """Snakemake shows its own where it cannot write its log or its lock; scripts say one line."""
     assert f'File "{project}/workflow/' not in told, told
     assert f'File "{project}/kdcore/' not in told, told
+    assert f'File "{project}/kdlab/' not in told, told
 
 
 @pytest.mark.parametrize("left", [20_000, 100_000, 300_000])

@@ -5,15 +5,16 @@ One line says what to do, and the same command works once the cause is gone.
 
 import hashlib
 import http.server
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 from project_copy import copy_project, edit, snakemake, succeed
 
-from kdlab.ptb import SHA256
+from kdlab.texts.ptb import SHA256
 
-pytestmark = pytest.mark.workflow
+pytestmark = pytest.mark.slow
 
 TEXT = {"train": "the cat sat\n" * 40, "valid": "the cat lay\n" * 4, "test": "the mat\n" * 4}
 
@@ -43,8 +44,12 @@ def project(tmp_path, monkeypatch):
     for split, text in TEXT.items():
         (target / f"mirror/ptb/ptb.{split}.txt").write_text(text)
         found = hashlib.sha256(text.encode()).hexdigest()
-        edit(target / "kdcore/ptb.py", SHA256[split], found)
-    edit(target / "config/tiny.yaml", "{kind: generated, tokens: 2000, seed: 1}", "{kind: ptb}")
+        edit(target / "kdlab/texts/ptb.py", SHA256[split], found)
+    edit(
+        target / "config/tiny.yaml",
+        "{kind: generated, training_tokens: 2000, seed: 1}",
+        "{kind: ptb}",
+    )
     return target
 
 
@@ -62,13 +67,14 @@ def test_a_wrong_file_in_the_mirror_and_one_altered_later(project, monkeypatch):
     file = project / "mirror/ptb/ptb.valid.txt"
     file.write_text("the cat lied\n")
     fails(project, "mirror/ptb/ptb.valid.txt has SHA-256")
-    assert not list((project / "data/tiny").glob("*ptb.valid*"))
+    assert not list((project / "data/ptb").glob("*ptb.valid*"))
     file.write_text(TEXT["valid"])
     succeed(project, "data")
 
-    downloaded = project / "data/tiny/ptb.valid.txt"
+    downloaded = project / "data/ptb/ptb.valid.txt"
     downloaded.write_text("the cat lied\n")
-    fails(project, "data/tiny/ptb.valid.txt: altered since it was downloaded; delete it")
+    shutil.rmtree(project / "runs/texts")
+    fails(project, "data/ptb/ptb.valid.txt: altered since it was downloaded; delete it")
     downloaded.unlink()
     succeed(project, "data")
     assert downloaded.read_text() == TEXT["valid"]
@@ -78,11 +84,11 @@ def test_a_server_that_cuts_files_short(project, monkeypatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), CuttingServer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
-    edit(project / "kdcore/ptb.py", "https://raw.githubusercontent.com", url)
-    edit(project / "kdcore/download.py", "ATTEMPTS = 3", "ATTEMPTS = 1")
+    edit(project / "kdlab/texts/ptb.py", "https://raw.githubusercontent.com", url)
+    edit(project / "kdlab/download.py", "ATTEMPTS = 3", "ATTEMPTS = 1")
     try:
         fails(project, "cannot get ptb.train.txt: tried " + url)
-        assert not list((project / "data/tiny").glob("*ptb.train*"))
+        assert not list((project / "data/ptb").glob("*ptb.train*"))
         monkeypatch.setattr(CuttingServer, "cuts", False)
         succeed(project, "data")
     finally:

@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 import pytest
 import torch
 
-from kdcore import KDError, glove
+from kdcore import KDError
 from kdcore.files import atomic_path
 from kdcore.vectors import WordVectors
 from kdlab.download import MIRROR_VARIABLE, fetch, mirror_folder
-from kdlab.glove import parse_vectors, read_glove
-from kdlab.ptb import check_ptb
+from kdlab.texts.ptb import SHA256, fetch_ptb
+from kdlab.vectors import glove
+from kdlab.vectors.glove import read_glove
+from kdlab.word_vector_text import parse_vectors
 
 
 class RangeServer(http.server.SimpleHTTPRequestHandler):
@@ -107,10 +109,10 @@ def test_no_source_names_the_file_the_urls_and_the_setting(site, tmp_path):
 
 
 def test_a_treebank_altered_after_the_download_is_refused(tmp_path):
-    path = tmp_path / "ptb.valid.txt"
-    path.write_text("no it was n't black monday\n")
-    with pytest.raises(KDError, match="altered since it was downloaded"):
-        check_ptb({"valid": path})
+    (tmp_path / "ptb.train.txt").write_text("no it was n't black monday\n")
+    with pytest.raises(KDError, match="altered since it was downloaded; delete it"):
+        fetch_ptb(tmp_path, None)
+    assert set(SHA256) == {"train", "valid", "test"}
 
 
 def test_a_broken_connection_is_tried_again(tmp_path, monkeypatch):
@@ -165,7 +167,7 @@ def test_the_first_lines_of_a_remote_archive_move_little(site, monkeypatch):
 
 def test_glove_from_a_mirror_and_from_nowhere(site, tmp_path, monkeypatch):
     waits = []
-    monkeypatch.setattr("kdlab.glove.time.sleep", waits.append)
+    monkeypatch.setattr("kdlab.vectors.glove.time.sleep", waits.append)
     (tmp_path / "glove").mkdir()
     # A server that is not reached is tried again, one that has no such file is not.
     urls = ["http://127.0.0.1:9/never.zip", f"{site[1]}/absent.zip"]

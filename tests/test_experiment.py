@@ -1,0 +1,236 @@
+"""Presets: what they resolve to, and that what is wrong is one clear line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kdcore.errors import KDError
+from kdlab.addresses import upstream
+from kdlab.experiment import Experiment, from_dump, load_experiment, read_preset
+
+ROOT = Path(__file__).parent.parent
+PRESETS = [*sorted((ROOT / "config").glob("[!p]*.yaml")), ROOT / "config/paper.yaml"]
+
+
+@pytest.fixture
+def values():
+    return read_preset(ROOT / "tests/tiny.yaml")
+
+
+@pytest.fixture
+def tiny(values):
+    return Experiment("tiny", values)
+
+
+def at(values: dict, path: str) -> dict:
+    """The section that holds the last part of a path."""
+    for part in path.split(".")[:-1]:
+        values = values[int(part) if isinstance(values, list) else part]
+    return values
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_is_valid_and_named_by_its_file(path):
+    experiment = load_experiment(path)
+    assert experiment.name == path.stem and experiment.models()
+
+
+def test_the_front_table_has_the_papers_seven_rows():
+    experiment = load_experiment(ROOT / "config/paper.yaml")
+    table = experiment.preset.tables["table1"]
+    numbers = yaml.safe_load((ROOT / "config/paper_numbers.yaml").read_text())["table1"]
+    assert [row.method for row in table.rows] == list(numbers["small"]) == list(numbers["large"])
+    assert len(table.rows) == 7
+
+
+def test_an_experiment_survives_being_written_down(tiny):
+    again = from_dump(tiny.dump())
+    assert again.name == "tiny"
+    assert [run.address for run in again.models()] == [run.address for run in tiny.models()]
+
+
+def test_equal_settings_have_one_address_whatever_they_are_called(values, tiny):
+    values["methods"]["other"] = {**values["methods"]["linear-linear"], "label": "Other"}
+    values["codes"]["other"] = {"extends": "linear"}
+    values["methods"]["other"]["codes"] = "other"
+    renamed = Experiment("renamed", values)
+    assert renamed.model("small", "other", 1) == tiny.model("small", "linear-linear", 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "moves"),
+    [
+        ("models.small.decay", 0.4, ("conventional", "linear-linear", "random-linear")),
+        ("codes.linear.epochs", 4, ("linear-linear",)),
+        ("codes.plain.epochs", 4, ("refined-linear",)),
+        ("embeddings.lstm.fit.epochs", 3, ("lstm-lstm",)),
+        ("embeddings.low-rank.rank", 3, ("low-rank",)),
+        ("text.seed", 2, ("conventional", "linear-linear", "random-linear", "lstm-lstm")),
+        ("methods.low-rank.label", "Another", ()),
+        ("compute", {"threads": 2}, ()),
+    ],
+)
+def test_an_address_moves_with_what_it_is_of(values, tiny, path, value, moves):
+    before = {m: tiny.model("small", m, 1).address for m in tiny.preset.methods}
+    at(values, path)[path.rpartition(".")[2]] = value
+    changed = Experiment("tiny", values)
+    after = {m: changed.model("small", m, 1).address for m in before}
+    assert {m for m in before if before[m] != after[m]} >= set(moves)
+    if not moves:
+        assert before == after
+
+
+def test_a_default_that_is_written_out_changes_no_address(values, tiny):
+    values["models"]["small"]["learning_rate"] = 1.0
+    values["codes"]["linear"]["code_rate"] = 0.1
+    again = Experiment("tiny", values)
+    assert [r.address for r in again.models()] == [r.address for r in tiny.models()]
+
+
+def test_the_users_own_text_is_part_of_an_address(values, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values["text"] = {"kind": "folder", "folder": "mine"}
+    (tmp_path / "mine").mkdir()
+    found = []
+    for word in ("cat", "dog"):
+        for split in ("train", "valid", "test"):
+            (tmp_path / f"mine/{split}.txt").write_text(f"a {word}\n")
+        found.append(Experiment("tiny", values).text.address)
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    values["text"]["folder"] = "./moved/"
+    found.append(Experiment("tiny", values).text.address)
+    assert found[0] != found[1] == found[2]
+
+
+def test_a_model_can_train_an_embedding_otherwise(tiny):
+    own = tiny.model("dropping", "linear-linear", 1).settings["embedding"]
+    others = tiny.model("small", "linear-linear", 1).settings["embedding"]
+    assert own["fit"] and not others["fit"]
+    assert own["transform"]["code_dim"] == others["transform"]["code_dim"]
+
+
+def test_codes_come_from_the_conventional_model_of_the_same_seed(tiny):
+    run = tiny.model("small", "linear-linear", 3)
+    source = run.inputs["codes"].inputs["vectors"].inputs["model"]
+    assert source == tiny.model("small", "conventional", 3)
+
+
+def test_another_models_vectors_can_be_named(values):
+    values["models"]["dropping"]["vectors"] = {"model": "small"}
+    run = Experiment("tiny", values).model("dropping", "linear-linear", 1)
+    assert run.inputs["codes"].inputs["vectors"].inputs["model"].names["model"] == "small"
+
+
+def test_a_sweep_varies_one_setting_and_holds_the_others(tiny):
+    points = tiny.sweep("figure3")
+    assert [(p.swept, p.values) for p in points] == [
+        ("codes.K", {"codes.K": 2, "codes.D": 2}), ("codes.K", {"codes.K": 4, "codes.D": 2}),
+        ("codes.D", {"codes.K": 4, "codes.D": 1}), ("codes.D", {"codes.K": 4, "codes.D": 2}),
+    ]  # fmt: skip
+    # Where nothing is otherwise, it is the table's own model.
+    assert points[1].run == points[3].run == tiny.model("small", "linear-linear", 1)
+
+
+def test_a_sweep_over_refined_codes_varies_where_they_start(values):
+    values["sweeps"]["figure3"]["method"] = "refined-linear"
+    run = Experiment("tiny", values).sweep("figure3")[0].run
+    assert run.inputs["codes"].inputs["start"].settings["learner"]["K"] == 2
+
+
+def test_what_is_needed_first_comes_first(tiny):
+    runs = upstream(tiny.models())
+    places = {run: place for place, run in enumerate(runs)}
+    assert len(places) == len(runs)
+    assert all(places[i] < places[run] for run in runs for i in run.inputs.values())
+
+
+def test_entries_extend_others_key_by_key(values):
+    assert values["models"]["large"]["extends"] == "small"
+    large = Experiment("tiny", values).preset.models["large"]
+    assert (large.hidden, large.epochs) == (10, 2)
+
+
+def test_a_preset_extends_another(tmp_path):
+    (tmp_path / "base.yaml").write_text((ROOT / "tests/tiny.yaml").read_text())
+    (tmp_path / "mine.yaml").write_text(
+        "extends: base\nmodels: {small: {epochs: 3}}\nfigures: [figure2]\n"
+    )
+    mine = load_experiment(tmp_path / "mine.yaml")
+    assert mine.name == "mine" and mine.preset.models["small"].epochs == 3
+    assert list(mine.preset.figures) == ["figure2"]
+    (tmp_path / "base.yaml").write_text("extends: mine\n")
+    with pytest.raises(KDError, match=r"goes in a circle: mine\.yaml → base\.yaml → mine\.yaml"):
+        load_experiment(tmp_path / "mine.yaml")
+
+
+WRONG = [
+    ("codes.random.kind", "rndom", "codes.random: learner kind 'rndom' is unknown; did you mean"),
+    ("embeddings.low-rank.rank", 0, "embeddings.low-rank.rank must be at least 1, got 0"),
+    ("embeddings.low-rank.rnk", 1, "embeddings.low-rank: key 'rnk' is unknown; did you mean 'ra"),
+    ("embeddings.low-rank.kind", "low_rnk", "did you mean 'low_rank'?"),
+    ("models.small.dropout", 1.2, "models.small.dropout must be below 1, got 1.2"),
+    ("models.small.epochs", "ten", "models.small.epochs must be an integer, got 'ten'"),
+    ("models.large.extends", "smal", "models.large.extends: entry of models 'smal' is unknown"),
+    ("models.small.extends", "large", "models.small: extends goes in a circle: small → large"),
+    ("methods.low-rank.embedding", "lowrank", "methods.low-rank.embedding: entry of embeddings 'l"),
+    ("methods.linear-linear.codes", "liner", "methods.linear-linear.codes: entry of codes 'liner'"),
+    ("methods.conventional.codes", "linear", "methods.conventional has codes 'linear', and an emb"),
+    ("methods.random-linear.codes", None, "methods.random-linear has no codes, and an embedding o"),
+    ("tables.table1.models", ["smal"], "tables.table1.models: entry of models 'smal' is unknown"),
+    ("tables.table1.rows.0", "convent", "tables.table1.rows: entry of methods 'convent' is unkno"),
+    ("sweeps.rank.vary", {"embedding.rnk": [1]}, "embeddings.low-rank: key 'rnk' is unknown"),
+    ("sweeps.figure3.vary", {"codes.k": [2]}, "codes.linear: setting 'k' is unknown; did you mean"),
+    ("figures", ["figur2"], "figure kind 'figur2' is unknown; did you mean 'figure2'?"),
+    ("table2.codes", "refined", "codes.refined counts words, and these vectors are not of the te"),
+    ("claims.random", ["none"], "claims: entry of methods 'none' is unknown"),
+    ("compute", {"bfloat16": ["huge"]}, "compute.bfloat16: entry of models 'huge' is unknown"),
+    ("colour", "red", "key 'colour' is unknown"),
+    ("codes.refined.start", "plan", "codes.refined.start: entry of codes 'plan' is unknown; did"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[w[0] for w in WRONG])
+def test_what_is_wrong_is_one_line(values, path, value, message):
+    if path == "table2.codes":
+        values["table2"]["vectors"] = {"kind": "glove", "dim": 50, "words": 100}
+    last = path.rpartition(".")[2]
+    section = at(values, path)
+    section[int(last) if isinstance(section, list) else last] = value
+    with pytest.raises(KDError) as caught:
+        Experiment("tiny", values)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_two_methods_that_are_the_same_thing_are_refused(values):
+    values["methods"]["again"] = {**values["methods"]["low-rank"], "label": "Again"}
+    values["tables"]["table1"]["rows"] += ["low-rank", "again"]
+    with pytest.raises(KDError, match="'low-rank' and 'again' are the same with the model 'small'"):
+        Experiment("tiny", values)
+
+
+def test_a_key_twice_names_the_line(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("models:\n  small:\n    epochs: 2\n    epochs: 7\n")
+    with pytest.raises(KDError, match=r"mine\.yaml: the key 'epochs' stands twice .* line 3"):
+        load_experiment(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [", "not YAML"), ("- a", "must be a mapping"), (None, "No such file")],
+)
+def test_a_file_that_is_no_preset_is_one_line(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(KDError) as caught:
+        load_experiment(path)
+    assert str(caught.value).startswith(f"{path}: ") and message in str(caught.value)
+
+
+def test_numbers_may_be_written_as_text(values):
+    small = values["models"]["small"]
+    small |= {"epochs": "2", "decay": "1/2", "learning_rate": "1e0"}
+    found = Experiment("tiny", values).preset.models["small"]
+    assert (found.epochs, found.decay, found.learning_rate) == (2, 0.5, 1.0)
