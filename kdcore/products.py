@@ -84,16 +84,37 @@ def _is_single(x: torch.Tensor) -> bool:
     return known and not torch.compiler.is_compiling()
 
 
-def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+def linear(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
     """x Wᵀ + b for x (n, m), weight (p, m), bias (p,); result (n, p). Not differentiable.
 
     In `torch.compile` and `torch.export` it is PyTorch's own: what is exported may go anywhere.
+
+    Args:
+        out: memory for the result, which need not be used.
     """
-    return _linear(x, weight, bias, product_library() if _is_single(x) else "pytorch")
+    library = product_library() if _is_single(x) else "pytorch"
+    if out is None or library == "onednn":
+        return _linear(x, weight, bias, library)
+    if bias is None:
+        return torch.mm(x, weight.t(), out=out)
+    return torch.addmm(bias, x, weight.t(), out=out)
+
+
+def weight_gradient(errors: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """errorsᵀ x in `out`, for errors (n, p) and x (n, m) of one type: the gradient of `linear`."""
+    if _is_single(x) and product_library() == "onednn":
+        # As (xᵀ errors)ᵀ: the product reads a transposed second factor without copying it.
+        return out.copy_(_linear(x.t(), errors.t(), None, "onednn").t())
+    return torch.mm(errors.t(), x, out=out)
 
 
 class Packed:
-    """A weight that is multiplied with many small inputs, laid out for it once.
+    """A weight that is multiplied with many small inputs; one in bfloat16 is laid out for it once.
 
     Args:
         weight: shape (p, m), float32 or bfloat16.
@@ -101,24 +122,25 @@ class Packed:
     """
 
     def __init__(self, weight: torch.Tensor, rows: int):
-        halved = weight.dtype == torch.bfloat16
-        known = weight.device.type == "cpu" and _onednn_pack is not None
-        packs = known and (halved or (_is_single(weight) and product_library() == "onednn"))
-        self._weight = weight
-        self._packed = _onednn_pack(weight, rows) if packs and _onednn_pack is not None else None
+        self._turned = weight.t()
+        self._packed: torch.Tensor | None = None
+        if _onednn_pack is not None and weight.is_cpu and weight.dtype == torch.bfloat16:
+            self._packed = _onednn_pack(weight, rows)
 
-    def __call__(self, x: torch.Tensor, added: torch.Tensor | None = None) -> torch.Tensor:
-        """x Wᵀ, plus another tensor, for x (n, m); result (n, p). Not differentiable."""
-        if self._packed is None or _onednn_linear is None:
-            if added is None:
-                return F.linear(x, self._weight)
-            return torch.addmm(added, x, self._weight.t())
-        result: torch.Tensor
-        if added is None:
-            result = _onednn_linear(x, self._packed, None, "none", [], "")
-        else:
-            result = _onednn_linear.binary(x, added, self._packed, None, "add")
-        return result
+    def __call__(self, x: torch.Tensor, added: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """x Wᵀ + added in `out`, for x (n, m) and the others (n, p). Not differentiable.
+
+        In bfloat16 the sum is rounded as the product is, unless `added` is float32.
+        """
+        if added.dtype != x.dtype:
+            if self._packed is None or _onednn_linear is None:
+                return out.copy_(torch.mm(x, self._turned)).add_(added)
+            return out.copy_(_onednn_linear(x, self._packed, None, "none", [], "")).add_(added)
+        if self._packed is not None and _onednn_linear is not None:
+            return out.copy_(_onednn_linear.binary(x, added, self._packed, None, "add"))
+        if out.dtype != x.dtype:
+            return out.copy_(torch.addmm(added, x, self._turned))
+        return torch.addmm(added, x, self._turned, out=out)
 
 
 def transposed(x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:

@@ -68,8 +68,7 @@ class LanguageModel(nn.Module):
     ) -> tuple[torch.Tensor, State]:
         """Outputs of the top layer and the new state.
 
-        In training on a CPU the outputs lie in memory that the next call writes anew, and the state
-        has no graph.
+        In training on a CPU the outputs lie in memory that the next call writes anew.
 
         Args:
             ids: word ids, (bptt, batch_size).

@@ -11,10 +11,12 @@ in.
 import torch
 from torch import nn
 
-from kdcore.products import Packed, linear, transposed
+from kdcore.products import Packed, linear, product_library, transposed, weight_gradient
 from kdlab.buffers import Buffers
 
 State = tuple[torch.Tensor, torch.Tensor]
+# In float32 PyTorch's layer is the faster one below this size: it has less to do between products.
+SMALL = 400
 
 
 def lstm(
@@ -26,7 +28,9 @@ def lstm(
 ) -> tuple[torch.Tensor, State]:
     """What `layers(x, state)` computes in training, with products in `dtype`.
 
-    No gradient flows into the state, as in truncated back-propagation, nor into `bias_hh`.
+    In float32 it is left to `layers` itself where that is the faster: for small layers, and where
+    oneDNN's products are in use. Else no gradient flows into the state, as in truncated
+    back-propagation, nor into `bias_hh`.
 
     Args:
         layers: unidirectional, time first; with its dropout between layers.
@@ -37,8 +41,10 @@ def lstm(
             differentiated before the next call.
 
     Returns:
-        Outputs of the last layer (bptt, batch_size, hidden) and the new state, which has no graph.
+        Outputs of the last layer (bptt, batch_size, hidden) and the new state.
     """
+    if dtype == torch.float32 and (layers.hidden_size < SMALL or product_library() == "onednn"):
+        return layers(x, state)
     hs, cs = [], []
     for layer in range(layers.num_layers):
         if layer > 0:
@@ -89,7 +95,9 @@ class _Layer(torch.autograd.Function):
             fast_ih = get("w_ih", *w_ih.shape, dtype=dtype).copy_(w_ih)
             fast_hh = get("w_hh", *w_hh.shape, dtype=dtype).copy_(w_hh)
         # In float32 the bias is part of the product; in bfloat16 that would round it.
-        from_inputs = linear(inputs, fast_ih, None if halved else bias)
+        shape = (steps * batch_size, 4 * hidden)
+        from_inputs = get("from_inputs", *shape, dtype=dtype)
+        from_inputs = linear(inputs, fast_ih, None if halved else bias, out=from_inputs)
         recurrent = Packed(fast_hh, batch_size)
         gates = get("gates", steps, batch_size, 4 * hidden)
         cells = get("cells", steps + 1, batch_size, hidden)
@@ -110,10 +118,9 @@ class _Layer(torch.autograd.Function):
             strict=True,
         )  # fmt: skip
         for added, gate, both, g, o, i, f, before, cell, tanh, output, last, new in over_time:
+            recurrent(last, added, gate)
             if halved:
-                gate.copy_(recurrent(last, added)).add_(bias)
-            else:
-                gate.copy_(recurrent(last, added))
+                gate.add_(bias)
             both.sigmoid_()
             g.tanh_()
             o.sigmoid_()
@@ -157,33 +164,34 @@ class _Layer(torch.autograd.Function):
         cell_slopes = torch.addcmul(o, h, tanhs, value=-1, out=product)
 
         back = Packed(fast_hh.t(), batch_size)
-        errors = get("errors", steps, batch_size, 4, hidden, dtype=dtype)
-        error = torch.empty(batch_size, 4, hidden)
-        total, sums = torch.empty(batch_size, hidden), torch.zeros(batch_size, 4, hidden)
-        grad_c = torch.zeros(batch_size, 1, hidden)
+        errors = get("errors", steps, batch_size, 4 * hidden, dtype=dtype)
+        error = torch.empty(1 if halved else steps, batch_size, 4, hidden)
+        if not halved:
+            error = errors.view(error.shape)
+        error = error.expand(steps, -1, -1, -1)
+        total, sums = torch.empty(batch_size, hidden), torch.zeros(batch_size, 4 * hidden)
+        grad_c = torch.zeros(batch_size, hidden)
+        grad_c_of_gates = grad_c[:, None]
         over_time = zip(
             grad_outputs.unbind(), slopes[:, :, :3].unbind(), slopes[:, :, 3].unbind(),
-            cell_slopes.unbind(), f.unbind(), errors.unbind(), strict=True,
+            cell_slopes.unbind(), f.unbind(), error[:, :, :3].unbind(), error[:, :, 3].unbind(),
+            error.flatten(2).unbind(), errors.unbind(), strict=True,
         )  # fmt: skip
         later = None
-        for above, of_c, of_h, slope, forget, out in reversed(list(over_time)):
-            grad_h = above
-            if later is not None:
-                grad_h = total.copy_(back(later.view(batch_size, -1))).add_(above)
-            if not halved:
-                error = out
-            grad_c[:, 0].addcmul_(grad_h, slope)
-            torch.mul(of_c, grad_c, out=error[:, :3])
-            torch.mul(of_h, grad_h, out=error[:, 3])
-            grad_c[:, 0].mul_(forget)
+        for above, of_c, of_h, slope, forget, by_c, by_h, both, out in reversed(list(over_time)):
+            grad_h = above if later is None else back(later, above, total)
+            grad_c.addcmul_(grad_h, slope)
+            torch.mul(of_c, grad_c_of_gates, out=by_c)
+            torch.mul(of_h, grad_h, out=by_h)
+            grad_c.mul_(forget)
+            sums.add_(both)
             if halved:
-                out.copy_(error)
-            sums.add_(error)
+                out.copy_(both)
             later = out
-        errors = errors.view(steps * batch_size, -1)
-        columns = errors.t()
+        errors = errors.flatten(0, 1)
         if halved:
-            columns = transposed(errors, get("columns", *columns.shape, dtype=dtype))
+            columns = get("columns", errors.shape[1], errors.shape[0], dtype=dtype)
+            transposed(errors, columns)
         grads = []
         for weight, factor, what in (
             (w_ih, inputs, "ih"),
@@ -194,8 +202,8 @@ class _Layer(torch.autograd.Function):
                 half = get("grad", *weight.shape, dtype=dtype)
                 grads.append(grad.copy_(torch.mm(columns, factor, out=half)))
             else:
-                grads.append(torch.mm(columns, factor, out=grad))
+                grads.append(weight_gradient(errors, factor, grad))
         grad_x = None
         if ctx.needs_input_grad[0]:
             grad_x = linear(errors, fast_ih.t()).float().view(steps, batch_size, -1)
-        return grad_x, None, None, *grads, sums.sum(0).flatten(), None, None, None, None
+        return grad_x, None, None, *grads, sums.sum(0), None, None, None, None

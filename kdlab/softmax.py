@@ -6,7 +6,7 @@ step's 6.5.
 
 import torch
 
-from kdcore.products import linear, transposed
+from kdcore.products import linear, transposed, weight_gradient
 from kdlab.buffers import Buffers
 
 # Numbers of a block of rows that stays in a processor's cache from one operation to the next.
@@ -26,7 +26,8 @@ class _CrossEntropy(torch.autograd.Function):
             return buffers.get(f"softmax.{name}", tuple(x.shape), dtype, x.device).copy_(x)
 
         fast_h, fast_weight = in_type(h, "h"), in_type(weight, "weight")
-        logits = linear(fast_h, fast_weight, None if halved else bias)
+        out = buffers.get("softmax.logits", (len(h), len(weight)), dtype, h.device)
+        logits = linear(fast_h, fast_weight, None if halved else bias, out=out)
         if dtype == torch.float64:
             logits = logits.float()
         rows = len(h) if h.is_cuda else max(1, BLOCK // len(weight))
@@ -59,15 +60,16 @@ class _CrossEntropy(torch.autograd.Function):
         grad_h = linear(error, fast_weight.t()).float().mul_(grad)
         # In place: the function can be differentiated once, as training does.
         scaled = fast_h.copy_(h * grad) if fast_h is not h else h * grad
-        if error.is_cpu and error.dtype == torch.bfloat16:
+        grad_weight = ctx.buffers.gradient("softmax.grad_weight", weight)
+        if error.dtype == torch.float32:
+            weight_gradient(error, scaled, grad_weight)
+        elif error.is_cpu and error.dtype == torch.bfloat16:
             shape = (error.shape[1], error.shape[0])
             turned = transposed(error, ctx.buffers.get("softmax.turned", shape, error.dtype))
             product = ctx.buffers.get("softmax.grad", tuple(weight.shape), error.dtype)
-            grad_weight = ctx.buffers.gradient("softmax.grad_weight", weight)
             grad_weight.copy_(torch.mm(turned, scaled, out=product))
         else:
-            # As (hᵀ error)ᵀ: the product reads a transposed second factor without copying it.
-            grad_weight = linear(scaled.t(), error.t()).t().float()
+            grad_weight.copy_(error.t() @ scaled)
         return grad_h, grad_weight, grad_bias * grad, None, None, None
 
 

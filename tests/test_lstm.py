@@ -2,19 +2,17 @@ import pytest
 import torch
 from torch import nn
 
-from kdcore.products import use_product_library
 from kdlab.buffers import Buffers
 from kdlab.lstm import dropped, lstm
 
 STEPS, BATCH, INPUTS, HIDDEN = 7, 5, 30, 40
 
 
-@pytest.fixture(params=["pytorch", "onednn"])
-def library(request, monkeypatch):
-    monkeypatch.setattr("kdcore.products._library", None)
-    if request.param == "onednn" and not torch.backends.mkldnn.is_available():
-        pytest.skip("PyTorch comes without oneDNN")
-    use_product_library(request.param)
+@pytest.fixture(autouse=True)
+def written_out(monkeypatch):
+    """Whatever the size and the processor."""
+    monkeypatch.setattr("kdlab.lstm.SMALL", 0)
+    monkeypatch.setattr("kdcore.products._library", "pytorch")
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ def results(layers: nn.LSTM, call, dtype=torch.float32) -> list[torch.Tensor]:
     return found
 
 
-def test_products_in_float32_give_torchs_lstm(layers, library):
+def test_products_in_float32_give_torchs_lstm(layers):
     buffers = Buffers()
     expected = results(layers, layers)
     for _ in range(2):  # the second time in memory that was used
@@ -48,7 +46,7 @@ def test_products_in_float32_give_torchs_lstm(layers, library):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
-def test_products_in_bfloat16_are_near_double_precision(layers, library):
+def test_products_in_bfloat16_are_near_double_precision(layers):
     buffers = Buffers()
     found = results(layers, lambda x, s: lstm(layers, x, s, torch.bfloat16, buffers))
     expected = results(layers.double(), layers, torch.float64)
@@ -58,7 +56,7 @@ def test_products_in_bfloat16_are_near_double_precision(layers, library):
         assert 0 < (a - b).norm() < 4 * 2**-9 * b.norm()
 
 
-def test_gradients_add_up_over_calls(layers, library):
+def test_gradients_add_up_over_calls(layers):
     buffers = Buffers()
     x, state = torch.randn(STEPS, BATCH, INPUTS), 2 * (torch.randn(2, BATCH, HIDDEN),)
     for dtype in (torch.float32, torch.bfloat16):
@@ -110,3 +108,13 @@ def test_dropout_drops_its_share_and_keeps_the_mean(share, dtype):
     for a, b in ((zeros[:, 1:], zeros[:, :-1]), (zeros[1:], zeros[:-1]),
                  (zeros[:, 4:], zeros[:, :-4])):  # fmt: skip
         assert abs(float((a * b).mean())) < 0.003
+
+
+@pytest.mark.parametrize(("small", "library"), [(HIDDEN + 1, "pytorch"), (0, "onednn")])
+def test_in_float32_torchs_layer_is_used_where_it_is_faster(layers, monkeypatch, small, library):
+    monkeypatch.setattr("kdlab.lstm.SMALL", small)
+    monkeypatch.setattr("kdcore.products._library", library)
+    expected = results(layers, layers)
+    buffers = Buffers()
+    found = results(layers, lambda x, s: lstm(layers, x, s, torch.float32, buffers))
+    assert all(map(torch.equal, found, expected))

@@ -9,6 +9,7 @@ from kdcore.products import (
     product_library,
     transposed,
     use_product_library,
+    weight_gradient,
 )
 
 
@@ -81,8 +82,21 @@ def test_a_packed_weight_multiplies_as_it_is(library, dtype, monkeypatch):
     near = 1e-1 if dtype == torch.bfloat16 else 1e-5
     for factor in (weight, weight.t().contiguous().t()):
         packed = Packed(factor, 4)
-        torch.testing.assert_close(packed(x).float(), expected, rtol=near, atol=near)
-        torch.testing.assert_close(packed(x, added).float(), expected + added, rtol=near, atol=near)
+        for other in (added, added.float()):
+            out = torch.empty(4, 70)
+            assert packed(x, other, out) is out
+            torch.testing.assert_close(out, expected + added, rtol=near, atol=near)
+
+
+@pytest.mark.parametrize("library", ["onednn", "pytorch"])
+def test_a_weights_gradient_is_a_product(library, monkeypatch):
+    monkeypatch.setattr(products, "_library", library)
+    errors, x, out = torch.randn(30, 7), torch.randn(30, 5), torch.empty(7, 5)
+    assert weight_gradient(errors, x, out) is out
+    torch.testing.assert_close(out, errors.t() @ x)
+    torch.testing.assert_close(linear(errors.t(), x.t(), out=out), errors.t() @ x)
+    bias = torch.randn(5)
+    torch.testing.assert_close(linear(errors.t(), x.t(), bias, out), errors.t() @ x + bias)
 
 
 def test_transposed_in_blocks():
