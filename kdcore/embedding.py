@@ -201,9 +201,9 @@ class KDEmbedding(Embedding):
         table = self.transform.compose_all(self.codes.tensor().to(self.packed.device))
         if self.padding_idx is not None:
             table[self.padding_idx] = 0.0
-        full: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
-            table, freeze=True, padding_idx=self.padding_idx
-        )
+        N, d, pad = self.num_embeddings, self.embedding_dim, self.padding_idx
+        full = nn.Embedding(N, d, padding_idx=pad, device="meta")  # the table takes its place
+        full.weight = nn.Parameter(table, requires_grad=False)
         return full
 
     @classmethod
@@ -255,10 +255,11 @@ class KDEmbedding(Embedding):
         packed = stored_tensor(tensors, "packed", None)
         books = stored_tensor(tensors, "transform.W", None, None, None)
         positions, K, _ = books.shape
-        per_position = words * index_bits(K)
-        D = 8 * len(packed) // per_position
-        if per_position < 8 and positions == 1:
-            raise KDError(f"words must be more for their codes to tell D, got {words}")
+        position_bits = words * index_bits(K)
+        # Where all positions share one book, the length of the codes tells how many there are.
+        D = positions if positions > 1 else 8 * len(packed) // position_bits
+        if positions == 1 and position_bits < 8:
+            raise KDError(f"words must be at least {-(-8 // index_bits(K))} here, got {words}")
         codes = Codes.from_packed(packed, K, (words, D))
         made = _unfolded(
             {n.removeprefix("transform."): t for n, t in tensors.items() if n != "packed"},

@@ -2,15 +2,7 @@ import pytest
 import torch
 
 from kdcore.codes import Codes
-from kdcore.compression import compression_rate, compression_rate_with_codes
 from kdlab.measures import cosine_by_shared_positions, directions, mean_cosine, nmi, tightest_codes
-
-
-def test_rates_of_table_1():
-    assert compression_rate(100_000, 10_000, 200) == 0.05
-    assert compression_rate(370_000, 10_000, 200) == 0.185
-    # 6 bits a symbol at K = 50: 10,000 · 10 · 6 / 32 = 18,750 parameters' worth.
-    assert compression_rate_with_codes(100_000, 10_000, 200, 50, 10) == 118_750 / 2_000_000
 
 
 def test_nmi_is_one_for_renamed_labels_and_near_zero_for_unrelated_ones():
@@ -21,15 +13,15 @@ def test_nmi_is_one_for_renamed_labels_and_near_zero_for_unrelated_ones():
 
 def test_cosine_by_shared_positions_against_a_loop():
     vectors = torch.randn(40, 5)
-    symbols = torch.randint(3, (40, 3))
+    indices = torch.randint(3, (40, 3))
     centred = vectors - vectors.mean(0)
     expected = {s: [] for s in range(4)}
     for a in range(40):
         for b in range(a + 1, 40):
-            shared = int((symbols[a] == symbols[b]).sum())
+            shared = int((indices[a] == indices[b]).sum())
             cosine = torch.cosine_similarity(centred[a], centred[b], dim=0)
             expected[shared].append(float(cosine))
-    found = cosine_by_shared_positions(vectors, symbols)
+    found = cosine_by_shared_positions(vectors, indices)
     for s in range(4):
         assert float(found[s]) == pytest.approx(sum(expected[s]) / len(expected[s]), abs=1e-5)
 
