@@ -15,6 +15,7 @@ import torch
 
 from kdcore.codes import Codes
 from kdcore.files import sha256
+from kdcore.kinds import KindSettings
 from kdcore.vectors import WordVectors
 from kdlab import figures, table2, tables
 from kdlab.claims import needs as claims_need
@@ -22,6 +23,8 @@ from kdlab.claims import verdict
 from kdlab.corpus import SPLITS, UNK, Corpus
 from kdlab.experiment import Experiment
 
+# Width of a figure on the page, of its pixels: letters are as large in all of them.
+SCALE = 0.64
 VERDICTS = {"True": True, "False": False}
 PACKAGES = ("torch", "numpy", "scikit-learn", "pandas", "matplotlib", "snakemake", "dvc")
 
@@ -172,15 +175,16 @@ def _table(
 ) -> dict[str, Any]:
     table = experiment.preset.tables[name]
     rows = _csv(results, name).astype({"n_seeds": "Int64"})
-    titles = tables.headings(rows, table.score)
     precisions = tables.precisions_of(experiment, name, measured)
     models = []
     for model, part in rows.groupby("model", sort=False):
+        titles = tables.headings(part, table.score)
         text = [tables.cells(row, table.score) for row in part.to_dict("records")]
         models.append(
             {
                 "name": model,
                 "note": tables.note(experiment, str(model), precisions[str(model)]),
+                "headings": list(titles.values()),
                 "rows": [[cells[cell] for cell in titles] for cells in text],
                 "command": tables.command(experiment, name, str(model))
                 if (part["n_seeds"] == 0).any()
@@ -191,18 +195,19 @@ def _table(
         "name": name,
         "title": table.title.removesuffix("."),
         "explanation": tables.explanation(experiment, name),
-        "headings": list(titles.values()),
         "models": models,
     }
 
 
-def _figure(name: str, settings: Any, results: Path) -> dict[str, str]:
+def _figure(name: str, settings: KindSettings, results: Path) -> dict[str, Any]:
     title, caption = figures.title(settings), figures.caption(settings)
+    picture = (results / f"{name}.png").read_bytes()
     return {
         "name": name,
         "title": title,
         "caption": caption.removeprefix(title).removeprefix(".").strip(),
-        "data": _embedded(results / f"{name}.png"),
+        "data": "data:image/png;base64," + base64.b64encode(picture).decode(),
+        "width": round(SCALE * int.from_bytes(picture[16:20], "big")),
     }
 
 
@@ -267,7 +272,3 @@ def _provenance(measured: pd.DataFrame, vectors: Path | None) -> list[tuple[str,
     here = {"Python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
     made = ", ".join(f"{name} {number}" for name, number in here.items())
     return [*found, ("This page was made with", made)]
-
-
-def _embedded(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -9,7 +9,7 @@ from kdlab.experiment import Experiment
 from kdlab.grammar import word_classes
 from kdlab.measures import cosine_by_shared_positions, nmi, tightest_codes
 from kdlab.tables import as_markdown_text
-from kdlab.vectors import VECTORS, VectorSettings
+from kdlab.vectors import VECTORS
 
 SHOWN_CODES = 12
 SHOWN_WORDS = 14
@@ -23,9 +23,7 @@ def shown_codes(words: WordVectors, codes: Codes) -> list[str]:
 def source(experiment: Experiment) -> str:
     """What the vectors of Table 2 are."""
     vectors, _ = experiment.table2()
-    settings = VECTORS.parse(vectors.settings)
-    assert isinstance(settings, VectorSettings)
-    return settings.title
+    return VECTORS.parse(vectors.settings).title
 
 
 def listing(words: WordVectors, codes: Codes) -> pd.DataFrame:

@@ -205,9 +205,6 @@ def explanation(experiment: Experiment, name: str) -> str:
     )
 
 
-PAPER = ("paper", "paper_params", "paper_rate")
-
-
 def headings(rows: pd.DataFrame, score: str) -> dict[str, str]:
     """Headings of the columns that are not empty, by the name of a cell."""
     found = {
@@ -221,11 +218,8 @@ def headings(rows: pd.DataFrame, score: str) -> dict[str, str]:
         "paper_rate": "paper",
         "rate_with_codes": "with codes",
     }
-    if rows["paper_ppl"].isna().all():
-        found = {name: text for name, text in found.items() if name not in PAPER}
-    if rows["rate_with_codes"].isna().all():
-        del found["rate_with_codes"]
-    return found
+    text = [cells(row, score) for row in rows.to_dict("records")]
+    return {name: head for name, head in found.items() if any(row[name] for row in text)}
 
 
 def cells(row: Mapping[str, Any], score: str) -> dict[str, str]:
@@ -269,12 +263,12 @@ def as_markdown(
 ) -> str:
     """One Markdown table for each language model."""
     table = experiment.preset.tables[name]
-    titles = headings(rows, table.score)
     title = table.title.removesuffix(".")
     lines = [f"{title}. {explanation(experiment, name)}"]
     for model, part in rows.groupby("model", sort=False):
         here = note(experiment, str(model), (precisions or {}).get(str(model)))
         lines += ["", f"**{as_markdown_text(str(model))}** ({here})", ""]
+        titles = headings(part, table.score)
         lines.append("| " + " | ".join(titles.values()) + " |")
         lines.append("| --- |" + " ---: |" * (len(titles) - 1))
         for row in part.to_dict("records"):

@@ -1,67 +1,82 @@
-"""What Table 1 costs, from times written by hand."""
+"""What a table costs, from times written by hand."""
 
-from pathlib import Path
-
-import pandas as pd
 import pytest
+from small_experiment import measure, small_experiment
 
-from kdlab.preset import read_preset
+from kdlab.measurements import read_measurements
+from kdlab.run_times import critical_path, jobs, totals
 
-ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def run_times(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "workflow/scripts"))
-    import run_times
-
-    return run_times
+FITTED = {"embeddings": {"composed": {"fit": {}}}}
 
 
 @pytest.fixture
-def preset():
-    return read_preset(ROOT / "config/paper.yaml")
+def experiment():
+    return small_experiment({"tables": {"front": {"paper": {}}}})
 
 
-def measured(*rows: tuple) -> pd.DataFrame:
-    names = ["codes", "transform", "seed", "device", "wall_seconds"]
-    frame = pd.DataFrame(rows, columns=names).assign(size="small")
-    coded = frame["codes"] != "none"
-    return frame.assign(K=pd.Series(50, frame.index).where(coded), D=pd.Series(10).where(coded))
+def timed(experiment, folder, *rows: tuple):
+    """Measurements of (method, seed, device, seconds)."""
+    paths = [
+        measure(folder, experiment.model("first", method, seed), device=device, wall_seconds=time)
+        for method, seed, device, time in rows
+    ]
+    return read_measurements(experiment, paths)
 
 
-def measure(run_times, preset, *rows: tuple) -> tuple[pd.DataFrame, list[dict]]:
-    learning = {("small", "linear"): 360.0, ("small", "lstm"): 0.0, ("small", "refined"): 0.0}
-    frame = measured(*rows)
-    frame["D"] = frame["K"] / 5
-    jobs = run_times.jobs(preset, frame, learning, "small")
-    return jobs, run_times.totals(preset, jobs, "small")
-
-
-def test_hours_width_and_critical_path_by_device(run_times, preset):
-    jobs, (one, ten) = measure(
-        run_times, preset,
-        ("none", "none", 1, "cpu", 3600.0),
-        ("none", "none", 2, "cpu", 7200.0),
-        ("random", "linear", 1, "cpu", 3600.0),
-        ("linear", "linear", 1, "NVIDIA H100", 1800.0),
-        ("linear", "linear", 2, "cpu", 36000.0),
+def test_hours_width_and_critical_path_by_device(experiment, tmp_path):
+    measured = timed(
+        experiment, tmp_path, ("full", 1, "cpu", 3600.0), ("full", 2, "cpu", 7200.0),
+        ("chance", 1, "cpu", 3600.0), ("learned", 1, "NVIDIA H100", 1800.0),
+        ("learned", 2, "cpu", 36000.0),
     )  # fmt: skip
-    assert dict(zip(jobs["job"], jobs["device"], strict=True)) == {
-        "Conventional": "cpu", "linear codes": "cpu", "Random + Linear": "cpu",
-        "Linear + Linear": "gpu",
+    codes = [experiment.model("first", "learned", seed).inputs["codes"] for seed in (1, 2)]
+    learning = {codes[0].address: 300.0, codes[1].address: 420.0}
+    frame = jobs(experiment, "front", "first", measured, learning)
+    assert dict(zip(frame["job"], frame["device"], strict=True)) == {
+        "Full_table & all": "cpu", "<chance>": "cpu", "trained codes": "cpu", "*Learned*": "gpu",
     }  # fmt: skip
+    assert frame["after"].tolist() == ["", "", "Full_table & all", "trained codes"]
     # 1.5 h, then codes for 0.1 h, then half an hour on the GPU; an hour beside them.
+    one, ten = totals(experiment, "front", "first", frame)
     assert one == {
-        "size": "small", "seeds": 1, "cpu_hours": 2.6, "gpu_hours": 0.5, "width": 2,
-        "critical_path_hours": 2.1, "rows_not_run": len(preset.table1.rows_of("small")) - 3,
+        "model": "first", "seeds": 1, "cpu_hours": 2.6, "gpu_hours": 0.5, "width": 2,
+        "critical_path_hours": 2.1, "rows_not_run": 0,
     }  # fmt: skip
     assert ten == {**one, "seeds": 10, "cpu_hours": 26.0, "gpu_hours": 5.0, "width": 20}
+    assert critical_path(frame) == {"Full_table & all", "trained codes", "*Learned*"}
 
 
-def test_nothing_run_is_no_number(run_times, preset):
-    _, (one, _) = measure(run_times, preset)
+def test_codes_whose_time_is_not_known_take_none(experiment, tmp_path):
+    measured = timed(experiment, tmp_path, ("full", 1, "cpu", 60.0), ("learned", 1, "cpu", 30.0))
+    frame = jobs(experiment, "front", "first", measured, {})
+    assert frame["job"].tolist() == ["Full_table & all", "*Learned*"]
+    assert frame["begin"].tolist() == [0.0, 60.0]
+
+
+def test_a_fitted_row_waits_for_the_vectors_that_it_is_fitted_to(tmp_path):
+    experiment = small_experiment(FITTED)
+    measured = timed(experiment, tmp_path, ("full", 1, "cpu", 60.0), ("chance", 1, "cpu", 30.0))
+    frame = jobs(experiment, "front", "first", measured, {})
+    assert frame["begin"].tolist() == [0.0, 60.0]
+
+
+def test_refined_codes_wait_for_those_that_they_start_from(experiment, tmp_path):
+    run = experiment.model("first", "learned-better", 1)
+    measured = timed(experiment, tmp_path, ("learned-better", 1, "cpu", 10.0))
+    better = run.inputs["codes"]
+    learning = {better.address: 5.0, better.inputs["start"].address: 7.0}
+    frame = jobs(experiment, "quick", "first", measured, learning)
+    assert frame[["job", "begin"]].values.tolist() == [
+        ["trained codes", 0.0], ["better codes", 7.0], ["Better", 12.0],
+    ]  # fmt: skip
+
+
+def test_nothing_run_is_no_number(experiment):
+    measured = read_measurements(experiment, [])
+    frame = jobs(experiment, "front", "first", measured, {})
+    one, _ = totals(experiment, "front", "first", frame)
     assert one == {
-        "size": "small", "seeds": 1, "cpu_hours": 0.0, "gpu_hours": 0.0, "width": 0,
-        "critical_path_hours": None, "rows_not_run": len(preset.table1.rows_of("small")),
+        "model": "first", "seeds": 1, "cpu_hours": 0.0, "gpu_hours": 0.0, "width": 0,
+        "critical_path_hours": None, "rows_not_run": 3,
     }  # fmt: skip
+    assert critical_path(frame) == set()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from kdcore.vectors import WordVectors
     from kdlab.experiment import Experiment
 
-FIGURES = Kinds("kdlab.figures", "figure")
+FIGURES: Kinds[KindSettings] = Kinds("kdlab.figures", "figure")
 
 
 @dataclass(frozen=True)

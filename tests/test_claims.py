@@ -1,0 +1,107 @@
+"""Claims, from tables written by hand."""
+
+import pandas as pd
+import pytest
+from small_experiment import clustering_curves, make_results, small_experiment
+
+from kdlab import claims
+
+
+@pytest.fixture
+def experiment():
+    return small_experiment()
+
+
+def front(*rows: tuple) -> pd.DataFrame:
+    """Rows of (model, method, test perplexity, the paper's)."""
+    return pd.DataFrame(rows, columns=["model", "method", "test_ppl_mean", "paper_ppl"])
+
+
+def test_the_papers_arithmetic_holds_but_for_one_rate():
+    judged = list(claims.arithmetic_claims())
+    assert [claim.claim for claim in judged if not claim.holds] == [
+        "Table 1: compression rate 0.033 of the large model's linear rows"
+    ]
+
+
+def test_claims_beside_the_paper_are_of_models_that_it_has(experiment):
+    rows = [
+        (model, method, ppl, paper if model == "first" else None)
+        for model in ("first", "second")
+        for method, ppl, paper in (("full", 100.0, 110.0), ("chance", 150.0, 151.0),
+                                   ("learned", 101.0, 90.0))
+    ]  # fmt: skip
+    judged = list(claims.table1_claims(experiment, front(*rows)))
+    assert {claim.claim.partition(":")[0] for claim in judged} == {"first"}
+    assert [claim.holds for claim in judged] == [True, True, True, True, False]
+    assert judged[0].paper == "random 151.0 or more, learned 90.0 or less"
+    assert judged[1].evidence == "front.csv; rows learned"
+    alone = small_experiment()
+    alone.preset.tables["front"].paper.clear()
+    judged = list(claims.table1_claims(alone, front(*rows)))
+    assert {claim.claim.partition(":")[0] for claim in judged} == {"first", "second"}
+
+
+def test_a_row_beyond_the_claims_has_no_say(experiment):
+    rows = [("first", "full", 100.0, 100.0), ("first", "chance", 150.0, 150.0),
+            ("first", "learned", 101.0, 100.0), ("first", "thin", 10.0, None)]  # fmt: skip
+    judged = list(claims.table1_claims(experiment, front(*rows)))
+    assert len(judged) == 5 and all(claim.holds for claim in judged)
+
+
+def test_random_codes_that_are_better_than_the_papers_do_not_reproduce_it(experiment):
+    rows = [("first", "full", 100.0, 100.0), ("first", "chance", 120.0, 150.0),
+            ("first", "learned", 101.0, 100.0)]  # fmt: skip
+    judged = {c.claim: c.holds for c in claims.table1_claims(experiment, front(*rows))}
+    assert judged["first: <chance> is as bad as the paper's (within 1 %)"] is False
+
+
+def test_a_claim_whose_model_was_not_run_is_open(experiment):
+    rows = [("first", "full", 100.0, 100.0), ("first", "chance", None, 150.0),
+            ("first", "learned", 101.0, 100.0)]  # fmt: skip
+    judged = list(claims.table1_claims(experiment, front(*rows)))
+    assert [claim.holds for claim in judged] == [None, True, True, None, True]
+    assert judged[0].measured == "" and judged[0].evidence.startswith("not run")
+    assert "| not run |" in claims.as_markdown(judged)
+
+
+def test_the_sweep_is_judged_against_the_conventional_row_of_the_front_table(experiment):
+    points = pd.DataFrame(
+        {"swept": ["K", "K", "D", "D"], "K": [2, 4, 4, 4], "D": [3, 3, 1, 3],
+         "test_ppl": [130.0, 100.0, 101.0, 100.0]}
+    )  # fmt: skip
+    table = front(("first", "full", 95.5, None))
+    of_K, of_D = claims.sweep_claims(experiment, points, table)
+    assert of_K.measured == "K = 2: 130.0; K = 4: 100.0; conventional 95.5" and of_K.holds
+    assert of_D.holds is False and "D = 1 has K^D = 4 codes" in of_D.evidence
+
+
+def test_the_clustering_claims_hold_where_the_paper_is_right():
+    assert [claim.holds for claim in claims.clustering_claims(clustering_curves())] == [True] * 3
+
+
+def test_every_claim_is_yes_no_or_open(experiment, tmp_path):
+    results = make_results(experiment, tmp_path, experiment.models())
+    judged = claims.judge(experiment, results)
+    assert all(claim.holds in (True, False) and claim.holds is not None for claim in judged)
+    assert {type(claim.holds) for claim in judged} == {bool}
+    columns = ["claim", "paper", "measured", "holds", "evidence"]
+    assert list(claims.as_frame(judged).columns) == columns
+    assert r"\<chance>" in claims.as_markdown(judged)
+    assert sorted(claims.needs(experiment)) == [
+        "figure3_clustering.csv", "front.csv", "shape_sweep.csv", "table2.csv",
+        "table2_similarity.csv",
+    ]  # fmt: skip
+
+
+def test_a_preset_without_claims_has_those_of_arithmetic(tmp_path):
+    change = {"claims": None, "clustering": None, "table2": None}
+    experiment = small_experiment(change)
+    assert claims.needs(experiment) == []
+    assert claims.judge(experiment, tmp_path) == list(claims.arithmetic_claims())
+
+
+def test_the_verdict_counts():
+    assert claims.verdict([True, False, False, None]) == (
+        "Of 4 claims of the paper, 1 holds, 2 do not hold, 1 is open."
+    )

@@ -1,0 +1,142 @@
+"""Every figure in the folder of figures, and what is particular to some of them."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from small_experiment import make_results, small_experiment, word_files
+
+from kdcore import KDError
+from kdlab import figures
+from kdlab.experiment import Experiment
+from kdlab.figures import FIGURES, FigureData, WordFiles
+from kdlab.style import Style, parameters
+
+NEEDS = {"curves", "benchmarks", "words"}
+
+
+def data_of(
+    experiment: Experiment, name: str, results: Path, folder: Path, benchmarks: bool = True
+) -> FigureData:
+    learned = experiment.model("first", "learned", 1).inputs["codes"].address
+    benchmark = folder / "benchmark.tsv"
+    benchmark.write_text("s\th:m:s\n30.0\t0:00:30\n")
+    return FigureData(
+        experiment.preset.figures[name],
+        experiment,
+        results,
+        curves={path.parent.name: path for path in folder.glob("runs/*/curve.csv")},
+        benchmarks={learned: benchmark} if benchmarks else {},
+        word_files=WordFiles(*word_files(folder)),
+    )
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Experiment:
+    return small_experiment()
+
+
+@pytest.fixture(scope="module", params=["all run", "nothing run"])
+def results(request, experiment, tmp_path_factory) -> Path:
+    runs = experiment.models() if request.param == "all run" else []
+    return make_results(experiment, tmp_path_factory.mktemp("figures"), runs)
+
+
+@pytest.mark.parametrize("kind", FIGURES.names())
+def test_a_kind_keeps_its_promises(experiment, kind):
+    module = FIGURES.load(kind)
+    settings = FIGURES.parse({"kind": kind, **module.EXAMPLE})
+    assert isinstance(module.NUMERICS, int)
+    assert all(need in NEEDS or need.endswith(".csv") for need in settings.needs)
+    assert all(field.description for field in module.Settings.model_fields.values())
+    assert hasattr(module, "TABLES") == hasattr(module, "tables")
+    assert figures.title(settings) in figures.caption(settings)
+    assert kind in {entry.kind for entry in experiment.preset.figures.values()}
+
+
+@pytest.mark.parametrize("name", FIGURES.names())
+def test_a_figure_is_the_same_bytes_every_time(experiment, results, name, tmp_path):
+    data = data_of(experiment, name, results, results.parent)
+    for turn in ("a", "b"):
+        figures.render(data, tmp_path / f"{turn}.png", tmp_path / f"{turn}.pdf")
+    for kind in ("png", "pdf"):
+        first, second = ((tmp_path / f"{turn}.{kind}").read_bytes() for turn in ("a", "b"))
+        assert first == second and len(first) > 1000
+    tables = figures.tables(data)
+    assert set(tables) == set(getattr(data.settings.module, "TABLES", ()))
+
+
+def draw(data: FigureData) -> Figure:
+    with parameters():
+        return data.settings.module.draw(data, Style())
+
+
+def test_figure_3_has_the_conventional_line_of_the_front_table(experiment, tmp_path):
+    results = make_results(experiment, tmp_path, experiment.models())
+    table = pd.read_csv(results / "front.csv")
+    table.loc[0, "test_ppl_mean"] = 77.5
+    table.to_csv(results / "front.csv", index=False)
+    panels = draw(data_of(experiment, "figure3", results, tmp_path)).axes
+    titles = [panel.get_title(loc="left") for panel in panels]
+    assert titles[2:] == ["(c) K varied, D = 3", "(d) D varied, K = 4"]
+    for panel in panels[2:]:
+        line, points = panel.lines
+        assert line.get_label() == "Full_table & all" and set(line.get_ydata()) == {77.5}
+        assert points.get_label() == "*Learned*"
+
+
+def test_one_outlier_does_not_squash_the_learning_curves(experiment, tmp_path):
+    results = make_results(experiment, tmp_path, experiment.models())
+    data = data_of(experiment, "curves", results, tmp_path)
+    odd = data.curves[experiment.model("first", "chance", 1).address]
+    pd.DataFrame({"epoch": [1, 2], "valid_ppl": [9000.0, 900.0]}).to_csv(odd, index=False)
+    first, second, _ = draw(data).axes[:3]
+    assert first.get_ylim()[1] < 220 and second.get_ylim()[1] < 220
+    labels = [text.get_text() for text in first.get_legend().get_texts()]
+    assert labels == ["Full_table & all", "<chance> (ends at 900)", "*Learned*"]
+
+
+def test_curves_of_models_that_were_not_run_are_named(experiment, tmp_path):
+    runs = experiment.table("front", ["second"])
+    results = make_results(experiment, tmp_path, runs)
+    figure = draw(data_of(experiment, "curves", results, tmp_path))
+    assert figure.get_supxlabel() == "not run: first model, first model, quick"
+    assert [panel.get_title(loc="left") for panel in figure.axes[:1]] == ["second model"]
+
+
+def test_the_conventional_curve_is_in_the_panels_of_other_tables_too(experiment, tmp_path):
+    results = make_results(experiment, tmp_path, experiment.models())
+    panels = draw(data_of(experiment, "curves", results, tmp_path)).axes
+    assert [line.get_label() for line in panels[2].lines] == ["Full_table & all", "Better", "Thin"]
+
+
+def test_two_methods_in_one_colour_have_lines_of_their_own(experiment, tmp_path):
+    results = make_results(experiment, tmp_path, experiment.models())
+    panel = draw(data_of(experiment, "curves", results, tmp_path)).axes[2]
+    assert len({(line.get_color(), line.get_linestyle()) for line in panel.lines}) == 3
+
+
+def test_the_picture_of_a_table_names_rows_that_were_not_run(experiment, tmp_path):
+    runs = [experiment.model("first", "full", seed) for seed in (1, 2)]
+    results = make_results(experiment, tmp_path, runs)
+    first, _ = draw(data_of(experiment, "table1", results, tmp_path)).axes
+    names = [text.get_text() for text in first.get_yticklabels()]
+    assert names == ["Full_table & all", "<chance> (not run)", "*Learned* (not run)"]
+    assert first.get_legend() is None
+
+
+def test_what_a_figure_needs_and_has_not_is_one_line(experiment, tmp_path):
+    data = FigureData(experiment.preset.figures["table1"], experiment, tmp_path)
+    with pytest.raises(KDError, match=r"front\.csv: no such file, and the figure table1 needs it"):
+        draw(data)
+    data = FigureData(experiment.preset.figures["figure1"], experiment, tmp_path)
+    with pytest.raises(KDError, match="figure1 needs the vectors and codes of Table 2"):
+        draw(data)
+
+
+def test_colours_are_those_of_the_palette_or_hexadecimal():
+    assert Style().color("blue") == Style().color("#0072B2") == "#0072B2"
+    for wrong in ("blau", "#12", "tab:blue"):
+        with pytest.raises(KDError, match=f"color must be #rrggbb or one of .*, got '{wrong}'"):
+            Style().color(wrong)

@@ -1,0 +1,145 @@
+"""The report and Table 2: what is shown is what was measured, words as they are."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_experiment import PRINTED, make_results, measure, small_experiment, word_files
+
+from kdcore.codes import Codes
+from kdcore.vectors import WordVectors
+from kdlab import figures, report, sweeps, table2, tables
+from kdlab.corpus import Corpus
+from kdlab.figures import FigureData, WordFiles
+from kdlab.measurements import read_measurements
+
+TEMPLATE = (Path(__file__).parent.parent / "workflow/templates/report.html").read_text("utf-8")
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Checks that tags are closed in order; keeps text and pictures."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.pictures: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "img":
+            self.pictures.append(dict(attrs)["src"])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module", params=["all run", "nothing run"])
+def page(request, tmp_path_factory) -> Page:
+    folder = tmp_path_factory.mktemp("report")
+    experiment = small_experiment()
+    runs = experiment.models() if request.param == "all run" else []
+    results = make_results(experiment, folder, runs)
+    vectors, codes, decoder = word_files(folder)
+    for name, settings in experiment.preset.figures.items():
+        words = WordFiles(vectors, codes, decoder)
+        data = FigureData(settings, experiment, results, word_files=words)
+        figures.render(data, results / f"{name}.png", results / f"{name}.pdf")
+        for file, table in figures.tables(data).items():
+            table.to_csv(results / file, index=False)
+    assert all((results / name).is_file() for name in report.needs(experiment))
+    corpus = Corpus.from_lines({"train": ["a b a"], "valid": ["a c"], "test": ["a b"]})
+    corpus.save(folder / "corpus.safetensors")
+    text = report.render(
+        experiment, results, TEMPLATE, json.dumps(experiment.dump()), vectors, codes,
+        folder / "corpus.safetensors",
+    )  # fmt: skip
+    found = Page(text)
+    found.ran = bool(runs)
+    found.html = text
+    return found
+
+
+def test_it_needs_no_network(page):
+    assert len(page.pictures) == 7
+    assert all(picture.startswith("data:image/png;base64,") for picture in page.pictures)
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page.html)
+
+
+def test_every_link_has_its_heading(page):
+    links = set(re.findall(r'href="#([^"]+)"', page.html))
+    assert links == set(re.findall(r'id="([^"]+)"', page.html)) and len(links) > 10
+
+
+def test_words_and_labels_are_shown_as_they_are(page):
+    text = " ".join(page.text)
+    for shown in ("<unk>", "*star*", "`tick`", "a|b", "<chance>", "*Learned*", "Full_table & all"):
+        assert shown in text
+
+
+def test_it_begins_with_a_verdict_and_says_what_was_not_run(page):
+    text = " ".join(page.text)
+    assert re.search(r"Of \d+ claims of the paper, ", text)
+    assert ("With the first model *Learned* reaches a test perplexity of 100.0" in text) == page.ran
+    assert ("front_first" in text) != page.ran
+
+
+def test_it_says_the_share_of_unknown_words(page):
+    assert "10.0 % of the tokens are <unk>" in " ".join(page.text)
+
+
+def test_no_column_is_empty():
+    frame = pd.DataFrame({"a": [1.25, 0.00012346], "b": [None, None], "c": ["x", None]})
+    found = report.grid(frame, 1)
+    assert found.headings == ["a", "c"] and found.numbers == [True, False]
+    assert found.rows == [["1.2", "x"], ["0.0001235", ""]]
+
+
+def test_a_preset_with_tables_alone_has_a_report(tmp_path):
+    change = {"claims": None, "table2": None, "clustering": None}
+    experiment = small_experiment(change)
+    experiment.preset.figures.clear()
+    paths = [measure(tmp_path, run) for run in experiment.models()]
+    measured = read_measurements(experiment, paths)
+    measured.to_csv(tmp_path / "measurements.csv", index=False)
+    for name in experiment.preset.tables:
+        tables.build(experiment, name, measured, PRINTED).to_csv(tmp_path / f"{name}.csv")
+    for name in experiment.preset.sweeps:
+        sweeps.build(experiment, name, measured).to_csv(tmp_path / f"{name}_sweep.csv")
+    assert report.needs(experiment) == [
+        "measurements.csv", "front.csv", "quick.csv", "shape_sweep.csv", "rank_sweep.csv",
+    ]  # fmt: skip
+    text = " ".join(Page(report.render(experiment, tmp_path, TEMPLATE, "{}")).text)
+    assert "Front" in text and "claims of the paper" not in text and "Table 2" not in text
+
+
+def test_table_2_shows_words_that_markdown_would_eat(tmp_path):
+    vectors, codes, _ = word_files(tmp_path)
+    words, learned = WordVectors.load(vectors), Codes.load(codes)
+    text = table2.as_markdown(words, learned, "some vectors")
+    assert r"\<unk> \*star\* \`tick\` a\|b \$ x_y" in text
+    assert text.startswith("Table 2. Words that share a code: K = 4, D = 3, 40 words, some vectors")
+    listed = table2.listing(words, learned)
+    assert list(listed.columns) == ["code", "words"]
+    assert sum(len(members.split(" ")) for members in listed["words"]) == 40
+
+
+def test_words_with_like_codes_are_alike_and_random_codes_say_nothing(tmp_path):
+    vectors, codes, _ = word_files(tmp_path)
+    found = table2.similarity(WordVectors.load(vectors), Codes.load(codes))
+    value = found.set_index(["codes", "shared_positions"])["value"]
+    assert value["learned", 3] > 0.9 > 0.5 > abs(value["random", 2])
+
+
+def test_table_2_says_what_its_vectors_are():
+    assert table2.source(small_experiment()) == "embedding of the first model, full"
