@@ -22,9 +22,9 @@ from kdlab.texts.ptb import fetch_ptb
 from kdlab.training import train
 
 ROOT = Path(__file__).parent.parent
-# The code that measured the rows gives these perplexities to 1e-9 again, on another processor. Where
-# anything rounds otherwise, the weights part within some hundred steps of SGD at rate 1, and the
-# first epoch's perplexities differ by 0.25 %; those of other seeds do by up to 1.1 %.
+# The code that measured the rows gives these perplexities to 1e-9 again, on a processor of another
+# make. Where anything rounds otherwise, the weights part within some hundred steps of SGD at rate
+# 1, and the first epoch's perplexities differ by 0.25 %; those of other seeds do by up to 1.1 %.
 TOLERANCE = 0.01
 
 pytestmark = [
