@@ -4,29 +4,38 @@
 second, each variant's time over that of the conventional model, and how much of the time is the
 floor: the arithmetic at the speed of a large matrix product on the same device, or the bytes at
 the speed of a large copy, whichever takes longer.
-`--size large --device cuda --precision bfloat16` does it for a GPU.
+`--model large --precision bfloat16` does it for the large model in bfloat16, and `--profile` then
+names what a step's time goes to; `--device cuda` measures a GPU.
+
+Times on a CPU are of this process alone, so that other work on the machine counts little; it still
+takes its share of caches and memory.
 
 The plain loop is what PyTorch's word-language-model example does: embedding, LSTM, linear layer,
-log-softmax, mean loss, gradient clipping, and an update in Python. Words are random: speed does
-not depend on them, except that a real text repeats words more, which favours KD embeddings.
+log-softmax, mean loss, gradient clipping, and an update in Python, in float32. Words are random:
+speed does not depend on them, except that a real text repeats words more, which favours KD
+embeddings.
 """
 
 import argparse
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from kdcore import Codes, KDEmbedding
-from kdcore.products import linear
+from kdcore.codes import Codes
+from kdcore.embeddings import EMBEDDINGS, EmbeddingInputs
+from kdcore.products import denormals_are_zero, linear, product_library
+from kdlab.experiment import Experiment, load_experiment
 from kdlab.language_model import LanguageModel
 from kdlab.language_model_settings import LanguageModelSettings
-from kdlab.preset import Preset, read_preset
-from kdlab.training import resolve_device, training_step
+from kdlab.provenance import processor
+from kdlab.training import check_precision, memory_as_it_comes, resolve_device, training_step
 
 WORDS = 10_000
 
@@ -37,16 +46,19 @@ class PlainModel(nn.Module):
     def __init__(self, settings: LanguageModelSettings):
         super().__init__()
         self.embedding = nn.Embedding(WORDS, settings.hidden)
-        self.lstm = nn.LSTM(settings.hidden, settings.hidden, settings.layers)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.lstm = nn.LSTM(
+            settings.hidden, settings.hidden, settings.layers, dropout=settings.dropout
+        )
         self.decoder = nn.Linear(settings.hidden, WORDS)
 
     def forward(self, ids, state):
-        outputs, state = self.lstm(self.embedding(ids), state)
-        return F.log_softmax(self.decoder(outputs).view(-1, WORDS), dim=1), state
+        outputs, state = self.lstm(self.dropout(self.embedding(ids)), state)
+        return F.log_softmax(self.decoder(self.dropout(outputs)).view(-1, WORDS), dim=1), state
 
 
 class Ours:
-    """A training step as `kdcore.train` does it."""
+    """A training step as `kdlab.training.train` does it."""
 
     def __init__(self, embedding: nn.Module, settings: LanguageModelSettings, device, precision):
         self.model = LanguageModel(embedding, WORDS, settings).to(device)
@@ -88,22 +100,20 @@ def zipf_ids(settings: LanguageModelSettings, generator: torch.Generator) -> tor
     return flat.view(shape)
 
 
-def make_variants(preset: Preset, size: str, device, precision) -> dict:
-    """What takes turns; the transforms are those of the paper preset."""
-    settings = preset.sizes[size]
-    codes = Codes.random(WORDS, preset.table1.K, preset.table1.D, seed=0)
-    found = {
-        "conventional": nn.Embedding(WORDS, settings.hidden),
-        "KD linear": KDEmbedding(
-            codes, settings.hidden, "linear", **preset.kd_embedding.linear.arguments("linear")
-        ),
-    }
-    for cell in ("counted", "printed"):
-        chosen = preset.kd_embedding.lstm.model_copy(update={"cell": cell})
-        found[f"KD LSTM, {cell}"] = KDEmbedding(
-            codes, settings.hidden, "lstm", **chosen.arguments("lstm")
+def make_variants(experiment: Experiment, model: str, device, precision) -> dict:
+    """What takes turns: a table, KD embeddings with random codes, and the plain loop."""
+    settings = experiment.preset.models[model].settings
+    codes = Codes.random(WORDS, 50, 10, seed=0)
+    variants = {}
+    for method in ("conventional", "random-linear", "random-lstm"):
+        chosen = EMBEDDINGS.parse(experiment.model(model, method, 1).settings["embedding"])
+        inputs = EmbeddingInputs(
+            codes=codes if "codes" in chosen.needs else None,
+            vectors=torch.zeros(WORDS, settings.hidden),
+            restoring=True,  # a fit to vectors would take long, and does not change the speed
         )
-    variants = {name: Ours(e, settings, device, precision) for name, e in found.items()}
+        embedding = chosen.module.build(chosen, WORDS, settings.hidden, inputs)
+        variants[method] = Ours(embedding, settings, device, precision)
     return variants | {"plain loop": Plain(settings, device)}
 
 
@@ -113,15 +123,20 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
+def now(device: torch.device) -> float:
+    """Seconds: of this thread's work on a CPU, else of the clock."""
+    return time.thread_time() if device.type == "cpu" else time.perf_counter()
+
+
 def fastest(action: Callable[[], object], device: torch.device) -> float:
     """Seconds of the fastest of several runs."""
     times = []
     for _ in range(8):
         wait_for(device)
-        begun = time.perf_counter()
+        begun = now(device)
         action()
         wait_for(device)
-        times.append(time.perf_counter() - begun)
+        times.append(now(device) - begun)
     return min(times)
 
 
@@ -142,60 +157,125 @@ def copy_speed(device: torch.device) -> float:
     return 2 * source.numel() / fastest(lambda: target.copy_(source), device)
 
 
+def read_speed(device: torch.device, size: int) -> float:
+    """Bytes per second of reading as many bytes over and over, from whatever cache holds them."""
+    source = torch.zeros(size // 4, device=device)
+    return source.nbytes / fastest(lambda: torch.dot(source, source), device)
+
+
 def operations(settings: LanguageModelSettings) -> float:
     """Of a training step's products: two a multiply-add, forward and twice that backward."""
     a_token = settings.layers * 8 * settings.hidden**2 + settings.hidden * WORDS
     return 6 * a_token * settings.bptt * settings.batch_size
 
 
-def traffic(settings: LanguageModelSettings, precision: str) -> float:
-    """Bytes that a training step of the conventional model moves where no cache keeps weights.
+def recurrent_operations(settings: LanguageModelSettings) -> float:
+    """Those of them that a time step has to wait for: h Wᵀ, there and back."""
+    a_token = settings.layers * 4 * settings.hidden**2
+    return 4 * a_token * settings.bptt * settings.batch_size
 
-    The recurrent weights are read at each of the dependent steps, there and back; the update reads
-    every gradient and weight and writes the weight.
-    """
-    recurrent = settings.layers * 4 * settings.hidden**2
-    weights = 2 * recurrent + 2 * settings.hidden * WORDS
+
+def recurrent_traffic(settings: LanguageModelSettings, precision: str) -> float:
+    """Bytes of the recurrent weights, read at each of the dependent steps, there and back."""
     width = 2 if precision == "bfloat16" else 4
-    return 2 * settings.bptt * recurrent * width + 3 * 4 * weights
+    return 2 * settings.bptt * settings.layers * 4 * settings.hidden**2 * width
 
 
+def update_traffic(settings: LanguageModelSettings) -> float:
+    """Bytes of an update of the conventional model: gradients and weights read, weights written."""
+    return 3 * 4 * (settings.layers * 8 * settings.hidden**2 + 2 * settings.hidden * WORDS)
+
+
+class OperationTimes(TorchDispatchMode):
+    """Thread seconds and calls of every operation, by name and shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: dict[str, list[float]] = defaultdict(list)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        begun = time.thread_time()
+        result = func(*args, **(kwargs or {}))
+        seconds = time.thread_time() - begun
+        tensors = [a for a in args if isinstance(a, torch.Tensor)]
+        shapes = " ".join("x".join(map(str, a.shape)) for a in tensors[:3])
+        types_ = "/".join(sorted({str(a.dtype).removeprefix("torch.") for a in tensors}))
+        self.times[f"{func} {shapes} {types_}"].append(seconds)
+        return result
+
+
+def print_profile(variant: Ours, text: list[torch.Tensor], rows: int = 25) -> None:
+    """What a step's time goes to, the dearest operations first."""
+    best: dict[str, tuple[float, int]] = {}
+    whole = float("inf")
+    for ids in text:
+        begun = time.thread_time()
+        with OperationTimes() as mode:
+            variant.step(ids[:-1], ids[1:])
+        whole = min(whole, time.thread_time() - begun)
+        for name, times in mode.times.items():
+            seconds = min(sum(times), best.get(name, (float("inf"), 0))[0])
+            best[name] = (seconds, len(times))
+    known = sum(seconds for seconds, _ in best.values())
+    print(f"a step of {1000 * whole:.0f} ms while it is taken apart; operations take")
+    for name, (seconds, calls) in sorted(best.items(), key=lambda item: -item[1][0])[:rows]:
+        print(f"{1000 * seconds:9.1f} ms {seconds / known:6.1%} {calls:5}  {name}")
+
+
+@memory_as_it_comes()
+@denormals_are_zero()
 def main() -> None:
     """Print one line per variant."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
-    parser.add_argument("--size", default="small", help="a model size of that preset")
+    parser.add_argument("--model", default="small", help="a model of that preset")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--steps", type=int, default=15, help="training steps in a turn")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--profile", action="store_true", help="name what a step's time goes to")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     device = resolve_device(arguments.device)
-    preset = read_preset(arguments.config)
-    settings = preset.sizes[arguments.size]
-    variants = make_variants(preset, arguments.size, device, arguments.precision)
+    check_precision(arguments.precision, device)
+    experiment = load_experiment(arguments.config)
+    settings = experiment.preset.models[arguments.model].settings
+    variants = make_variants(experiment, arguments.model, device, arguments.precision)
     generator = torch.Generator().manual_seed(0)
     seconds = {name: [] for name in variants}
     for turn in range(arguments.rounds + 1):
         text = [zipf_ids(settings, generator).to(device) for _ in range(arguments.steps)]
         for name, variant in variants.items():
             wait_for(device)
-            begun = time.perf_counter()
+            begun = now(device)
             for ids in text:
                 variant.step(ids[:-1], ids[1:])
             wait_for(device)
             if turn:  # the first turn warms up
-                seconds[name].append((time.perf_counter() - begun) / arguments.steps)
+                seconds[name].append((now(device) - begun) / arguments.steps)
     tokens = settings.bptt * settings.batch_size
     speed, copied = product_speed(device, arguments.precision), copy_speed(device)
-    work, moved = operations(settings), traffic(settings, arguments.precision)
+    work = operations(settings)
+    recurrent = recurrent_traffic(settings, arguments.precision)
+    read = read_speed(device, int(recurrent) // (2 * settings.bptt * settings.layers))
+    moved = recurrent + update_traffic(settings)
     floor = max(work / speed, moved / copied)
+    # What one thread cannot do at the same time, were all of it as fast as it can be.
+    waited = max(recurrent / read, recurrent_operations(settings) / speed)
+    bound = (work - recurrent_operations(settings)) / speed + waited
+    bound += update_traffic(settings) / copied
+    where = processor() if device.type == "cpu" else torch.cuda.get_device_name(device)
+    print(f"{where}, {arguments.precision}, float32 products by {product_library()}")
     print(
-        f"{arguments.size} model, a step of {tokens} tokens: {work / 1e9:.1f} GFLOP, "
+        f"{arguments.model} model, a step of {tokens} tokens: {work / 1e9:.1f} GFLOP, "
         f"{1000 * work / speed:.1f} ms at {speed / 1e9:.0f} GFLOP/s of a large product; "
         f"{moved / 1e9:.2f} GB, {1000 * moved / copied:.1f} ms at {copied / 1e9:.0f} GB/s of a copy"
+    )
+    print(
+        f"bound, one after the other: {1000 * bound:.0f} ms, of them {1000 * waited:.0f} ms for "
+        f"recurrent weights read at {read / 1e9:.0f} GB/s at each time step, and "
+        f"{1000 * update_traffic(settings) / copied:.0f} ms for the update"
     )
     print(f"{'':20}{'ms/step':>9}{'tokens/s':>10}{'of floor':>10}  time over conventional (median)")
     for name, times in seconds.items():
@@ -205,6 +285,8 @@ def main() -> None:
         middle = statistics.median(times)
         figures = f"{1000 * middle:9.1f}{tokens / middle:10.0f}{floor / middle:10.0%}"
         print(f"{name:20}{figures}  {ratio:.2f}")
+    if arguments.profile:
+        print_profile(variants["conventional"], text)
 
 
 if __name__ == "__main__":
