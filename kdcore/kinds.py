@@ -12,18 +12,18 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Self, get_args
+from typing import Any, Generic, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    PlainSerializer,
-    PlainValidator,
+    GetCoreSchemaHandler,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
     model_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
 from kdcore.errors import KDError
 
@@ -39,13 +39,17 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _keys_and_numbers(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping):
-            return values
-        known = cls.model_fields
-        for name in values:
-            if name not in known:
-                raise KDError(unknown("key", name, list(known)))
-        return {name: _as_number(known[name].annotation, v) for name, v in values.items()}
+        return _checked_keys(cls, values)
+
+
+def _checked_keys(cls: type[BaseModel], values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        return values
+    known = cls.model_fields
+    for name in values:
+        if name not in known:
+            raise KDError(unknown("key", name, list(known)))
+    return {name: _as_number(known[name].annotation, v) for name, v in values.items()}
 
 
 class KindSettings(Section):
@@ -69,7 +73,7 @@ class KindSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _keys_and_numbers(cls, values: Any) -> Any:
-        return super()._keys_and_numbers(_without_kind(values))
+        return _checked_keys(cls, _without_kind(values))
 
     @model_serializer(mode="wrap")
     def _with_kind(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -104,8 +108,14 @@ def _quotient(text: str) -> Fraction:
     return Fraction(over.strip()) / Fraction(under.strip())
 
 
-class Kinds:
+Settings = TypeVar("Settings", bound=KindSettings)
+
+
+class Kinds(Generic[Settings]):
     """The kinds in a package.
+
+    A field of settings that holds settings of one of these kinds is annotated with it:
+    `transform: Annotated[KindSettings, TRANSFORMS]`.
 
     Args:
         package: its name, for example `kdcore.learners`.
@@ -133,7 +143,7 @@ class Kinds:
             raise KDError(unknown(f"{self.noun} kind", name, self.names()))
         return import_module(f"{self.package}.{name}")
 
-    def parse(self, values: Any, where: str = "") -> KindSettings:
+    def parse(self, values: Any, where: str = "") -> Settings:
         """Settings from a mapping with `kind`, checked.
 
         Raises:
@@ -146,24 +156,26 @@ class Kinds:
         except KDError as error:
             raise KDError(f"{where}: {error}" if where else str(error)) from None
 
-    def _parse(self, values: Any) -> KindSettings:
+    def _parse(self, values: Any) -> Settings:
         if isinstance(values, KindSettings):
-            return values
+            values = values.model_dump()
         if not isinstance(values, Mapping):
             raise KDError(f"must be a section with a kind, got {values!r}")
         if "kind" not in values:
             raise KDError(f"must have a kind, one of {', '.join(self.names())}")
         module = self.load(values["kind"])
-        parsed: KindSettings = module.Settings.model_validate(values)
+        parsed: Settings = module.Settings.model_validate(values)
         return parsed
 
-    def field(self) -> Any:
-        """The annotation of a settings field that holds settings of one of these kinds."""
-        return Annotated[
-            KindSettings,
-            PlainValidator(self._parse),
-            PlainSerializer(lambda settings: settings.model_dump()),
-        ]
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._parse,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda settings: settings.model_dump()
+            ),
+        )
 
 
 @cache

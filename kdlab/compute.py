@@ -6,6 +6,7 @@ from glob import glob
 import torch
 
 from kdlab.experiment import Compute
+from kdlab.training import Precision
 
 # CUDA's, CUDA's on Windows' Linux, and ROCm's, which PyTorch calls cuda as well.
 DEVICES = ("/dev/nvidia[0-9]*", "/dev/dxg", "/dev/kfd")
@@ -30,6 +31,6 @@ def has_bfloat16(device: str) -> bool:
     return device == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def precision_of(compute: Compute, device: str, model: str) -> str:
+def precision_of(compute: Compute, device: str, model: str) -> Precision:
     """`bfloat16` for the models that ask for it, where the device has it; else `float32`."""
     return "bfloat16" if model in compute.bfloat16 and has_bfloat16(device) else "float32"

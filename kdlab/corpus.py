@@ -7,7 +7,7 @@ is a special case of a folder of three plain-text files.
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class Corpus:
     digest: str
 
     @classmethod
-    def from_lines(cls, lines: dict[str, Iterable[str]]) -> "Corpus":
+    def from_lines(cls, lines: Mapping[str, Sequence[str]]) -> "Corpus":
         """Build a corpus from the lines of its `train`, `valid` and `test` splits.
 
         The vocabulary is that of the training split. Unknown words of the other splits

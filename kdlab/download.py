@@ -94,9 +94,9 @@ def _download(url: str, target: Path) -> None:
             pooch.HTTPDownloader(progressbar=True, timeout=60)(url, str(target), None)
             return
         except requests.RequestException as error:
-            refused = isinstance(error, requests.HTTPError)
-            if refused or attempt == ATTEMPTS:
-                status = f" {error.response.status_code}" if refused else ""
+            answer = error.response if isinstance(error, requests.HTTPError) else None
+            if answer is not None or attempt == ATTEMPTS:
+                status = f" {answer.status_code}" if answer is not None else ""
                 raise KDError(f"{url} ({type(error).__name__}{status})") from None
             time.sleep(2**attempt)
 

@@ -24,7 +24,7 @@ from kdlab.clustering_settings import ClusteringSettings
 from kdlab.figures import FIGURES
 from kdlab.language_model_settings import LanguageModelSettings
 from kdlab.texts import TEXTS, TextSettings
-from kdlab.vectors import VECTORS, VectorSettings
+from kdlab.vectors import VECTORS, OfModel, VectorSettings
 
 # Version of what training a language model computes; golden traces guard it.
 TRAINING_NUMERICS = 1
@@ -115,7 +115,9 @@ class Sweep(Section):
 class Table2(Section):
     """Table 2: words that share a code."""
 
-    vectors: VECTORS.field() = Field(description="where the word vectors come from")  # type: ignore[valid-type]
+    vectors: Annotated[VectorSettings, VECTORS] = Field(
+        description="where the word vectors come from"
+    )
     codes: str = Field(description="entry of `codes`")
 
 
@@ -163,16 +165,16 @@ class Preset(Section):
         strict=False,
         description="take a run that is in measurements/ from there; false computes it here",
     )
-    text: TEXTS.field() = Field(description="the text")  # type: ignore[valid-type]
-    vectors: VECTORS.field() = Field(  # type: ignore[valid-type]
+    text: Annotated[TextSettings, TEXTS] = Field(description="the text")
+    vectors: Annotated[VectorSettings, VECTORS] = Field(
         default_factory=lambda: VECTORS.parse({"kind": "model"}),
         description="the pretrained vectors that codes are learned from",
     )
     models: dict[Name, Model] = Field(min_length=1, description="language models")
-    codes: dict[Name, LEARNERS.field()] = Field(  # type: ignore[valid-type]
+    codes: dict[Name, Annotated[KindSettings, LEARNERS]] = Field(
         {}, description="how codes are made"
     )
-    embeddings: dict[Name, EMBEDDINGS.field()] = Field(  # type: ignore[valid-type]
+    embeddings: dict[Name, Annotated[KindSettings, EMBEDDINGS]] = Field(
         min_length=1, description="what the language model looks words up in"
     )
     methods: dict[Name, Method] = Field(
@@ -183,7 +185,7 @@ class Preset(Section):
     clustering: ClusteringSettings | None = Field(None, description="Figure 3, panels a and b")
     table2: Table2 | None = Field(None, description="Table 2")
     claims: Claims | None = Field(None, description="what is checked of the paper's claims")
-    figures: dict[Name, FIGURES.field()] = Field({}, description="figures")  # type: ignore[valid-type]
+    figures: dict[Name, Annotated[KindSettings, FIGURES]] = Field({}, description="figures")
     compute: Compute = Field(
         default_factory=Compute, description="where and how models are trained"
     )
@@ -224,23 +226,24 @@ class Preset(Section):
         for name, sweep in self.sweeps.items():
             yield f"sweeps.{name}.model", "models", sweep.model
             yield f"sweeps.{name}.method", "methods", sweep.method
-        for name, model in self.models.items():
-            for entry in model.embeddings:
-                yield f"models.{name}.embeddings", "embeddings", entry
+        for name, entry in self.models.items():
+            for embedding in entry.embeddings:
+                yield f"models.{name}.embeddings", "embeddings", embedding
         for name, codes in self.codes.items():
             if "start" in codes.needs:
-                yield f"codes.{name}.start", "codes", codes.start
+                yield f"codes.{name}.start", "codes", _start(codes)
         if self.table2:
             yield "table2.codes", "codes", self.table2.codes
         if self.claims:
             yield "claims.table", "tables", self.claims.table
-            for method in [self.claims.conventional, *self.claims.random, *self.claims.learned]:
-                yield "claims", "methods", method
+            claims = self.claims
+            for judged in [claims.conventional, *claims.random, *claims.learned]:
+                yield "claims", "methods", judged
             if self.claims.sweep:
                 yield "claims.sweep", "sweeps", self.claims.sweep
         for model in self.compute.bfloat16:
             yield "compute.bfloat16", "models", model
-        if self.vectors.kind == "model":
+        if isinstance(self.vectors, OfModel):
             yield "vectors.method", "methods", self.vectors.method
 
     @model_validator(mode="after")
@@ -296,10 +299,12 @@ class Experiment:
         """The index of the text."""
         settings: TextSettings = self.preset.text
         content = {split: _content(path) for split, path in settings.files.items()}
-        without = frozenset(settings.files)
         return Run(
             "texts", f"Text: {settings.kind}", settings.model_dump(),
-            {**identity(settings, without), **({"content": content} if content else {})},
+            {
+                **identity(settings, settings.places),
+                **({"content": content} if content else {}),
+            },
         )  # fmt: skip
 
     def model(
@@ -379,10 +384,7 @@ class Experiment:
             inputs["text"] = self.text
         rest = {path: v for path, v in vary.items() if path not in own}
         if "start" in learner.needs:
-            inputs["start"] = self._codes(learner.start, vectors, seed, rest, of_text)
-        elif left := [path for path in rest if path.startswith("codes.")]:
-            _, _, key = left[0].partition(".")
-            raise KDError(f"codes.{name}: " + unknown("setting", key, list(fields)))
+            inputs["start"] = self._codes(_start(learner), vectors, seed, rest, of_text)
         return Run(
             "codes",
             f"codes {name}, seed {seed}" + "".join(f", {p} = {v}" for p, v in vary.items()),
@@ -400,8 +402,12 @@ class Experiment:
 
     def _vectors(self, settings: VectorSettings, model: str | None, seed: int) -> Run:
         inputs: dict[str, Run] = {}
-        spec = {**identity(settings), "content": [_content(path) for path in settings.files]}
-        if "model" in settings.needs:
+        content = [_content(path) for path in settings.files]
+        spec = {
+            **identity(settings, settings.places),
+            **({"content": content} if content else {}),
+        }
+        if isinstance(settings, OfModel):
             source, seed = settings.model or model, settings.seed or seed
             if source not in self.preset.models:
                 raise KDError(
@@ -451,32 +457,34 @@ class Experiment:
         ]
 
     def held(self, name: str) -> dict[str, Any]:
-        """The values of a sweep's settings while they are not varied."""
+        """The values of a sweep's settings while they are not varied.
+
+        Raises:
+            KDError: the sweep varies something that its method has not.
+        """
         sweep = self.preset.sweeps[name]
         method = self.preset.methods[sweep.method]
-        found = {}
+        entries = {"embedding": [self.preset.embeddings[method.embedding]], "codes": []}
+        codes = self.preset.codes[method.codes] if method.codes else None
+        while codes is not None:
+            entries["codes"].append(codes)
+            codes = self.preset.codes[_start(codes)] if "start" in codes.needs else None
+        found: dict[str, Any] = {}
+        for section, settings in entries.items():
+            for entry in settings:
+                for key, value in _flat(entry.model_dump()).items():
+                    found.setdefault(f"{section}.{key}", value)
         for path in sweep.vary:
-            section, _, key = path.partition(".")
-            entry: Any = None
-            if section == "codes" and method.codes:
-                entry = self.preset.codes[method.codes]
-                while (
-                    key.partition(".")[0] not in type(entry).model_fields and "start" in entry.needs
-                ):
-                    entry = self.preset.codes[entry.start]
-            elif section == "embedding":
-                entry = self.preset.embeddings[method.embedding]
-            for part in key.split("."):
-                entry = getattr(entry, part, None)
-            if entry is None:
-                raise KDError(f"sweeps.{name}.vary: {path!r} is no setting of {sweep.method}")
-            found[path] = entry
-        return found
+            if path not in found:
+                raise KDError(f"sweeps.{name}.vary: " + unknown("setting", path, list(found)))
+        return {path: found[path] for path in sweep.vary}
 
     def table2(self) -> tuple[Run, Run]:
         """The vectors and the codes of Table 2."""
         chosen = self.preset.table2
-        of_text = chosen.vectors.kind == "model"
+        if chosen is None:
+            raise KDError("table2 is missing")
+        of_text = isinstance(chosen.vectors, OfModel)
         vectors = self._vectors(chosen.vectors, None, 1)
         return vectors, self._codes(chosen.codes, lambda: vectors, 1, {}, of_text)
 
@@ -593,8 +601,10 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(base)
     for key, value in over.items():
         before = found.get(key)
-        both = isinstance(before, Mapping) and isinstance(value, Mapping)
-        found[key] = merged(before, value) if both else deepcopy(value)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            found[key] = merged(before, value)
+        else:
+            found[key] = deepcopy(value)
     return found
 
 
@@ -646,6 +656,17 @@ def _content(path: Path) -> str:
     return sha256(path) if path.is_file() else "absent"
 
 
-def settings_of(section: KindSettings) -> dict[str, Any]:
-    """Settings of a kind as scripts are given them."""
-    return section.model_dump()
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their path."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _start(learner: KindSettings) -> str:
+    """The entry of codes that a learner begins with."""
+    return str(learner.model_dump()["start"])

@@ -20,7 +20,7 @@ from kdlab.corpus import EOS, Corpus
 from kdlab.language_model import LanguageModel, perplexity
 from kdlab.language_model_settings import LanguageModelSettings
 from kdlab.provenance import environment
-from kdlab.training import EpochRecord, Progress, resolve_device, train
+from kdlab.training import EpochRecord, Precision, Progress, resolve_device, train
 
 log = logging.getLogger("kd")
 REPORT_SECONDS = 20
@@ -31,7 +31,7 @@ class Compute:
     """Where and how a model is trained."""
 
     device: str
-    precision: str
+    precision: Precision
     threads: int
     checkpoint_seconds: float
 

@@ -140,13 +140,9 @@ class Plan:
                 [_source(module) for module in sorted(set(modules))],
             ]
         )
-        mark = f"{self.marked(name)}{address}"
+        mark = f"results/{self.experiment.name}/.made/{name}-{address}"
         self.marks |= dict.fromkeys(files, mark)
         return mark
-
-    def marked(self, name: str) -> str:
-        """What the marks of a result begin with, whatever it was made of."""
-        return f"results/{self.experiment.name}/.made/{name}-"
 
 
 def _source(module: str) -> str:

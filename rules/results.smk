@@ -39,9 +39,10 @@ def shown(name, category):
     )
 
 
-def making(name, command):
+def making(command):
     """The command that makes a result: the marks of what it was made of before go first."""
-    return f"rm -f {PLAN.marked(name)}*; {command} && touch {{output.made:q}}"
+    begin = 'made={output.made:q}; rm -f "${{made%-*}}"-*;'
+    return f'{begin} {command} && touch "$made"'
 
 
 # Seconds each: not worth a place in a cluster's queue.
@@ -84,7 +85,6 @@ rule measurements:
         "Measurements: one row per trained model"
     shell:
         making(
-            "measurements",
             "python workflow/scripts/measurements.py {input.files:q}"
             " --settings {input.settings:q} --table {output.table:q}"
             " --metrics {output.metrics:q} --log {log:q}",
@@ -130,7 +130,6 @@ for name, table, model in tables():
             f"Table: {name}"
         shell:
             making(
-                name,
                 "python workflow/scripts/table.py {input.files:q} {params.only}"
                 " --settings {input.settings:q} --paper {input.paper:q} --csv {output.csv:q}"
                 " --markdown {output.markdown:q} --latex {output.latex:q} --log {log:q}",
@@ -163,7 +162,6 @@ for name in PRESET.sweeps:
             f"Sweep: {name}"
         shell:
             making(
-                f"{name}_sweep",
                 "python workflow/scripts/sweep.py {input.files:q} --name {params.name}"
                 " --settings {input.settings:q} --csv {output.csv:q} --log {log:q}",
             )
@@ -187,7 +185,6 @@ if PRESET.clustering:
             "Figure 3 (a, b): joining the seeds"
         shell:
             making(
-                "clustering",
                 "python workflow/scripts/clustering_table.py {input:q} --csv {output.csv:q}"
                 " --log {log:q}",
             )
@@ -225,7 +222,6 @@ if PRESET.table2:
             "Table 2"
         shell:
             making(
-                "table2",
                 "python workflow/scripts/table2.py --settings {input.settings:q}"
                 " --vectors {input.words[0]:q} --codes {input.words[1]:q}"
                 " --table {output.table:q} --listing {output.listing:q}"
@@ -293,7 +289,6 @@ for name, figure in PRESET.figures.items():
             f"Figure: {name}"
         shell:
             making(
-                f"figure-{name}",
                 "python workflow/scripts/figure.py {input.curves:q} {input.benchmarks:q}"
                 " --name {params.name} --settings {input.settings:q}"
                 " --results {params.results:q} {params.words}"
@@ -325,7 +320,6 @@ if PRESET.claims:
             "Claims: every number the paper states"
         shell:
             making(
-                "claims",
                 "python workflow/scripts/claims.py --settings {input.settings:q}"
                 " --results {params.results:q} --csv {output.csv:q}"
                 " --markdown {output.markdown:q} --log {log:q}",
@@ -360,13 +354,14 @@ rule report:
     params:
         results=RESULTS,
         vectors=lambda wildcards, input: (
-            f"--vectors {input.words[0]}" if input.words else ""
+            f"--vectors {input.words[0]} --codes {input.words[1]}"
+            if input.words
+            else ""
         ),
     message:
         "Report: {RESULTS}/report.html"
     shell:
         making(
-            "report",
             "cp {input.settings:q} {output.settings:q} &&"
             " python workflow/scripts/report.py --settings {input.settings:q}"
             " --results {params.results:q} --template {input.template:q}"

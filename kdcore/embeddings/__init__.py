@@ -86,7 +86,7 @@ class Embedding(nn.Module, ABC):
         return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
-EMBEDDINGS = Kinds("kdcore.embeddings", "embedding")
+EMBEDDINGS: Kinds[KindSettings] = Kinds("kdcore.embeddings", "embedding")
 
 
 def save_embedding(path: str | Path, embedding: Embedding, settings: KindSettings) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -37,7 +38,7 @@ class FitSettings(Section):
 class Settings(KindSettings):
     """How vectors are composed from codes and trained."""
 
-    transform: TRANSFORMS.field() = Field(  # type: ignore[valid-type]
+    transform: Annotated[KindSettings, TRANSFORMS] = Field(
         description="how a vector is composed; a kind of transform and its settings"
     )
     gradient_scale: float = Field(

@@ -16,11 +16,11 @@ import torch
 
 from kdcore.codes import Codes
 from kdcore.errors import KDError
-from kdcore.kinds import Kinds
+from kdcore.kinds import Kinds, KindSettings
 from kdcore.transforms import Transform
 from kdcore.vectors import check_unequal, check_vectors
 
-LEARNERS = Kinds("kdcore.learners", "learner")
+LEARNERS: Kinds[KindSettings] = Kinds("kdcore.learners", "learner")
 
 
 class Record(Protocol):

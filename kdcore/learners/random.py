@@ -7,6 +7,7 @@ from kdcore.kinds import KindSettings
 from kdcore.learners import Control, LearnedCodes, LearnerInputs
 
 NUMERICS = 1
+EXAMPLE: dict[str, object] = {"K": 4, "D": 3}
 
 
 class Settings(KindSettings):

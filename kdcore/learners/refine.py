@@ -22,6 +22,7 @@ from kdcore.transforms.linear import LinearTransform
 from kdcore.vectors import relative_error
 
 NUMERICS = 1
+EXAMPLE: dict[str, object] = {"start": "linear", "rounds": 3}
 
 
 class RefinementSettings(Section):

@@ -11,7 +11,7 @@ import time
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ from kdcore.transforms import TRANSFORMS, Transform
 from kdcore.vectors import relative_error
 
 NUMERICS = 1
+EXAMPLE: dict[str, object] = {"K": 4, "D": 3, "epochs": 3, "batch_size": 20}
 
 
 class TemperatureSchedule(Section):
@@ -54,7 +55,7 @@ class Settings(KindSettings):
 
     K: int = Field(ge=2, description="values of an index")
     D: int = Field(ge=1, description="indices in a code")
-    transform: TRANSFORMS.field() = Field(  # type: ignore[valid-type]
+    transform: Annotated[KindSettings, TRANSFORMS] = Field(
         default_factory=lambda: TRANSFORMS.parse({"kind": "linear"}),
         description="transform through which codes are learned; its init_scale is for vectors of "
         "unit root mean square",

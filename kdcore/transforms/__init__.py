@@ -20,7 +20,7 @@ from kdcore.codes import check_shape
 from kdcore.errors import KDError
 from kdcore.kinds import Kinds, KindSettings
 
-TRANSFORMS = Kinds("kdcore.transforms", "transform")
+TRANSFORMS: Kinds[KindSettings] = Kinds("kdcore.transforms", "transform")
 
 
 class Transform(nn.Module, ABC):

@@ -4,8 +4,6 @@ from pathlib import Path
 
 from kdcore.kinds import Kinds, KindSettings
 
-TEXTS = Kinds("kdlab.texts", "text")
-
 # Training tokens of the Penn Treebank, and the bytes of their file.
 PTB_TOKENS, PTB_BYTES = 929_589, 5_101_618
 
@@ -19,9 +17,22 @@ class TextSettings(KindSettings):
         return {}
 
     @property
+    def places(self) -> frozenset[str]:
+        """Settings that say where files are: their content counts in an address, not their name."""
+        return frozenset()
+
+    @property
+    def floor_perplexity(self) -> float | None:
+        """The perplexity below which no model of the text comes, where it is known."""
+        return None
+
+    @property
     def tokens(self) -> int:
         """Training tokens, about: what run times are estimated from."""
         train = self.files.get("train")
         if train is None or not train.is_file():
             return PTB_TOKENS
         return max(1, round(train.stat().st_size * PTB_TOKENS / PTB_BYTES))
+
+
+TEXTS: Kinds[TextSettings] = Kinds("kdlab.texts", "text")

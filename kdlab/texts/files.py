@@ -8,6 +8,7 @@ from kdlab.corpus import SPLITS, Corpus
 from kdlab.texts import TextSettings
 
 NUMERICS = 1
+EXAMPLE: dict[str, object] = {"train": "train.txt", "valid": "valid.txt", "test": "test.txt"}
 
 
 class Settings(TextSettings):
@@ -21,6 +22,11 @@ class Settings(TextSettings):
     def files(self) -> dict[str, Path]:
         """The three files by split."""
         return {split: Path(getattr(self, split)).expanduser() for split in SPLITS}
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Settings that say where files are: their content counts in an address, not their name."""
+        return frozenset(SPLITS)
 
 
 def read(settings: Settings) -> Corpus:

@@ -8,6 +8,7 @@ from kdlab.corpus import SPLITS, Corpus
 from kdlab.texts import TextSettings
 
 NUMERICS = 1
+EXAMPLE: dict[str, object] = {"folder": "mytext"}
 
 
 class Settings(TextSettings):
@@ -19,6 +20,11 @@ class Settings(TextSettings):
     def files(self) -> dict[str, Path]:
         """The three files by split."""
         return {split: Path(self.folder).expanduser() / f"{split}.txt" for split in SPLITS}
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Settings that say where files are: their content counts in an address, not their name."""
+        return frozenset({"folder"})
 
 
 def read(settings: Settings) -> Corpus:

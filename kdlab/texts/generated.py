@@ -3,10 +3,11 @@
 from pydantic import Field
 
 from kdlab.corpus import Corpus
-from kdlab.grammar import generate
+from kdlab.grammar import floor_perplexity, generate
 from kdlab.texts import TextSettings
 
 NUMERICS = 1
+EXAMPLE: dict[str, object] = {"training_tokens": 2000, "seed": 1}
 
 
 class Settings(TextSettings):
@@ -16,6 +17,11 @@ class Settings(TextSettings):
         ge=1000, description="training tokens, about; a tenth each for valid and test"
     )
     seed: int = Field(description="random seed of the text")
+
+    @property
+    def floor_perplexity(self) -> float | None:
+        """exp of the entropy per token, `<eos>` included."""
+        return floor_perplexity()
 
     @property
     def tokens(self) -> int:

@@ -9,6 +9,7 @@ from kdlab.download import fetch, mirror_folder
 from kdlab.texts import TextSettings
 
 NUMERICS = 1
+EXAMPLE: dict[str, object] = {}
 # Where the files are kept, relative to the project.
 FOLDER = Path("data/ptb")
 SHA256 = {

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdcore.kinds import Kinds, KindSettings
+from pydantic import Field
 
-VECTORS = Kinds("kdlab.vectors", "vectors")
+from kdcore.kinds import Kinds, KindSettings
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,29 @@ class VectorSettings(KindSettings):
         return []
 
     @property
+    def places(self) -> frozenset[str]:
+        """Settings that say where files are: their content counts in an address, not their name."""
+        return frozenset()
+
+    @property
     def title(self) -> str:
         """What Table 2 calls them."""
         raise NotImplementedError
+
+
+class OfModel(VectorSettings):
+    """Settings of word vectors that are taken out of a trained language model."""
+
+    method: str = Field("conventional", description="method whose embedding it is, a full table")
+    model: str | None = Field(
+        None, description="its language model; null: the one that the codes are for"
+    )
+    seed: int | None = Field(None, description="its seed; null: that of the codes")
+
+    @property
+    def title(self) -> str:
+        """What Table 2 calls them."""
+        return f"embedding of the {self.model} model, {self.method}"
+
+
+VECTORS: Kinds[VectorSettings] = Kinds("kdlab.vectors", "vectors")

@@ -10,6 +10,7 @@ from kdlab.vectors import VectorInputs, VectorSettings
 from kdlab.word_vector_text import parse_vectors
 
 NUMERICS = 1
+EXAMPLE: dict[str, object] = {"path": "my.vec"}
 
 
 class Settings(VectorSettings):
@@ -22,6 +23,11 @@ class Settings(VectorSettings):
     def files(self) -> list[Path]:
         """The file."""
         return [Path(self.path).expanduser()]
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Settings that say where files are: their content counts in an address, not their name."""
+        return frozenset({"path"})
 
     @property
     def title(self) -> str:

@@ -22,6 +22,7 @@ from kdlab.vectors import VectorInputs, VectorSettings
 from kdlab.word_vector_text import parse_vectors
 
 NUMERICS = 1
+EXAMPLE: dict[str, object] = {"dim": 50, "words": 10_000}
 URLS = (
     "https://nlp.stanford.edu/data/glove.6B.zip",
     "https://downloads.cs.stanford.edu/nlp/data/glove.6B.zip",
@@ -108,6 +109,7 @@ def _from_url(url: str, member: str, words: int) -> bytes:
             if attempt == ATTEMPTS:
                 raise KDError(f"{url} ({type(cause).__name__})") from None
             time.sleep(2**attempt)
+    raise KDError(f"{url} (not tried)")
 
 
 def _first_lines_of_member(stream: io.IOBase, member: str, lines: int) -> bytes:

@@ -1,34 +1,17 @@
 """The input embedding of a trained language model of the preset (Section 2.3: the given v)."""
 
-from pydantic import Field
-
 from kdcore.errors import KDError
 from kdcore.tensors import load_tensors
 from kdcore.vectors import WordVectors
 from kdlab.corpus import Corpus
-from kdlab.vectors import VectorInputs, VectorSettings
+from kdlab.vectors import OfModel, VectorInputs
 
 NUMERICS = 1
+EXAMPLE: dict[str, object] = {}
 
 
-class Settings(VectorSettings):
+class Settings(OfModel):
     """Which model."""
-
-    method: str = Field("conventional", description="method whose embedding it is, a full table")
-    model: str | None = Field(
-        None, description="its language model; null: the one that the codes are for"
-    )
-    seed: int | None = Field(None, description="its seed; null: that of the codes")
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """A trained model."""
-        return frozenset({"model"})
-
-    @property
-    def title(self) -> str:
-        """What Table 2 calls them."""
-        return f"embedding of the {self.model} model, {self.method}"
 
 
 def read(settings: Settings, inputs: VectorInputs) -> WordVectors:

@@ -14,6 +14,7 @@ from kdcore.vectors import WordVectors
 from kdlab.corpus import Corpus
 from kdlab.language_model_settings import LanguageModelSettings
 from kdlab.measuring import Compute, Outputs, train_and_measure
+from kdlab.training import Precision
 
 
 def main(
@@ -31,7 +32,7 @@ def main(
     codes: Annotated[Path | None, typer.Option(help="codes, one a word")] = None,
     vectors: Annotated[Path | None, typer.Option(help="pretrained word vectors")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
+    precision: Annotated[Precision, typer.Option(help="arithmetic of training")] = "float32",
     threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
     checkpoint_seconds: Annotated[float, typer.Option(help="time between checkpoints")] = 60.0,
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
@@ -71,9 +72,9 @@ def main(
         about |= {
             "unique_codes": health.unique,
             "code_entropy": sum(health.entropy) / code.D,
-            "codes_hash": sha256(codes)[:16],
+            "codes_hash": sha256(codes)[:16] if codes else None,
         }
-    if vectors:
+    if vectors is not None:
         about["vectors_hash"] = sha256(vectors)[:16]
     train_and_measure(
         title=title,
