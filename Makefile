@@ -11,7 +11,7 @@
 #              of one target: make plan TARGET=table1_large
 # make collect tables and figures from what `make paper` has measured so far
 #              (another preset: make paper CONFIG=config/ablations.yaml; plan, slice, collect too)
-# make clean   removes what the demo made; `make distclean` all presets' data and runs and the
+# make clean   removes the demo's tables and figures; `make distclean` downloads, all runs and the
 #              environment too
 
 PYTHON ?= python3
@@ -98,8 +98,8 @@ bench: $(VENV)/.ready
 	$(RUN) python -m benchmarks.language_model && python -m benchmarks.code_learning
 
 clean:
-	rm -rf data/demo runs/demo results/demo
+	rm -rf results/demo
 	rm -rf build kdlab/build .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 distclean: clean
-	rm -rf $(patsubst config/%.yaml,data/%,$(wildcard config/*.yaml)) runs .snakemake $(VENV)
+	rm -rf data/ptb runs .snakemake $(VENV)

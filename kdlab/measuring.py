@@ -14,6 +14,7 @@ import torch
 from kdcore.embeddings import Embedding
 from kdcore.errors import KDError
 from kdcore.files import fingerprint, read_json, write_json, write_text
+from kdcore.products import product_library
 from kdcore.tensors import save_tensors
 from kdlab.continued import asked_to_stop, locked
 from kdlab.corpus import EOS, Corpus
@@ -130,6 +131,7 @@ def train_and_measure(
             "precision": compute.precision,
             "data_hash": corpus.digest[:16],
             **made_with,
+            "products": product_library(),
             "spec": identity,
         }
         write_json(outputs.measurement, measured)

@@ -5,6 +5,8 @@ from pathlib import Path
 from shlex import quote
 
 from kdcore.errors import KDError
+from kdcore.files import fingerprint
+from kdlab.addresses import upstream
 from kdlab.compute import device_of, precision_of
 from kdlab.download import name_mirror
 from kdlab.planning import Plan, megabytes, minutes
@@ -96,3 +98,103 @@ def option(name):
     return lambda wildcards, input: (
         f"--{name} {quote(str(input[name]))}" if input[name] else ""
     )
+
+
+# What results are made of, and where scripts read the preset.
+SETTINGS = f"runs/settings/{fingerprint(EXPERIMENT.dump())}.json"
+TABLE2_VECTORS, TABLE2_CODES = EXPERIMENT.table2() if PRESET.table2 else (None, None)
+OF_TABLES = list(
+    dict.fromkeys(run for name in PRESET.tables for run in EXPERIMENT.table(name))
+)
+NEEDED_RUNS = PLAN.needed(PLAN.measured(EXPERIMENT.models()))
+
+if PRESET.partial and TABLE2_VECTORS and "model" in TABLE2_VECTORS.inputs:
+    # With `partial` nothing trains the model that they would be taken from.
+    OF_TABLE2 = [
+        PLAN.find(TABLE2_VECTORS, "vectors.safetensors"),
+        PLAN.find(TABLE2_VECTORS.inputs["model"], "model.safetensors"),
+    ]
+    if not any(Path(file).exists() for file in OF_TABLE2):
+        sys.exit(
+            f"error: partial: Table 2 needs {OF_TABLE2[0]}: the target vectors makes it"
+        )
+
+
+def measurements(runs):
+    """What the models of a result measured."""
+    return [ancient(PLAN.find(run, "measurement.json")) for run in PLAN.measured(runs)]
+
+
+def results_in(files):
+    """Files of the folder of results, each with the mark of the result it belongs to."""
+    return [
+        ancient(path)
+        for file in files
+        for path in (f"{RESULTS}/{file}", PLAN.marks[file])
+    ]
+
+
+def shown(name, category):
+    """A result that Snakemake's own report shows, with the caption of that name."""
+    kinds = {"Figures": "figure", "Tables": "table"}
+    known = Path(workflow.basedir, "workflow/captions", f"{Path(name).stem}.rst")
+    page = known.stem if known.exists() else kinds[category]
+    return report(
+        f"{RESULTS}/{name}",
+        category=category,
+        caption=f"../workflow/captions/{page}.rst",
+    )
+
+
+def making(command):
+    """The command that makes a result: the marks of what it was made of before go first."""
+    begin = 'made={output.made:q}; rm -f "${{made%-*}}"-*;'
+    return f'{begin} {command} && touch "$made"'
+
+
+def tables():
+    """Every table, and every table of one model alone: name, table, model."""
+    for name, table in PRESET.tables.items():
+        yield name, name, None
+        for model in PRESET.models:
+            if table.rows_of(model):
+                yield f"{name}_{model}", name, model
+
+
+def words():
+    """Vectors and codes of Table 2."""
+    if not PRESET.table2:
+        return []
+    return [
+        ancient(PLAN.find(TABLE2_VECTORS, "vectors.safetensors")),
+        ancient(PLAN.find(TABLE2_CODES, "codes.safetensors")),
+    ]
+
+
+def curves():
+    """Learning curves of all tables' models, those that are there."""
+    return [ancient(PLAN.find(run, "curve.csv")) for run in PLAN.measured(OF_TABLES)]
+
+
+def benchmarks():
+    """How long the codes of all tables took to learn, where it is known."""
+    learned = [run for run in upstream(OF_TABLES) if run.stage == "codes"]
+    found = [PLAN.find(run, "benchmark.tsv") for run in learned]
+    return [ancient(file) for file in found if Path(file).exists()]
+
+
+def stage(*stages):
+    """The files of all runs of a stage that are needed here."""
+    return [
+        ancient(r.path(file)) for r, file in NEEDED_RUNS.items() if r.stage in stages
+    ]
+
+
+def results_called(name):
+    """Tables, sweeps and figures of a name."""
+    files = [
+        (PRESET.tables, f"{name}.csv"),
+        (PRESET.sweeps, f"{name}_sweep.csv"),
+        (PRESET.figures, f"{name}.png"),
+    ]
+    return results_in([file for section, file in files if name in section])

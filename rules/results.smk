@@ -5,44 +5,7 @@
 
 import kdlab.claims
 import kdlab.report
-from kdcore.files import fingerprint
-from kdlab.addresses import upstream
 from kdlab.figures import caption
-
-SETTINGS = f"runs/settings/{fingerprint(EXPERIMENT.dump())}.json"
-TABLE2_VECTORS, TABLE2_CODES = EXPERIMENT.table2() if PRESET.table2 else (None, None)
-
-
-def measurements(runs):
-    """What the models of a result measured."""
-    return [ancient(PLAN.find(run, "measurement.json")) for run in PLAN.measured(runs)]
-
-
-def results_in(files):
-    """Files of the folder of results, each with the mark of the result it belongs to."""
-    return [
-        ancient(path)
-        for file in files
-        for path in (f"{RESULTS}/{file}", PLAN.marks[file])
-    ]
-
-
-def shown(name, category):
-    """A result that Snakemake's own report shows, with the caption of that name."""
-    kinds = {"Figures": "figure", "Tables": "table"}
-    known = Path(workflow.basedir, "workflow/captions", f"{Path(name).stem}.rst")
-    page = known.stem if known.exists() else kinds[category]
-    return report(
-        f"{RESULTS}/{name}",
-        category=category,
-        caption=f"../workflow/captions/{page}.rst",
-    )
-
-
-def making(command):
-    """The command that makes a result: the marks of what it was made of before go first."""
-    begin = 'made={output.made:q}; rm -f "${{made%-*}}"-*;'
-    return f'{begin} {command} && touch "$made"'
 
 
 # Seconds each: not worth a place in a cluster's queue.
@@ -58,12 +21,15 @@ localrules:
 rule settings:
     output:
         SETTINGS,
+    log:
+        f"runs/logs/{EXPERIMENT.name}/settings.log",
     params:
         text=json.dumps(EXPERIMENT.dump(), indent=2, ensure_ascii=False),
     message:
         "Settings of the preset {EXPERIMENT.name}"
     shell:
-        "printf '%s\\n' {params.text:q} > {output:q}.part && mv {output:q}.part {output:q}"
+        "(printf '%s\\n' {params.text:q} > {output:q}.part"
+        " && mv {output:q}.part {output:q}) 2> {log:q}"
 
 
 rule measurements:
@@ -89,15 +55,6 @@ rule measurements:
             " --settings {input.settings:q} --table {output.table:q}"
             " --metrics {output.metrics:q} --log {log:q}",
         )
-
-
-def tables():
-    """Every table, and every table of one model alone: name, table, model."""
-    for name, table in PRESET.tables.items():
-        yield name, name, None
-        for model in PRESET.models:
-            if table.rows_of(model):
-                yield f"{name}_{model}", name, model
 
 
 for name, table, model in tables():
@@ -190,16 +147,6 @@ if PRESET.clustering:
             )
 
 
-def words():
-    """Vectors and codes of Table 2."""
-    if not PRESET.table2:
-        return []
-    return [
-        ancient(PLAN.find(TABLE2_VECTORS, "vectors.safetensors")),
-        ancient(PLAN.find(TABLE2_CODES, "codes.safetensors")),
-    ]
-
-
 if PRESET.table2:
 
     rule table2:
@@ -227,23 +174,6 @@ if PRESET.table2:
                 " --table {output.table:q} --listing {output.listing:q}"
                 " --similarity {output.similarity:q} --log {log:q}",
             )
-
-
-OF_TABLES = list(
-    dict.fromkeys(run for name in PRESET.tables for run in EXPERIMENT.table(name))
-)
-
-
-def curves():
-    """Learning curves of all tables' models, those that are there."""
-    return [ancient(PLAN.find(run, "curve.csv")) for run in PLAN.measured(OF_TABLES)]
-
-
-def benchmarks():
-    """How long the codes of all tables took to learn, where it is known."""
-    learned = [run for run in upstream(OF_TABLES) if run.stage == "codes"]
-    found = [PLAN.find(run, "benchmark.tsv") for run in learned]
-    return [ancient(file) for file in found if Path(file).exists()]
 
 
 for name, figure in PRESET.figures.items():
@@ -278,7 +208,7 @@ for name, figure in PRESET.figures.items():
         params:
             caption=caption(figure),
             name=name,
-            results=RESULTS,
+            results=lambda wildcards, output: Path(output.png).parent,
             words=lambda wildcards, input: (
                 f"--vectors {input.words[0]} --codes {input.words[1]}"
                 f" --decoder {Path(str(input.words[1])).with_name('decoder.safetensors')}"
@@ -315,7 +245,7 @@ if PRESET.claims:
         log:
             f"runs/logs/{EXPERIMENT.name}/claims.log",
         params:
-            results=RESULTS,
+            results=lambda wildcards, output: Path(output.csv).parent,
         message:
             "Claims: every number the paper states"
         shell:
@@ -352,7 +282,7 @@ rule report:
     log:
         f"runs/logs/{EXPERIMENT.name}/report.log",
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: Path(output.page).parent,
         vectors=lambda wildcards, input: (
             f"--vectors {input.words[0]} --codes {input.words[1]}"
             if input.words

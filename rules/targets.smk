@@ -1,14 +1,5 @@
 # What can be asked for by name; for DVC one target per stage.
 
-NEEDED_RUNS = PLAN.needed(PLAN.measured(EXPERIMENT.models()))
-
-
-def stage(*stages):
-    """The files of all runs of a stage that are needed here."""
-    return [
-        ancient(r.path(file)) for r, file in NEEDED_RUNS.items() if r.stage in stages
-    ]
-
 
 localrules:
     all,
@@ -46,16 +37,6 @@ rule codes:
 rule retrained:
     input:
         stage("retrained"),
-
-
-def results_called(name):
-    """Tables, sweeps and figures of a name."""
-    files = [
-        (PRESET.tables, f"{name}.csv"),
-        (PRESET.sweeps, f"{name}_sweep.csv"),
-        (PRESET.figures, f"{name}.png"),
-    ]
-    return results_in([file for section, file in files if name in section])
 
 
 NAMES = dict.fromkeys([*PRESET.tables, *PRESET.sweeps, *PRESET.figures])
