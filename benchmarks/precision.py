@@ -1,7 +1,7 @@
 """Whether bfloat16 ends where float32 does: the same model trained to the end in both.
 
-`python -m benchmarks.precision --corpus data/paper/corpus.safetensors` (after `snakemake data`)
-trains the small model twice, minutes on a GPU, an hour on a CPU core; a run that is stopped
+`python -m benchmarks.precision --corpus runs/texts/<address>/corpus.safetensors` (after `snakemake
+data`) trains the small model twice, minutes on a GPU, two hours on a CPU core; a run that is stopped
 continues from `--scratch`. Exit status 1 where validation perplexities are more than 0.5 % apart.
 """
 
@@ -14,9 +14,9 @@ from torch import nn
 
 from kdcore.files import fingerprint
 from kdlab.corpus import EOS, Corpus
+from kdlab.experiment import load_experiment
 from kdlab.language_model import LanguageModel, perplexity
-from kdlab.preset import read_preset
-from kdlab.training import EpochRecord, resolve_device, train
+from kdlab.training import EpochRecord, check_precision, resolve_device, train
 
 TOLERANCE = 0.005
 
@@ -26,13 +26,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
     parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--size", default="small", help="a model size of that preset")
+    parser.add_argument("--model", default="small", help="a model of that preset")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--scratch", type=Path, default=Path("runs/precision"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     device = resolve_device(arguments.device)
-    settings = read_preset(arguments.config).sizes[arguments.size]
+    check_precision("bfloat16", device)
+    settings = load_experiment(arguments.config).preset.models[arguments.model].settings
     corpus = Corpus.load(arguments.corpus)
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     ends = {}
@@ -49,7 +50,7 @@ def main() -> int:
 
         records = train(
             model, corpus, settings, checkpoint=arguments.scratch / f"{identity}.safetensors",
-            identity=identity, precision=precision, report=tell,
+            identity=identity, precision=precision, valid_streams=settings.batch_size, report=tell,
         )  # fmt: skip
         test = perplexity(model, corpus.test, corpus.words.index(EOS))
         print(f"{precision} test {test:.2f}", flush=True)
