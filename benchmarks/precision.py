@@ -1,8 +1,9 @@
 """Whether bfloat16 ends where float32 does: the same model trained to the end in both.
 
 `python -m benchmarks.precision --corpus runs/texts/<address>/corpus.safetensors` (after `snakemake
-data`) trains the small model twice, minutes on a GPU, two hours on a CPU core; a run that is stopped
-continues from `--scratch`. Exit status 1 where validation perplexities are more than 0.5 % apart.
+data`) trains the small model twice, minutes on a GPU, two hours on a CPU core; a run that is
+stopped continues from `--scratch`. Exit status 1 where validation perplexities are more than 0.5 %
+apart.
 """
 
 import argparse
