@@ -12,18 +12,19 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, Self, TypeVar, get_args
+from typing import Annotated, Any, Generic, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     GetCoreSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
     model_validator,
 )
-from pydantic_core import CoreSchema, core_schema
 
 from kdcore.errors import KDError
 
@@ -167,15 +168,9 @@ class Kinds(Generic[Settings]):
         parsed: Settings = module.Settings.model_validate(values)
         return parsed
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            self._parse,
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda settings: settings.model_dump()
-            ),
-        )
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        written = PlainSerializer(lambda settings: settings.model_dump())
+        return handler.generate_schema(Annotated[Any, PlainValidator(self._parse), written])
 
 
 @cache

@@ -6,7 +6,7 @@ from glob import glob
 import torch
 
 from kdlab.experiment import Compute
-from kdlab.training import Precision
+from kdlab.training import Precision, has_bfloat16
 
 # CUDA's, CUDA's on Windows' Linux, and ROCm's, which PyTorch calls cuda as well.
 DEVICES = ("/dev/nvidia[0-9]*", "/dev/dxg", "/dev/kfd")
@@ -26,11 +26,7 @@ def device_of(compute: Compute) -> str:
     return "cuda" if gpu_here() else "cpu"
 
 
-def has_bfloat16(device: str) -> bool:
-    """Whether a device multiplies bfloat16 in hardware."""
-    return device == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
 def precision_of(compute: Compute, device: str, model: str) -> Precision:
     """`bfloat16` for the models that ask for it, where the device has it; else `float32`."""
-    return "bfloat16" if model in compute.bfloat16 and has_bfloat16(device) else "float32"
+    halved = model in compute.bfloat16 and has_bfloat16(torch.device(device))
+    return "bfloat16" if halved else "float32"

@@ -103,9 +103,6 @@ class LanguageModel(nn.Module):
             state: from `initial_state` or the previous call.
             dtype: see `forward`.
         """
-        if isinstance(self.embedding, nn.Embedding):
-            # A batch reads few rows of a table: a dense gradient is zeros for most of its work.
-            self.embedding.sparse = ids.is_cpu
         outputs, state = self(ids, state, dtype)
         total = cross_entropy_sum(
             outputs.flatten(0, 1),

@@ -163,7 +163,11 @@ class _Layer(torch.autograd.Function):
         torch.addcmul(h, h, o, value=-1, out=slopes[:, :, 3])
         cell_slopes = torch.addcmul(o, h, tanhs, value=-1, out=product)
 
-        back = Packed(fast_hh.t(), batch_size)
+        turned = fast_hh.t()
+        if halved:
+            # Laid out in rows first: packing a matrix by its columns takes longer.
+            turned = transposed(fast_hh, get("turned", *turned.shape, dtype=dtype))
+        back = Packed(turned, batch_size)
         errors = get("errors", steps, batch_size, 4 * hidden, dtype=dtype)
         error = torch.empty(1 if halved else steps, batch_size, 4, hidden)
         if not halved:

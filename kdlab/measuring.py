@@ -21,7 +21,14 @@ from kdlab.corpus import EOS, Corpus
 from kdlab.language_model import LanguageModel, perplexity
 from kdlab.language_model_settings import LanguageModelSettings
 from kdlab.provenance import environment
-from kdlab.training import EpochRecord, Precision, Progress, resolve_device, train
+from kdlab.training import (
+    EpochRecord,
+    Precision,
+    Progress,
+    check_precision,
+    resolve_device,
+    train,
+)
 
 log = logging.getLogger("kd")
 REPORT_SECONDS = 20
@@ -76,6 +83,9 @@ def train_and_measure(
         KDError: the device or its arithmetic is not here; training was stopped or went astray.
     """
     device = resolve_device(compute.device)
+    check_precision(compute.precision, device)
+    # Elsewhere, scoring as one stream takes little beside training.
+    fast = compute.precision == "bfloat16" and device.type == "cpu"
     torch.set_num_threads(compute.threads)
     torch.use_deterministic_algorithms(device.type == "cpu")
     # Now: another commit may be checked out by the end.
@@ -99,6 +109,7 @@ def train_and_measure(
             checkpoint=checkpoint,
             identity=name,
             precision=compute.precision,
+            valid_streams=settings.batch_size if fast else 1,
             checkpoint_seconds=compute.checkpoint_seconds,
             report=_Reporter(title),
             stop=asked_to_stop(),

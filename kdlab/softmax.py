@@ -32,7 +32,7 @@ class _CrossEntropy(torch.autograd.Function):
             logits = logits.float()
         rows = len(h) if h.is_cuda else max(1, BLOCK // len(weight))
         total = torch.zeros((), dtype=torch.float64, device=h.device)
-        grad_bias = torch.zeros(len(weight), dtype=torch.float32, device=h.device)
+        grad_bias = torch.zeros(len(weight), device=h.device)
         for block, target in zip(logits.split(rows), targets[:, None].split(rows), strict=True):
             error = block
             if halved:
@@ -45,9 +45,12 @@ class _CrossEntropy(torch.autograd.Function):
             normaliser = peak - error.amax(1).double().log()
             total += (normaliser - picked).sum()
             error.scatter_add_(1, target, -torch.ones_like(target, dtype=torch.float32))
-            grad_bias += error.sum(0)
             if halved:
+                grad_bias += error.sum(0)
                 block.copy_(error)
+        if not halved:
+            # Over all rows at once: the order of a sum is part of what published runs computed.
+            grad_bias = logits.sum(0)
         ctx.save_for_backward(h, weight, fast_h, fast_weight, logits, grad_bias)
         ctx.buffers = buffers
         return total

@@ -104,10 +104,9 @@ def clipped_sgd_step(
     for p in parameters:
         if p.grad is not None:
             trained.append(p)
-            gradients.append(p.grad.coalesce() if p.grad.is_sparse else p.grad)
+            gradients.append(p.grad)
             p.grad = None
-    values = [g.values() if g.is_sparse else g for g in gradients]
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(values)))
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     scale = -rate * torch.clamp(max_grad_norm / (norm + 1e-6), max=1.0)
     with torch.no_grad():
         if norm.device.type == "cpu":

@@ -4,7 +4,7 @@ import torch
 from kdcore import KDError, WordVectors
 from kdcore.tensors import save_tensors
 from kdlab.corpus import SPLITS, Corpus
-from kdlab.ptb import SHA256, fetch_ptb
+from kdlab.texts.ptb import SHA256, fetch_ptb
 
 
 def write_splits(folder, **texts):

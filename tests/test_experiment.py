@@ -180,7 +180,7 @@ WRONG = [
     ("tables.table1.models", ["smal"], "tables.table1.models: entry of models 'smal' is unknown"),
     ("tables.table1.rows.0", "convent", "tables.table1.rows: entry of methods 'convent' is unkno"),
     ("sweeps.rank.vary", {"embedding.rnk": [1]}, "setting 'embedding.rnk' is unknown; did you"),
-    ("sweeps.figure3.vary", {"codes.k": [2]}, "setting 'codes.k' is unknown; did you mean 'codes.K'"),
+    ("sweeps.figure3.vary", {"codes.k": [2]}, "setting 'codes.k' is unknown; did you mean"),
     ("figures", ["figur2"], "figure kind 'figur2' is unknown; did you mean 'figure2'?"),
     ("table2.codes", "refined", "codes.refined counts words, and these vectors are not of the te"),
     ("claims.random", ["none"], "claims: entry of methods 'none' is unknown"),

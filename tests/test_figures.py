@@ -94,7 +94,8 @@ def test_one_outlier_does_not_squash_the_learning_curves(experiment, tmp_path):
     first, second, _ = draw(data).axes[:3]
     assert first.get_ylim()[1] < 220 and second.get_ylim()[1] < 220
     labels = [text.get_text() for text in first.get_legend().get_texts()]
-    assert labels == ["Full_table & all", "<chance> (ends at 900)", "*Learned*"]
+    rows = ["Full_table & all", "<chance> (ends at 900)", "*Learned*"]
+    assert labels == [*rows, "entropy of the text"]
 
 
 def test_curves_of_models_that_were_not_run_are_named(experiment, tmp_path):
@@ -108,13 +109,15 @@ def test_curves_of_models_that_were_not_run_are_named(experiment, tmp_path):
 def test_the_conventional_curve_is_in_the_panels_of_other_tables_too(experiment, tmp_path):
     results = make_results(experiment, tmp_path, experiment.models())
     panels = draw(data_of(experiment, "curves", results, tmp_path)).axes
-    assert [line.get_label() for line in panels[2].lines] == ["Full_table & all", "Better", "Thin"]
+    labels = [line.get_label() for line in panels[2].lines]
+    assert labels == ["Full_table & all", "Better", "Thin", "entropy of the text"]
 
 
 def test_two_methods_in_one_colour_have_lines_of_their_own(experiment, tmp_path):
     results = make_results(experiment, tmp_path, experiment.models())
     panel = draw(data_of(experiment, "curves", results, tmp_path)).axes[2]
-    assert len({(line.get_color(), line.get_linestyle()) for line in panel.lines}) == 3
+    lines = [(line.get_color(), line.get_linestyle()) for line in panel.lines]
+    assert len(set(lines)) == len(lines) == 4  # with the entropy of the text
 
 
 def test_the_picture_of_a_table_names_rows_that_were_not_run(experiment, tmp_path):

@@ -364,7 +364,7 @@ def test_bad_vectors_are_refused_in_one_line(vectors, message):
         ({"transform": "cubic"}, "transform kind 'cubic' is unknown; there are: linear, lstm"),
         ({"epoch": 3}, "key 'epoch' is unknown; did you mean 'epochs'"),
         ({"learning_rate": "fast"}, "learning_rate must be a number, got 'fast'"),
-        ({"temperature": {"T0": -1.0}}, r"temperature\.T0 must be above 0\.0, got -1\.0"),
+        ({"temperature": {"T0": -1.0}}, r"temperature\.T0 must be above 0, got -1\.0"),
         ({"refinement": {"rounds": 0}}, r"refinement\.rounds must be above 0, got 0"),
     ],
 )
