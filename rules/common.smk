@@ -1,6 +1,7 @@
 # What the rules share: the checked preset, its runs by address, and where files are.
 
 import json
+import os
 from pathlib import Path
 from shlex import quote
 
@@ -14,7 +15,9 @@ from kdlab.unlock import forget_host, note_host
 
 try:
     PLAN = Plan.of(
-        workflow.configfiles[-1], config, check_files=workflow.is_main_process
+        os.path.relpath(workflow.configfiles[-1]),
+        config,
+        check_files=workflow.is_main_process,
     )
 except KDError as error:
     sys.exit(f"error: {error}")
