@@ -94,7 +94,7 @@ for name, table, model in tables():
 
 
 for name in PRESET.sweeps:
-    runs = PLAN.measured([point.run for point in EXPERIMENT.sweep(name)])
+    runs = PLAN.measured(dict.fromkeys(point.run for point in EXPERIMENT.sweep(name)))
 
     rule:
         name:
