@@ -117,6 +117,7 @@ class Plan:
         runs: Iterable[Run] = (),
         after: Iterable[str] = (),
         modules: Iterable[str] = (),
+        sources: Iterable[str] = (),
     ) -> str:
         """Declare a result and name its mark: a file whose name says of what it was made.
 
@@ -130,6 +131,7 @@ class Plan:
             runs: of what it is made.
             after: files of other results that it is made of.
             modules: Python modules that make it.
+            sources: other files of the project that it is made with or from: scripts, templates.
         """
         address = fingerprint(
             [
@@ -138,6 +140,7 @@ class Plan:
                 sorted(run.address for run in runs),
                 sorted({self.marks[file] for file in after}),
                 [_source(module) for module in sorted(set(modules))],
+                [sha256(file) for file in sorted(set(sources))],
             ]
         )
         mark = f"results/{self.experiment.name}/.made/{name}-{address}"

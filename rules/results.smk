@@ -44,6 +44,7 @@ rule measurements:
             ["measurements.csv", "metrics.json"],
             runs=PLAN.measured(EXPERIMENT.models()),
             modules=["kdlab.measurements"],
+            sources=["workflow/scripts/measurements.py"],
         ),
     log:
         f"runs/logs/{EXPERIMENT.name}/measurements.log",
@@ -76,6 +77,7 @@ for name, table, model in tables():
                 [f"{name}.csv", f"{name}.md", f"{name}.tex"],
                 runs=runs,
                 modules=["kdlab.tables"],
+                sources=["workflow/scripts/table.py", "config/paper_numbers.yaml"],
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/{name}.log",
@@ -109,6 +111,7 @@ for name in PRESET.sweeps:
                 [f"{name}_sweep.csv"],
                 runs=runs,
                 modules=["kdlab.sweeps"],
+                sources=["workflow/scripts/sweep.py"],
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/{name}_sweep.log",
@@ -135,6 +138,7 @@ if PRESET.clustering:
                 "clustering",
                 ["figure3_clustering.csv"],
                 runs=EXPERIMENT.clustering(),
+                sources=["workflow/scripts/clustering_table.py"],
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/figure3_clustering.log",
@@ -162,6 +166,7 @@ if PRESET.table2:
                 ["table2.csv", "table2.md", "table2_similarity.csv"],
                 runs=[TABLE2_VECTORS, TABLE2_CODES],
                 modules=["kdlab.table2"],
+                sources=["workflow/scripts/table2.py"],
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/table2.log",
@@ -201,6 +206,7 @@ for name, figure in PRESET.figures.items():
                 runs=runs,
                 after=files,
                 modules=[figure.module.__name__, "kdlab.style"],
+                sources=["workflow/scripts/figure.py"],
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/{name}_figure.log",
@@ -241,6 +247,7 @@ if PRESET.claims:
                 ["claims.csv", "claims.md"],
                 after=JUDGED,
                 modules=["kdlab.claims"],
+                sources=["workflow/scripts/claims.py"],
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/claims.log",
@@ -257,6 +264,7 @@ if PRESET.claims:
 
 
 SHOWN = kdlab.report.needs(EXPERIMENT)
+TEMPLATE = "workflow/templates/report.html"
 
 
 rule report:
@@ -265,7 +273,7 @@ rule report:
         words=words(),
         corpus=ancient(PLAN.find(EXPERIMENT.text, "corpus.safetensors")),
         settings=ancient(SETTINGS),
-        template="workflow/templates/report.html",
+        template=ancient(TEMPLATE),
     output:
         page=report(
             f"{RESULTS}/report.html",
@@ -278,6 +286,7 @@ rule report:
             ["report.html", "settings.json"],
             after=SHOWN,
             modules=["kdlab.report"],
+            sources=["workflow/scripts/report.py", TEMPLATE],
         ),
     log:
         f"runs/logs/{EXPERIMENT.name}/report.log",
