@@ -11,6 +11,7 @@ untrained one's.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Literal, get_args
 
 import torch
@@ -24,7 +25,6 @@ MARGIN = 1.25
 
 _ops = torch.ops.mkldnn if torch.backends.mkldnn.is_available() else None
 _onednn_linear = getattr(_ops, "_linear_pointwise", None)
-_onednn_pack = getattr(_ops, "_reorder_linear_weight", None)
 _library: Library | None = None
 
 
@@ -113,6 +113,22 @@ def weight_gradient(errors: torch.Tensor, x: torch.Tensor, out: torch.Tensor) ->
     return torch.mm(errors.t(), x, out=out)
 
 
+def _pack(weight: torch.Tensor, rows: int) -> torch.Tensor:
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    return packed
+
+
+@cache
+def _packs_bfloat16() -> bool:
+    """Whether oneDNN has products of packed bfloat16 numbers on this processor."""
+    x = torch.ones(2, 16, dtype=torch.bfloat16)
+    try:
+        _linear(x, _pack(torch.ones(16, 16, dtype=torch.bfloat16), 2), None, "onednn")
+    except (AttributeError, RuntimeError):
+        return False
+    return _onednn_linear is not None
+
+
 class Packed:
     """A weight that is multiplied with many small inputs; one in bfloat16 is laid out for it once.
 
@@ -124,8 +140,8 @@ class Packed:
     def __init__(self, weight: torch.Tensor, rows: int):
         self._turned = weight.t()
         self._packed: torch.Tensor | None = None
-        if _onednn_pack is not None and weight.is_cpu and weight.dtype == torch.bfloat16:
-            self._packed = _onednn_pack(weight, rows)
+        if weight.is_cpu and weight.dtype == torch.bfloat16 and _packs_bfloat16():
+            self._packed = _pack(weight, rows)
 
     def __call__(self, x: torch.Tensor, added: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         """x Wᵀ + added in `out`, for x (n, m) and the others (n, p). Not differentiable.
