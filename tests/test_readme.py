@@ -1,0 +1,406 @@
+"""README and docs: what they tell a reader to type works, and what they link to is there.
+
+The quick tests read every command; the slow ones run the Python, and plan the commands of
+Snakemake and make in a copy of the project. A command whose comment says that it needs something
+(a GPU, a cluster, the cloud, days, hours, a file of the reader's) is not run; its target is planned
+all the same where the project has it.
+"""
+
+import contextlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pandas as pd
+import pytest
+import snakemake.cli
+import torch
+import yaml
+from project_copy import ROOT, copy_project, environment, run
+
+from kdcore import EMBEDDINGS
+from kdlab.corpus import Corpus
+from kdlab.experiment import load_experiment
+
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += [ROOT / "data/README.md", ROOT / "measurements/README.md", ROOT / "config/README.md"]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+# What a command may start with: more than this has to be added here, with a check of it below.
+PROGRAMS = {".", "cd", "dvc", "git", "make", "pip", "pre-commit", "pytest", "python", "sed",
+            "snakemake"}  # fmt: skip
+# A table of numbers of results, for the pages that name some.
+NUMBER = re.compile(r"(?<![\w.,/·^-])\d[\d,]*(?:\.\d+)?(?![\w%^])")
+
+
+def page_id(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=page_id)
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """The blocks of code of a page, in some languages."""
+    return [code for language, code in FENCE.findall(read(page)) if language in languages]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command that a page tells to type.
+
+    Attributes:
+        words: without what sets variables of the environment.
+        comment: what stands behind `#`.
+    """
+
+    page: Path
+    words: tuple[str, ...]
+    comment: str
+
+    @property
+    def program(self) -> str:
+        return self.words[0]
+
+    def __str__(self) -> str:
+        return f"{page_id(self.page)}: {shlex.join(self.words)}"
+
+
+def commands(page: Path) -> Iterator[Command]:
+    """Every line of a page's shell blocks, and the commands between backticks in its text."""
+    text = FENCE.sub(lambda block: "" if block[1] else block[0], read(page))
+    for block in blocks(page, "", "sh", "bash"):
+        for line in block.splitlines():
+            yield from parsed(page, line)
+    prose = FENCE.sub("", text)
+    for quoted in re.findall(r"`([^`]+)`", prose):
+        words = quoted.split()
+        if words[0] in PROGRAMS - {"."} and len(words) > 1 and "…" not in quoted:
+            yield from parsed(page, " ".join(words))
+
+
+def parsed(page: Path, line: str) -> Iterator[Command]:
+    command, _, comment = line.partition(" #")
+    for part in re.split(r" && |; ", command):
+        words = shlex.split(part)
+        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+            words.pop(0)
+        if words:
+            yield Command(page, tuple(words), comment.strip())
+
+
+COMMANDS = [command for page in PAGES for command in commands(page)]
+SNAKEMAKE = sorted({c.words for c in COMMANDS if c.program == "snakemake"})
+MAKE = sorted({c.words for c in COMMANDS if c.program == "make"})
+
+
+# Links
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", read(page)), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_page
+def test_links_lead_to_pages_headings_and_files_that_are_there(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", read(page))):
+        parts = urlsplit(target)
+        if parts.scheme:
+            assert parts.scheme == "https", target
+            continue
+        there = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+        assert there.exists(), f"{target} is not there"
+        assert there.is_relative_to(ROOT), target
+        if parts.fragment:
+            assert parts.fragment in anchors(there), target
+
+
+@every_page
+def test_files_that_a_page_names_are_in_the_project(page):
+    """Names with a folder, and those with one of the project's endings."""
+    made = {"runs", "results", "data", ".venv"}
+    examples = {name for text in map(read, PAGES) for name in re.findall(r"\bIn `([^`]+)`", text)}
+    examples |= set(re.findall(r", `([\w/]+\.(?:py|yaml))`[:,]", read(ROOT / "CONTRIBUTING.md")))
+    examples |= {"config/mine.yaml", "config/rivals.yaml"}
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()  # fmt: skip
+    names = {Path(name).name for name in tracked}
+    for name in re.findall(r"`([\w./-]+)`", FENCE.sub("", read(page))):
+        top = name.split("/")[0]
+        known = (ROOT / top).exists() and top not in made
+        if "/" in name.rstrip("/") and known and name not in examples and "..." not in name:
+            assert (ROOT / name).exists() or (page.parent / name).exists(), name
+        elif re.fullmatch(r"[\w-]+\.(py|smk|toml|cff)", name):
+            assert name in names, name
+
+
+def test_every_page_of_the_documents_is_reached_from_the_readme():
+    found = set(re.findall(r"\]\(docs/([\w-]+\.md)", read(ROOT / "README.md")))
+    assert found == {page.name for page in (ROOT / "docs").glob("*.md")}
+
+
+# Commands, read
+
+
+def test_every_command_is_known():
+    assert len(SNAKEMAKE) > 20 and len(MAKE) > 10
+    for command in COMMANDS:
+        assert command.program in PROGRAMS or command.program.startswith("~"), str(command)
+
+
+def options(words: tuple[str, ...]):
+    """A command of Snakemake as Snakemake reads it."""
+    with contextlib.chdir(ROOT):
+        return snakemake.cli.get_argument_parser().parse_args(words[1:])
+
+
+def configured(words: tuple[str, ...]) -> str:
+    file = options(words).configfile
+    return str(file[0]) if file else "config/paper.yaml"
+
+
+def targets_of(preset: str) -> set[str]:
+    """Targets by name, of a preset: the rules', and those that are called as its entries are."""
+    experiment = load_experiment(ROOT / preset)
+    chosen = experiment.preset
+    rules = "\n".join(read(path) for path in (ROOT / "rules").glob("*.smk"))
+    names = set(re.findall(r"^ *rule (\w+):", rules, re.M))
+    names |= {*chosen.tables, *chosen.sweeps, *chosen.figures}
+    models = list(chosen.models)
+    names |= {f"{table}_{model}" for table in chosen.tables for model in models}
+    return names | {f"codes_{model}" for model in models}
+
+
+@pytest.mark.parametrize("words", SNAKEMAKE, ids=shlex.join)
+def test_a_snakemake_command_is_one_and_its_target_is_there(words):
+    try:
+        given = options(words)
+    except SystemExit:
+        pytest.fail(f"Snakemake does not take {shlex.join(words)}")
+    for word in words:
+        if word.startswith("profiles/"):
+            assert (ROOT / word / "config.yaml").exists()
+    preset = configured(words)
+    if (ROOT / preset).exists():
+        assert set(given.targets) <= targets_of(preset)
+    else:
+        assert preset in {"config/mine.yaml", "config/rivals.yaml"}, "no such preset"
+
+
+@pytest.mark.parametrize("words", MAKE, ids=shlex.join)
+def test_a_make_command_is_one(words):
+    done = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for word in words[1:]:
+        key, is_setting, value = word.partition("=")
+        if not is_setting:
+            assert re.search(rf"^{re.escape(word)}:", read(ROOT / "Makefile"), re.M), word
+        elif key == "TARGET":
+            assert value in targets_of("config/paper.yaml"), word
+        else:
+            assert re.search(rf"^{key} \?=", read(ROOT / "Makefile"), re.M), word
+
+
+def test_modules_scripts_and_requirements_of_commands_are_there():
+    for command in COMMANDS:
+        if command.program == "python" and command.words[1] == "-m":
+            module = command.words[2].replace(".", "/")
+            assert (ROOT / f"{module}.py").exists() or (ROOT / module / "__main__.py").exists()
+        for word in command.words[1:]:
+            if word.startswith("tests/") or word.endswith(".txt"):
+                assert (ROOT / word).exists(), str(command)
+
+
+def test_settings_of_dvc_commands_are_in_the_presets():
+    found = 0
+    for command in COMMANDS:
+        for word in command.words if command.program == "dvc" else ():
+            if match := re.fullmatch(r"(config/\w+\.yaml):([\w.-]+)=.*", word):
+                section = yaml.safe_load(read(ROOT / match[1]))
+                for part in match[2].split("."):
+                    section = section[part]
+                found += 1
+    assert found
+
+
+# Numbers
+
+
+def test_numbers_on_the_page_of_results_are_those_of_the_results():
+    """Every number with a decimal point; those of the paper and its sizes are in table1.csv too."""
+    values: list[float] = []
+    for file in [*ROOT.glob("results/*/*.csv"), *ROOT.glob("measurements/*/history.csv")]:
+        frame = pd.read_csv(file).select_dtypes("number")
+        values += frame.to_numpy().ravel().tolist()
+    for file in ROOT.glob("results/*/*.md"):
+        values += [float(n.replace(",", "")) for n in NUMBER.findall(read(file))]
+    known = {digits: {round(value, digits) for value in values if value == value}
+             for digits in range(1, 5)}  # fmt: skip
+    text = FENCE.sub("", read(ROOT / "docs/results.md"))
+    stated = [number for number in NUMBER.findall(text) if "." in number]
+    assert len(stated) > 30
+    for number in stated:
+        assert float(number) in known[len(number.partition(".")[2])], f"{number} is of no result"
+
+
+def test_the_readme_types_no_number_that_results_hold():
+    text = read(ROOT / "README.md")
+    before, _, rest = text.partition("<!-- table1 -->")
+    after = rest.partition("<!-- end of table1 -->")[2]
+    stated = [n for n in NUMBER.findall(FENCE.sub("", before + after)) if "." in n]
+    # The versions of Python and of a licence, the paper's number on arXiv.
+    assert set(stated) <= {"3.11", "1.0", "1711.03067"}
+    # The table is drawn: the rest of the page is some hundred lines.
+    assert len((before + after).splitlines()) <= 110
+
+
+# Python, run
+
+
+def python(page: Path) -> str:
+    """The blocks of a page that use the library, one after another."""
+    found = [code for code in blocks(page, "python") if not code.startswith('"""')]
+    return "\n".join(found)
+
+
+RUN = [page for page in PAGES if python(page)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUN, ids=page_id)
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "page"}
+    exec(compile(python(page), str(page), "exec"), names)
+    with torch.no_grad():
+        embedding = names["embedding"]
+        assert embedding(torch.tensor([[1, 2], [3, 4]])).shape == (2, 2, 64)
+    # What is said of sizes.
+    assert repr(names["learned"].codes) == "Codes(N=2000, K=32, D=8, 10000 bytes)"
+    # Better than without a refinement, as the page says.
+    errors = [record.error for record in names["learned"].history]
+    assert min(errors[20:]) < errors[19]
+
+
+def test_the_pages_that_have_python_are_run():
+    assert {page.name for page in RUN} == {"README.md", "get-started.md"}
+    assert len(python(ROOT / "README.md").strip().splitlines()) <= 12
+
+
+# The rest, run or planned in a copy of the project
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """A copy of the project with what the pages tell a reader to put there."""
+    project = copy_project(tmp_path_factory.mktemp("pages") / "project")
+    for name in ("Makefile", "measurements", "dvc.yaml", "params.yaml"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, project / name)
+    (project / "mytext").mkdir()
+    lines = "".join(f"the cat {i % 40} sat on mat {i % 7}\n" for i in range(400))
+    for split in ("train", "valid", "test"):
+        (project / f"mytext/{split}.txt").write_text(lines, encoding="utf-8")
+    return project
+
+
+def command_of(page: str, program: str) -> str:
+    """The only line of a page that starts with a program."""
+    (line,) = re.findall(rf"^{program} .*$", read(ROOT / page), re.M)
+    return line
+
+
+def example_of_extending() -> dict[str, str]:
+    page = read(ROOT / "docs/extend.md")
+    (name,) = re.findall(r"In `(kdcore/embeddings/\w+\.py)`:", page)
+    (code,) = blocks(ROOT / "docs/extend.md", "python")
+    (preset,) = blocks(ROOT / "docs/extend.md", "yaml")
+    return {name: code, "config/rivals.yaml": preset}
+
+
+def to_plan() -> dict[tuple[str, ...], set[str]]:
+    """Targets of the pages' commands by the options they are asked for with, less the cluster's.
+
+    What is asked for with the same options is planned at once.
+    """
+    found: dict[tuple[str, ...], set[str]] = {}
+    for words in SNAKEMAKE:
+        # The two presets of one's own are run below and in test_contributing.py.
+        if "--report" in words or not (ROOT / configured(words)).exists():
+            continue
+        given = options(words)
+        chosen = ("--configfile", configured(words))
+        for option in ("--config", "--resources"):
+            if option in words:
+                chosen += (option, words[words.index(option) + 1])
+        found.setdefault(chosen, set()).update(given.targets or ["all"])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+@pytest.mark.parametrize(("chosen", "targets"), to_plan().items(), ids=lambda v: shlex.join(v))
+def test_what_the_pages_ask_snakemake_for_can_be_planned(chosen, targets, copy):
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--cores", "2", *chosen, "--", *sorted(targets)],
+        cwd=copy, env=environment(copy), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Job stats" in done.stdout or "Nothing to be done" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_the_rival_of_the_page_is_trained_and_shown(tmp_path):
+    project = copy_project(tmp_path / "project")
+    for name, text in example_of_extending().items():
+        (project / name).write_text(text.replace("extends: demo", "extends: tiny"), "utf-8")
+    words = shlex.split(command_of("docs/extend.md", "snakemake").partition("#")[0])
+    run(project, sys.executable, "-m", *words)
+    rows = pd.read_csv(project / "results/rivals/rivals.csv").set_index("method")
+    assert rows.loc["head", "n_seeds"] == 2 and rows.loc["head", "test_ppl_mean"] > 1
+    assert rows.loc["head", "bits"] < rows.loc["conventional", "bits"]
+    sweep = pd.read_csv(project / "results/rivals/head_sweep.csv")
+    assert len(sweep) == 3 and sweep.test_ppl.notna().all()
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_a_text_of_ones_own_is_a_line_of_a_preset(copy):
+    run(copy, "sh", "-c", command_of("docs/get-started.md", "sed").replace("demo", "tiny"))
+    snakemake = (sys.executable, "-m", "snakemake", "--cores", "2", "--configfile")
+    run(copy, *snakemake, "config/mine.yaml", "--", "data")
+    (corpus,) = copy.glob("runs/texts/*/corpus.safetensors")
+    assert set(Corpus.load(corpus).words) > {"cat", "39"}
+    assert "train_model" in run(copy, *snakemake, "config/mine.yaml", "-n", "--", "all")
+
+
+@pytest.mark.parametrize("kind", EMBEDDINGS.names())
+def test_the_reference_is_linked_and_has_every_embedding(kind):
+    assert "config/README.md" in read(ROOT / "README.md")
+    assert f"kind `{kind}`" in read(ROOT / "config/README.md")
+
+
+@every_page
+def test_a_page_has_lines_that_fit_and_no_old_words(page):
+    """But for tables, links, and what is generated."""
+    text = re.sub(r"<!-- table1 -->.*<!-- end of table1 -->", "", read(page), flags=re.S)
+    for line in FENCE.sub("", text).splitlines():
+        if page != ROOT / "config/README.md" and not line.startswith("|") and "](" not in line:
+            assert len(line) <= 110, textwrap.shorten(line, 80)
+    if page.name != "CHANGELOG.md":
+        assert not re.search(r"(?i)symbol|`sizes`|\bcells? of code", text)
