@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from sklearn.metrics import normalized_mutual_info_score
 
 
 def nmi(labels: torch.Tensor, others: torch.Tensor) -> float:
     """Normalised mutual information of two labellings of the same items, 0 to 1 (Figure 3)."""
+    # Imported here: every start of Snakemake would wait for it.
+    from sklearn.metrics import normalized_mutual_info_score
+
     return float(normalized_mutual_info_score(labels.numpy(), others.numpy()))
 
 
