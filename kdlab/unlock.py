@@ -12,8 +12,6 @@ from pathlib import Path
 
 import psutil
 
-from kdcore.files import write_text
-
 LOCKS = Path(".snakemake/locks")
 # Where the run is that holds them.
 HOST = Path(".snakemake/host")
@@ -21,6 +19,9 @@ HOST = Path(".snakemake/host")
 
 def note_host() -> None:
     """Say on which machine the run is that begins."""
+    # Imported here: to unlock, nothing waits for PyTorch.
+    from kdcore.files import write_text
+
     write_text(HOST, platform.node() + "\n")
 
 
