@@ -40,9 +40,6 @@ def index_bits(K: int) -> int:
     return max(1, (K - 1).bit_length())
 
 
-symbol_bits = index_bits  # until its callers use the new name
-
-
 def pack(indices: torch.Tensor, bits: int) -> torch.Tensor:
     """Non-negative integers below 2^bits, any shape, as one little-endian bit stream (uint8)."""
     values = indices.reshape(-1, 1).numpy().astype(np.uint64)

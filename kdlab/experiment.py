@@ -19,6 +19,7 @@ from kdcore.errors import KDError
 from kdcore.files import sha256
 from kdcore.kinds import KindSettings, Section, unknown
 from kdcore.learners import LEARNERS
+from kdcore.transforms import TRANSFORMS
 from kdlab.addresses import Run, identity
 from kdlab.clustering_settings import ClusteringSettings
 from kdlab.figures import FIGURES
@@ -597,15 +598,35 @@ def read_preset(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """A section with another laid over it, key by key; lists and values are replaced whole."""
+    """A section with another laid over it, key by key; lists and values are replaced whole.
+
+    A null takes a section away. Of a section whose kind is another one, what the new kind has too
+    stays.
+    """
     found = dict(base)
+    if over.get("kind", base.get("kind")) != base.get("kind"):
+        known = _settings_of_kind(base.get("kind"), over["kind"])
+        found = {key: value for key, value in base.items() if known is None or key in known}
     for key, value in over.items():
         before = found.get(key)
-        if isinstance(before, Mapping) and isinstance(value, Mapping):
+        if not isinstance(before, Mapping):
+            found[key] = deepcopy(value)
+        elif isinstance(value, Mapping):
             found[key] = merged(before, value)
+        elif value is None:
+            del found[key]
         else:
             found[key] = deepcopy(value)
     return found
+
+
+def _settings_of_kind(old: object, new: object) -> set[str] | None:
+    """The settings of a new kind, among the kinds that have the old one; None: there is none."""
+    for kinds in (TEXTS, VECTORS, LEARNERS, TRANSFORMS, EMBEDDINGS, FIGURES):
+        names = kinds.names()
+        if old in names and new in names:
+            return {"kind", *kinds.load(str(new)).Settings.model_fields}
+    return None
 
 
 EXTENDABLE = ("models", "codes", "embeddings", "methods", "tables", "sweeps")

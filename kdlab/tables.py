@@ -219,7 +219,12 @@ def headings(rows: pd.DataFrame, score: str) -> dict[str, str]:
         "rate_with_codes": "with codes",
     }
     text = [cells(row, score) for row in rows.to_dict("records")]
-    return {name: head for name, head in found.items() if any(row[name] for row in text)}
+    shown = {name: head for name, head in found.items() if any(row[name] for row in text)}
+    for name, ours in (("paper_params", "params"), ("paper_rate", "rate")):
+        if name in shown and ours not in shown:
+            # The paper's column says itself what it is of where ours is not beside it.
+            shown[name] = f"paper: {found[ours]}"
+    return shown
 
 
 def cells(row: Mapping[str, Any], score: str) -> dict[str, str]:

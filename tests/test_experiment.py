@@ -234,3 +234,15 @@ def test_numbers_may_be_written_as_text(values):
     small |= {"epochs": "2", "decay": "1/2", "learning_rate": "1e0"}
     found = Experiment("tiny", values).preset.models["small"]
     assert (found.epochs, found.decay, found.learning_rate) == (2, 0.5, 1.0)
+
+
+def test_a_preset_with_another_kind_keeps_what_both_kinds_have(tmp_path):
+    (tmp_path / "base.yaml").write_text((ROOT / "tests/tiny.yaml").read_text())
+    (tmp_path / "mine.yaml").write_text(
+        "extends: base\ntext: {kind: folder, folder: mine}\n"
+        "embeddings: {linear: {transform: {kind: lstm}}}\nclustering: null\nfigures: [figure2]\n"
+    )
+    mine = load_experiment(tmp_path / "mine.yaml").preset
+    assert mine.text.model_dump() == {"kind": "folder", "folder": "mine"}
+    transform = mine.embeddings["linear"].transform
+    assert (transform.kind, transform.code_dim, mine.clustering) == ("lstm", 6, None)
