@@ -115,18 +115,18 @@ def slurm(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory) -> Path:
-    """The same work without a cluster: what is to come out."""
-    project = copy_project(tmp_path_factory.mktemp("local") / "project")
-    succeed(project, "all")
+def text(tmp_path_factory) -> Path:
+    """A project that has read its text."""
+    project = copy_project(tmp_path_factory.mktemp("text") / "project")
+    succeed(project, "data")
     return project
 
 
 @pytest.fixture
-def project(slurm, local, tmp_path) -> Path:
+def project(slurm, text, tmp_path) -> Path:
     """A project to run on the cluster; its training lasts."""
     target = copy_project(tmp_path / "project")
-    shutil.copytree(local / "runs/texts", target / "runs/texts")
+    shutil.copytree(text / "runs/texts", target / "runs/texts")
     return target
 
 
