@@ -91,6 +91,22 @@ def of(role, name):
     return path
 
 
+def trained(wildcards):
+    """The model that vectors are taken from; with `partial` nothing trains it."""
+    vectors, source = run(wildcards), run(wildcards).inputs.get("model")
+    files = [(vectors, "vectors.safetensors"), (source, "model.safetensors")]
+    if (
+        PRESET.partial
+        and source
+        and not any(Path(r.path(name)).exists() for r, name in files)
+    ):
+        raise WorkflowError(
+            f"partial trains no model for {vectors.title}; without partial, the target"
+            " vectors makes them"
+        )
+    return of("model", "model.safetensors")(wildcards)
+
+
 def settings(wildcards):
     """A run's settings as one command-line argument."""
     return json.dumps(run(wildcards).settings, ensure_ascii=False)
@@ -110,17 +126,6 @@ OF_TABLES = list(
     dict.fromkeys(run for name in PRESET.tables for run in EXPERIMENT.table(name))
 )
 NEEDED_RUNS = PLAN.needed(PLAN.measured(EXPERIMENT.models()))
-
-if PRESET.partial and TABLE2_VECTORS and "model" in TABLE2_VECTORS.inputs:
-    # With `partial` nothing trains the model that they would be taken from.
-    OF_TABLE2 = [
-        PLAN.find(TABLE2_VECTORS, "vectors.safetensors"),
-        PLAN.find(TABLE2_VECTORS.inputs["model"], "model.safetensors"),
-    ]
-    if not any(Path(file).exists() for file in OF_TABLE2):
-        sys.exit(
-            f"error: partial: Table 2 needs {OF_TABLE2[0]}: the target vectors makes it"
-        )
 
 
 def measurements(runs):

@@ -22,7 +22,7 @@ rule read_text:
 rule read_vectors:
     input:
         corpus=of("text", "corpus.safetensors"),
-        model=of("model", "model.safetensors"),
+        model=trained,
     output:
         "runs/vectors/{address}/vectors.safetensors",
     log:
