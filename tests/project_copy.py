@@ -144,6 +144,8 @@ def prepare(project: Path, preset: str = "tiny") -> Path:
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy2(ROOT / name, project / name)
     edit(project / "params.yaml", "preset: paper", f"preset: {preset}")
+    (project / "measurements").mkdir()
+    shutil.copy2(ROOT / "measurements/README.md", project / "measurements")
     shutil.copytree(ROOT / ".dvc", project / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
     run(project, "git", "init", "-q")
     return project
