@@ -295,7 +295,7 @@ def test_killed_in_training_and_continued_by_the_same_command(tmp_path):
 @pytest.mark.slow
 def test_asked_to_stop_in_code_learning_and_continued_by_the_same_command(project, tmp_path):
     """As `make slice` does when the time is up: SIGTERM to Snakemake and to what it runs."""
-    edit(project / CONFIG, "epochs: 3\n", "epochs: 1500\n")
+    edit(project / CONFIG, "epochs: 3\n", "epochs: 500\n")
     edit(project / CONFIG, "text: {", "compute: {checkpoint_seconds: 0.1}\ntext: {")
     whole = tmp_path / "whole"
     shutil.copytree(project, whole)
