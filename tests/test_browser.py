@@ -11,7 +11,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from project_copy import ROOT, plan, prepare, run, succeed
+from project_copy import ROOT, prepare, run, succeed
+
+from kdcore.files import read_json
+from kdlab.experiment import from_dump
 
 pytestmark = pytest.mark.browser
 
@@ -126,9 +129,10 @@ def project(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("preset", ["paper", "tiny"])
 def test_the_report(browser, request, preset, width):
     place = ROOT if preset == "paper" else request.getfixturevalue("project")
-    found = look(browser, place / f"results/{preset}/report.html", width)
+    results = place / f"results/{preset}"
+    found = look(browser, results / "report.html", width)
     assert found["errors"] == []
-    figures = plan(place, preset).preset.figures
+    figures = from_dump(read_json(results / "settings.json")).preset.figures
     assert found["pictures"] == len(figures) > 5 and found["broken"] == []
     assert found["width"] == width and found["overflow"] <= 0
     assert found["tables"] > 5 and found["cut"] == 0
