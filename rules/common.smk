@@ -68,6 +68,11 @@ wildcard_constraints:
     address="[0-9a-f]{16}",
 
 
+# How many GPUs profiles/default counts is said of one machine: a cluster counts its own.
+resource_scopes:
+    gpu="local",
+
+
 def run(wildcards):
     """The run of an address."""
     return PLAN.runs[wildcards.address]
