@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from project_copy import (
     edit,
     environment,
     eventually,
+    model,
     plan,
     prepare,
     run,
@@ -135,12 +137,21 @@ def slow(project: Path, epochs: int = 400) -> None:
     edit(project / CONFIG, "text: {", "compute: {checkpoint_seconds: 0.5}\ntext: {")
 
 
-def same_as_undisturbed(project: Path, tmp_path: Path) -> None:
-    alone = copy_project(tmp_path / "alone")
-    shutil.copy2(project / "config/tiny.yaml", alone / "config/tiny.yaml")
-    succeed(alone, conventional(alone))
-    model = Path(conventional(alone)).with_name("model.safetensors")
-    assert (project / model).read_bytes() == (alone / model).read_bytes()
+@pytest.fixture(scope="module")
+def same_as_undisturbed(tmp_path_factory) -> Callable[[Path], None]:
+    """Compares a model with one trained without a cluster, which is trained once."""
+    undisturbed: dict[str, bytes] = {}
+
+    def compare(project: Path) -> None:
+        trained = Path(conventional(project)).with_name("model.safetensors")
+        if str(trained) not in undisturbed:
+            alone = copy_project(tmp_path_factory.mktemp("alone") / "project")
+            shutil.copy2(project / CONFIG, alone / CONFIG)
+            succeed(alone, conventional(alone))
+            undisturbed[str(trained)] = (alone / trained).read_bytes()
+        assert (project / trained).read_bytes() == undisturbed[str(trained)]
+
+    return compare
 
 
 def begin(project: Path, *arguments: str) -> subprocess.Popen:
@@ -156,8 +167,9 @@ def trains(project: Path) -> bool:
     return any((project / "runs/scratch").glob("[!.]*.safetensors"))
 
 
-def queue() -> list[list[str]]:
-    told = subprocess.run(["squeue", "-h", "-o", "%i %T %N"], capture_output=True, text=True)
+def queue(*options: str) -> list[list[str]]:
+    words = ["squeue", "-h", "-o", "%i %T %N", *options]
+    told = subprocess.run(words, capture_output=True, text=True)
     return [line.split() for line in told.stdout.splitlines()]
 
 
@@ -181,10 +193,10 @@ def same_demo(project: Path, demo: Path) -> None:
     for name in ("table1.csv", "table2.csv", "figure3_sweep.csv", "figure3.png"):
         here, there = (p / "results/demo" / name for p in (project, demo))
         assert here.read_bytes() == there.read_bytes()
-    models = list(demo.glob("runs/*/*/model.safetensors"))
-    assert len(models) > 10
-    for model in models:
-        assert (project / model.relative_to(demo)).read_bytes() == model.read_bytes()
+    trained = list(demo.glob("runs/*/*/model.safetensors"))
+    assert len(trained) > 10
+    for path in trained:
+        assert (project / path.relative_to(demo)).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("profile", [SLURM, GENERIC], ids=["slurm", "cluster"])
@@ -204,26 +216,26 @@ def test_the_demo_through_dvc_is_the_same(slurm, demo, tmp_path):
     assert "up to date" in run(project, "dvc", "status")
 
 
-def test_a_cancelled_job_is_submitted_again_and_continues(project, tmp_path):
+def test_a_cancelled_job_is_submitted_again_and_continues(project, same_as_undisturbed):
     slow(project)
     process = begin(project, *SLURM)
     eventually(lambda: trains(project))
     subprocess.run(["scancel", queue()[0][0]], check=True)
     finish(process, project)
     assert "continuing from a checkpoint" in log_of_training(project)
-    same_as_undisturbed(project, tmp_path)
+    same_as_undisturbed(project)
 
 
-def test_a_job_killed_at_its_time_limit_continues(project, tmp_path):
+def test_a_job_killed_at_its_time_limit_continues(project, same_as_undisturbed):
     slow(project, 1500)
     minute = ("--set-resources=train_model:runtime=1", "--retries", "8")
     process = begin(project, *SLURM, *minute)
     finish(process, project)
     assert "continuing from a checkpoint" in log_of_training(project)
-    same_as_undisturbed(project, tmp_path)
+    same_as_undisturbed(project)
 
 
-def test_a_lost_node_does_not_make_two_write_one_file(project, slurm, tmp_path):
+def test_a_lost_node_does_not_make_two_write_one_file(project, slurm, same_as_undisturbed):
     """The job outlives its node's daemon; another is submitted elsewhere and waits for it."""
     slow(project, 700)
     process = begin(project, *SLURM)
@@ -237,10 +249,10 @@ def test_a_lost_node_does_not_make_two_write_one_file(project, slurm, tmp_path):
         start_node(slurm, node)
         eventually(lambda: node_states() == ["idle", "idle"])
     assert "another process is at it" in log_of_training(project)
-    same_as_undisturbed(project, tmp_path)
+    same_as_undisturbed(project)
 
 
-def test_snakemake_killed_and_started_again(project, tmp_path):
+def test_snakemake_killed_and_started_again(project, same_as_undisturbed):
     slow(project, 700)
     process = begin(project, *SLURM)
     eventually(lambda: trains(project))
@@ -251,19 +263,23 @@ def test_snakemake_killed_and_started_again(project, tmp_path):
     assert queue(), "the job goes on without Snakemake"
     finish(begin(project, *SLURM), project)
     assert "another process is at it" in log_of_training(project)
-    same_as_undisturbed(project, tmp_path)
+    same_as_undisturbed(project)
 
 
 @pytest.mark.parametrize("profile", [SLURM, GENERIC], ids=["slurm", "cluster"])
 def test_gpu_jobs_go_to_the_gpu_partition_and_others_do_not(project, profile):
     edit(project / profile[1] / "config.yaml", "device: cpu", "device: cuda")
     before = jobs_seen()
-    process = begin(project, *profile, plan(project).experiment.clustering()[0].path("points.csv"))
+    points = plan(project).experiment.clustering()[0].path("points.csv")
+    other = model(project, "small", "low-rank").path("measurement.json")
+    process = begin(project, *profile, points, other)
 
     def seen() -> set[tuple[str, bool]]:
         return {job for number, job in jobs_seen().items() if number not in before}
 
     try:
+        # The one GPU of profiles/default is not the cluster's.
+        eventually(lambda: len(queue("--partition=gpu")) == 2)
         eventually(lambda: len(seen()) == 2)
         assert seen() == {("gpu", True), ("cpu", False)}
     finally:
