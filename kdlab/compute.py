@@ -27,6 +27,11 @@ def device_of(compute: Compute) -> str:
 
 
 def precision_of(compute: Compute, device: str, model: str) -> Precision:
-    """`bfloat16` for the models that ask for it, where the device has it; else `float32`."""
-    halved = model in compute.bfloat16 and has_bfloat16(torch.device(device))
-    return "bfloat16" if halved else "float32"
+    """`bfloat16` for the models that ask for it, where the device has it; else `float32`.
+
+    A GPU that is not here, of a cluster, is taken to have it; training says if it has not.
+    """
+    elsewhere = device == "cuda" and not gpu_here()
+    if model in compute.bfloat16 and (elsewhere or has_bfloat16(torch.device(device))):
+        return "bfloat16"
+    return "float32"

@@ -36,10 +36,18 @@ def test_a_hidden_gpu_is_none(gpu, monkeypatch, hidden):
     assert compute.device_of(Compute(device="cuda")) == "cuda"
 
 
-def test_bfloat16_is_for_the_models_that_ask_for_it_where_the_device_has_it(monkeypatch):
+def test_bfloat16_is_for_the_models_that_ask_for_it_where_the_device_has_it(gpu, monkeypatch):
     asked = Compute(device="auto", bfloat16=["large"])
     for here, precision in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(compute, "has_bfloat16", lambda device, here=here: here)
         for device in ("cpu", "cuda"):
             assert compute.precision_of(asked, device, "large") == precision
             assert compute.precision_of(asked, device, "small") == "float32"
+
+
+def test_a_gpu_of_a_cluster_is_taken_to_have_bfloat16(gpu, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(compute, "has_bfloat16", lambda device: False)
+    asked = Compute(device="cuda", bfloat16=["large"])
+    assert compute.precision_of(asked, "cuda", "large") == "bfloat16"
+    assert compute.precision_of(asked, "cuda", "small") == "float32"
