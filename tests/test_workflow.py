@@ -342,7 +342,8 @@ def test_a_slice_ends_by_ctrl_c_or_when_its_time_is_up(tmp_path, minutes, says):
 def with_makefile(project: Path) -> None:
     """A Makefile, and an environment that it takes for made."""
     shutil.copy2(ROOT / "Makefile", project)
-    for name in ("requirements.lock", ".venv/bin/activate", ".venv/.ready"):
+    # Made last: it must be the newest.
+    for name in ("requirements.lock", "pyproject.toml", ".venv/bin/activate", ".venv/.ready"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).touch()
 
