@@ -99,7 +99,7 @@ def unlock(project: Path) -> subprocess.CompletedProcess:
 
 
 def eventually(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not happened():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
