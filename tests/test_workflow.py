@@ -330,11 +330,16 @@ def test_a_slice_ends_by_ctrl_c_or_when_its_time_is_up(tmp_path, minutes, says):
         # Ignored in what runs in the background, and then in all that it starts.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    if not says:
-        eventually(lambda: any((project / "runs/scratch").glob("[!.]*.safetensors")))
-        # What a terminal does: all that is in the foreground is told.
-        os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=300)
+    try:
+        if not says:
+            eventually(lambda: any((project / "runs/scratch").glob("[!.]*.safetensors")))
+            # What a terminal does: all that is in the foreground is told.
+            os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=300)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
     assert (process.returncode == 0) == bool(says) and says in output
     assert not jobs_in(project)
 
