@@ -143,7 +143,7 @@ class Plan:
                 [sha256(file) for file in sorted(set(sources))],
             ]
         )
-        mark = f"results/{self.experiment.name}/.made/{name}-{address}"
+        mark = f"results/{self.experiment.name}/.made/{name}@{address}"
         self.marks |= dict.fromkeys(files, mark)
         return mark
 

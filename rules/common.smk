@@ -161,7 +161,7 @@ def shown(name, category):
 
 def making(command):
     """The command that makes a result: the marks of what it was made of before go first."""
-    begin = 'made={output.made:q}; rm -f "${{made%-*}}"-*;'
+    begin = 'made={output.made:q}; rm -f "${{made%@*}}"@*;'
     return f'{begin} {command} && touch "$made"'
 
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from base64 import urlsafe_b64encode
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -553,3 +554,17 @@ def test_a_script_can_be_run_by_hand_and_fails_in_one_line(finished, tmp_path):
     assert len(closed.stderr.splitlines()) == 1
     full = run(good, corpus, "f", "--log", "/dev/full")
     assert full.returncode == 0 and "Traceback" not in full.stderr and (tmp_path / "f").exists()
+
+
+@pytest.mark.slow
+def test_a_job_killed_after_its_files_were_written_hides_nothing_that_is_missing(project):
+    """`kill -9` between a job's last file and Snakemake's note that it has ended."""
+    finished_run = model(project, "small", "conventional")
+    for name in ("model.safetensors", "curve.csv", "measurement.json"):
+        note = urlsafe_b64encode(finished_run.path(name).encode()).decode()
+        path = project / ".snakemake/incomplete" / note
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+    shutil.rmtree(project / "results")
+    found = planned(project)
+    assert {"report", "table_table1", "all"} <= set(found) and "retrain_model" not in found
