@@ -37,7 +37,7 @@ class VectorSettings(KindSettings):
     @property
     def title(self) -> str:
         """What Table 2 calls them."""
-        raise NotImplementedError
+        return self.kind
 
 
 class OfModel(VectorSettings):
