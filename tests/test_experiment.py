@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from kdcore.errors import KDError
+from kdcore.files import fingerprint, read_json
 from kdlab.addresses import upstream
 from kdlab.experiment import Experiment, from_dump, load_experiment, read_preset
 
@@ -246,3 +247,13 @@ def test_a_preset_with_another_kind_keeps_what_both_kinds_have(tmp_path):
     assert mine.text.model_dump() == {"kind": "folder", "folder": "mine"}
     transform = mine.embeddings["linear"].transform
     assert (transform.kind, transform.code_dim, mine.clustering) == ("lstm", 6, None)
+
+
+def test_every_published_run_is_at_the_address_that_a_preset_computes():
+    runs = {run.address for path in PRESETS for run in upstream(load_experiment(path).models())}
+    folders = [path for path in (ROOT / "measurements").iterdir() if path.is_dir()]
+    assert {folder.name for folder in folders} <= runs
+    for folder in folders:
+        if (folder / "measurement.json").exists():
+            measured = read_json(folder / "measurement.json")
+            assert measured["address"] == fingerprint(measured["spec"]) == folder.name
