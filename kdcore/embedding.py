@@ -283,7 +283,7 @@ def _folded(transform: Transform) -> dict[str, torch.Tensor]:
     scale = math.sqrt(transform.D / transform.code_dim) / (variance + transform.norm.eps).sqrt()
     H, W = transform.H.detach(), transform.W.detach()
     tensors["H"] = (scale[:, None] * H.double()).to(H.dtype)
-    if _is_sum(transform):
+    if transform.is_sum:
         tensors["W"] = (W.double() - mean / transform.D).to(W.dtype)
     else:
         tensors[MEAN] = mean.to(W.dtype)
@@ -306,12 +306,3 @@ def _unfolded(
             made.norm = None
     made.load_exported(tensors)
     return made
-
-
-def _is_sum(transform: Transform) -> bool:
-    """Whether what enters H is a sum of code embedding vectors."""
-    try:
-        transform.codebooks()
-    except KDError:
-        return False
-    return True
