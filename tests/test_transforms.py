@@ -14,6 +14,7 @@ VARIANTS = [
     ("linear", {}),
     ("linear", {"code_dim": 5}),
     ("linear", {"code_dim": 5, "normalise": True}),
+    ("product", {}),
     ("lstm", {"cell": "counted"}),
     ("lstm", {"cell": "printed", "code_dim": 5}),
     ("lstm", {"cell": "counted", "normalise": True}),
@@ -69,7 +70,9 @@ def test_one_hot_weights_and_indices_compose_equal_vectors(name, options):
 def test_mask_multiplies_code_embedding_vectors(name, options):
     transform = make(name, 8, 4, 6, **options).double().eval()
     with torch.no_grad():
-        transform.W[:, 7] = 0.0
+        for books_of, books in transform.named_parameters():
+            if books_of.startswith("W"):
+                books[:, 7] = 0.0
         if name == "lstm":
             transform.bias.uniform_(-1, 1)
     indices, mask = torch.randint(7, (9, 4)), torch.rand(9, 4, dtype=torch.double)

@@ -167,6 +167,23 @@ class Transform(nn.Module, ABC):
         raise KDError(f"transform must be a sum over positions, got {type(self).__name__}")
 
     @property
+    def slices(self) -> list[slice]:
+        """Parts of the vector that positions of their own compose: D over their number each.
+
+        The positions of the first part come first. One part, the whole, unless a transform says
+        otherwise.
+        """
+        return [slice(0, self.dim)]
+
+    def sliced_codebooks(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """What `codebooks` gives, slice by slice: the parts of B that are not zero, and of o.
+
+        Raises:
+            KDError: see `codebooks`.
+        """
+        return [self.codebooks()]
+
+    @property
     def error_scale(self) -> torch.Tensor:
         """What errors of a component are measured in, shape (dim,).
 

@@ -1,0 +1,215 @@
+"""The product transform: groups of positions compose slices of the vector, which are put in a row.
+
+With as many groups as positions it decodes a product quantizer (Jégou et al., "Product Quantization
+for Nearest Neighbor Search", 2011); with one it is the linear transform without H; in between it is
+that of a product-additive quantizer. Books shared by all slices are those of Chen et al.,
+"Differentiable Product Quantization for End-to-End Embedding Compression", 2020, Section 3.
+"""
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import nn
+
+from kdcore.errors import KDError
+from kdcore.kinds import KindSettings
+from kdcore.transforms import Transform
+
+NUMERICS = 1
+
+
+class Settings(KindSettings):
+    """The product transform."""
+
+    groups: int | None = Field(
+        None,
+        gt=0,
+        description="slices G of the vector, each the sum of D/G code embeddings; null is D",
+    )
+    shared: bool = Field(
+        False, description="one code book for all slices, where each is of one position"
+    )
+    init_scale: float = Field(
+        0.1, gt=0, allow_inf_nan=False, description="code embeddings start uniform in ±init_scale"
+    )
+
+
+class ProductTransform(Transform):
+    """v = (v¹, …, v^G) with v^g = Σ_j W^j[c_j] over the D/G positions of group g, in their order.
+
+    Slices are equal where G divides d. Else the first d mod G of them are one component longer, as
+    those of `numpy.array_split`; the rows of their books end with a number of `W_last`.
+
+    Size: K·D·d/G, or K·d/D with a shared book.
+
+    Args:
+        groups: G, which divides D; by default D.
+        shared: whether all groups, of one position each, use one book.
+        init_scale: W starts uniform in ±init_scale.
+
+    Attributes:
+        W: shape (D, K, ⌊d/G⌋), or (1, K, d/D) where shared.
+        W_last: shape (D/G·(d mod G), K, 1), or None.
+
+    Raises:
+        KDError: a shape that cannot be.
+    """
+
+    W_last: nn.Parameter | None
+
+    def __init__(
+        self, K: int, D: int, dim: int, *, groups: int | None = None, shared: bool = False,
+        init_scale: float = 0.1,
+    ) -> None:  # fmt: skip
+        groups = D if groups is None else groups
+        # Impossible K, D and dim are refused before they are divided.
+        code_dim = dim // groups if groups and groups <= dim else dim
+        super().__init__(
+            K, D, dim, code_dim, projection=False, normalise=False, init_scale=init_scale
+        )
+        if groups < 1 or D % groups:
+            raise KDError(f"groups must divide the D = {D} positions, got {groups}")
+        if groups > dim:
+            raise KDError(f"groups must be at most the {dim} components of a vector, got {groups}")
+        if shared and (groups != D or dim % groups):
+            raise KDError(
+                f"shared must be false unless groups are D = {D} and D divides the size {dim}, "
+                f"got true with {groups} groups"
+            )
+        self.groups, self.shared = groups, bool(shared)
+        self._longer = dim % groups
+        self._depth = D // groups
+        self.W = nn.Parameter(self._start(1 if shared else D, code_dim))
+        self.W_last = None
+        if self._longer:
+            self.W_last = nn.Parameter(self._start(self._longer * self._depth, 1))
+
+    def _start(self, books: int, size: int) -> torch.Tensor:
+        return torch.empty(books, self.K, size).uniform_(-self.init_scale, self.init_scale)
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(groups=self.groups, shared=self.shared, init_scale=self.init_scale)
+
+    @property
+    def slices(self) -> list[slice]:
+        ends = [self.code_dim * (g + 1) + min(g + 1, self._longer) for g in range(self.groups)]
+        return [slice(*ends_of) for ends_of in zip([0, *ends], ends, strict=False)]
+
+    def forward(
+        self,
+        indices: torch.Tensor,
+        row_weights: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        first = torch.arange(self.D, device=indices.device) * (0 if self.shared else self.K)
+        rows = indices + first
+        sums = self._summed(rows, self.W, mask)
+        if self.W_last is None:
+            return sums.flatten(1)
+        positions = self._longer * self._depth
+        part = None if mask is None else mask[:, :positions]
+        return self._joined(sums, self._summed(rows[:, :positions], self.W_last, part))
+
+    def _summed(
+        self, rows: torch.Tensor, books: torch.Tensor, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Rows (n, p) of some books, summed by group: (n, p·G/D, size)."""
+        found = F.embedding(rows, books.flatten(0, 1))
+        if mask is not None:
+            found = found * mask.to(found.dtype)[..., None]
+        if self._depth == 1:
+            return found
+        groups = rows.shape[1] // self._depth
+        return found.view(-1, groups, self._depth, found.shape[2]).sum(2)
+
+    def _joined(self, sums: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        """Slices (n, G, ⌊d/G⌋) and the last component of the longer ones, as vectors."""
+        longer = torch.cat([sums[:, : self._longer], last], 2)
+        return torch.cat([longer.flatten(1), sums[:, self._longer :].flatten(1)], 1)
+
+    def compose_soft(self, weights: torch.Tensor) -> torch.Tensor:
+        by_group = weights.reshape(len(weights), self.groups, -1).transpose(0, 1)
+        books = self.W.expand(self.D, -1, -1).reshape(self.groups, -1, self.code_dim)
+        sums = torch.bmm(by_group, books).transpose(0, 1)
+        if self.W_last is None:
+            return sums.flatten(1)
+        last = torch.bmm(by_group[: self._longer], self.W_last.view(self._longer, -1, 1))
+        return self._joined(sums, last.transpose(0, 1))
+
+    def _by_book(self, numbers: torch.Tensor) -> list[tuple[nn.Parameter, torch.Tensor]]:
+        """Numbers (d,), one a component, beside the books that have the component."""
+        parts = [numbers[part] for part in self.slices]
+        each = torch.stack([part[: self.code_dim] for part in parts])
+        found = [(self.W, each.repeat_interleave(self._depth, 0)[:, None])]
+        if self.W_last is not None:
+            last = torch.stack([part[-1:] for part in parts[: self._longer]])
+            found.append((self.W_last, last.repeat_interleave(self._depth, 0)[:, None]))
+        return found
+
+    @torch.no_grad()
+    def rescale(self, factor: float | torch.Tensor) -> None:
+        factors = torch.as_tensor(factor, dtype=self.W.dtype).expand(self.dim)
+        if not self.shared:
+            for books, numbers in self._by_book(factors):
+                books.mul_(numbers)
+            return
+        of_slices = factors.view(self.groups, -1)
+        if not bool((of_slices == of_slices[0]).all()):
+            raise KDError("rescale must have equal factors for all slices of a shared code book")
+        self.W.mul_(of_slices[0])
+
+    @property
+    def can_add_offset(self) -> bool:
+        return not self.shared
+
+    @torch.no_grad()
+    def add_offset(self, offset: torch.Tensor) -> None:
+        if not self.can_add_offset:
+            super().add_offset(offset)
+        for books, numbers in self._by_book(offset.to(self.W.dtype) / self._depth):
+            books.add_(numbers)
+
+    @property
+    def is_sum(self) -> bool:
+        return True
+
+    @torch.no_grad()
+    def slice_books(self, group: int) -> torch.Tensor:
+        """The books of a group's positions, (D/G, K, size of its slice)."""
+        positions = slice(group * self._depth, (group + 1) * self._depth)
+        books = self.W if self.shared else self.W[positions]
+        if self.W_last is not None and group < self._longer:
+            books = torch.cat([books, self.W_last[positions]], 2)
+        return books.detach()
+
+    @torch.no_grad()
+    def set_slice_books(self, group: int, books: torch.Tensor) -> None:
+        """Store what `slice_books` gives, in place."""
+        positions = slice(group * self._depth, (group + 1) * self._depth)
+        (self.W if self.shared else self.W[positions]).copy_(books[..., : self.code_dim])
+        if self.W_last is not None and group < self._longer:
+            self.W_last[positions].copy_(books[..., -1:])
+
+    def sliced_codebooks(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        books = [self.slice_books(group).double().cpu() for group in range(self.groups)]
+        means = [of.mean(1, keepdim=True) for of in books]
+        return [(of - mean, mean.sum((0, 1))) for of, mean in zip(books, means, strict=True)]
+
+    def codebooks(self) -> tuple[torch.Tensor, torch.Tensor]:
+        books = torch.zeros(self.D, self.K, self.dim, dtype=torch.float64)
+        parts = self.sliced_codebooks()
+        for at, (part, (of_slice, _)) in enumerate(zip(self.slices, parts, strict=True)):
+            books[at * self._depth : (at + 1) * self._depth, :, part] = of_slice
+        return books, torch.cat([offset for _, offset in parts])
+
+
+def build(settings: Settings, K: int, D: int, dim: int) -> ProductTransform:
+    """A transform with random weights, drawn from PyTorch's global generator.
+
+    Raises:
+        KDError: groups that do not divide D, or are more than the components.
+    """
+    return ProductTransform(
+        K, D, dim, groups=settings.groups, shared=settings.shared, init_scale=settings.init_scale
+    )
