@@ -114,6 +114,11 @@ class LanguageModel(nn.Module):
         )
         return total / ids.shape[1], state
 
+    def extra_loss(self) -> torch.Tensor | None:
+        """What training adds to `loss`: see `kdcore.embeddings.Embedding.extra_loss`."""
+        asked = getattr(self.embedding, "extra_loss", None)
+        return asked() if asked else None
+
 
 @denormals_are_zero()
 @torch.no_grad()

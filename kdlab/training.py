@@ -142,13 +142,15 @@ def training_step(
         max_grad_norm: largest global norm of the gradient.
 
     Returns:
-        The loss of `LanguageModel.loss` and the new state, neither with a graph behind it.
+        The loss of `LanguageModel.loss`, without what the embedding adds to it, and the new state;
+        neither with a graph behind it.
     """
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     halved = dtype != torch.float32 and not ids.is_cpu
     with torch.autocast(ids.device.type, dtype) if halved else nullcontext():
         loss, (h, c) = model.loss(ids, targets, state, torch.float32 if halved else dtype)
-    loss.backward()
+    extra = model.extra_loss()
+    (loss if extra is None else loss + extra).backward()
     clipped_sgd_step(model.parameters(), rate, max_grad_norm)
     return loss.detach(), (h.detach(), c.detach())
 

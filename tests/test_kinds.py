@@ -16,6 +16,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import asdict, fields, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import get_args
@@ -421,6 +422,8 @@ def test_an_embeddings_gradients_are_those_of_differences(kinds, kind, training)
     if declared is None:
         check_gradients(made, lambda: made(ids))
         return
+    if "held" in inspect.signature(declared).parameters:
+        declared = partial(declared, held=copy.deepcopy(made))
     check_gradients(made, lambda: declared(made, ids))
     weights, parameters = torch.randn(len(ids), DIM).double(), list(made.parameters())
     found, expected = (
@@ -481,6 +484,10 @@ def test_a_file_that_holds_no_embedding_is_refused_in_one_line(tmp_path):
         ({"kind": "uniform", "bits": 0}, "bits must be at least 1, got 0"),
         ({"kind": "uniform", "bits": 9}, "bits must be at most 8, got 9"),
         ({"kind": "uniform", "bits": "four"}, "bits must be an integer, got 'four'"),
+        ({"kind": "dpq", "K": 1, "D": 3}, "K must be at least 2, got 1"),
+        ({"kind": "dpq", "K": 4, "D": 0}, "D must be at least 1, got 0"),
+        ({"kind": "dpq", "K": 4, "D": 4}, "D must divide the vectors' size 6, got 4"),
+        ({"kind": "dpq", "K": 4, "D": 3, "variant": "softmax"}, "variant must be"),
         ({"kind": "kd", "transform": {"kind": "linear"}, "dropout": 1}, "dropout must be below 1"),
         ({"kind": "kd", "transform": {"kind": "linaer"}}, "did you mean 'linear'"),
         ({"kind": "kd", "transform": {"kind": "linear", "cell": 1}}, "key 'cell' is unknown"),

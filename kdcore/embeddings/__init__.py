@@ -6,7 +6,8 @@ Each module of this package is a kind and has
 - `load(settings, words, dim, tensors) -> Embedding`, which composes the same vectors from the
   tensors that `Embedding.export` gave;
 - where its gradient is not that of what it composes, as through rounding,
-  `surrogate(embedding, ids) -> Tensor`: vectors whose gradient it has.
+  `surrogate(embedding, ids) -> Tensor`: vectors whose gradient it has; with a third argument
+  `held`, a copy of the embedding, where numbers of its own are constants in that gradient.
 """
 
 from abc import ABC, abstractmethod
@@ -78,6 +79,13 @@ class Embedding(nn.Module, ABC):
     def export(self) -> dict[str, torch.Tensor]:
         """All that must be stored so that any word's vector can be composed as in eval mode."""
 
+    def extra_loss(self) -> torch.Tensor | None:
+        """What the model around it adds to its loss in training, for the vectors composed last.
+
+        None, as here, is nothing.
+        """
+        return None
+
     def size(self) -> Size:
         """Numbers that are trained, and bits of what `export` gives."""
         return Size(sum(p.numel() for p in self.parameters()), stored_bits(self.export()))
@@ -87,6 +95,18 @@ class Embedding(nn.Module, ABC):
 
 
 EMBEDDINGS: Kinds[KindSettings] = Kinds("kdcore.embeddings", "embedding")
+
+
+def check_ids(ids: torch.Tensor, words: int) -> None:
+    """Refuse ids that are none, where they can be read without waiting for a GPU.
+
+    Raises:
+        IndexError: an id outside 0 … words − 1; not on a GPU or where code is compiled.
+    """
+    if ids.device.type == "cpu" and ids.numel() and not torch.compiler.is_compiling():
+        low, high = (int(id) for id in ids.aminmax())
+        if low < 0 or high >= words:
+            raise IndexError(f"ids must be from 0 to {words - 1}, got {low if low < 0 else high}")
 
 
 def save_embedding(path: str | Path, embedding: Embedding, settings: KindSettings) -> None:

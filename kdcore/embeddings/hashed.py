@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from kdcore.embeddings import Embedding, EmbeddingInputs, stored_tensor
+from kdcore.embeddings import Embedding, EmbeddingInputs, check_ids, stored_tensor
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 
@@ -45,14 +45,9 @@ class HashedEmbedding(Embedding):
         """Integer ids (…) to vectors (…, embedding_dim).
 
         Raises:
-            IndexError: an id outside 0 … num_embeddings − 1 (but on a GPU or where it is compiled,
-                PyTorch's own check of the two tables).
+            IndexError: see `check_ids`; elsewhere, PyTorch's own check of the two tables.
         """
-        if ids.device.type == "cpu" and ids.numel() and not torch.compiler.is_compiling():
-            low, high = (int(id) for id in ids.aminmax())
-            if low < 0 or high >= self.num_embeddings:
-                wrong = low if low < 0 else high
-                raise IndexError(f"ids must be from 0 to {self.num_embeddings - 1}, got {wrong}")
+        check_ids(ids, self.num_embeddings)
         m = len(self.remainders)
         remainders = nn.functional.embedding(ids % m, self.remainders)
         return remainders * nn.functional.embedding(ids // m, self.quotients)

@@ -253,6 +253,7 @@ LSTM_FITTED = {
     "kind": "kd", "transform": {**LSTM, "normalise": True}, "gradient_scale": 0.1, "fit": FIT,
 }  # fmt: skip
 EMBEDDINGS = {
+DPQ_VQ = {"kind": "dpq", "K": 5, "D": 4, "variant": "vq"}
     "table": {"kind": "table"},
     "kd-linear": {"kind": "kd", "transform": LINEAR},
     "kd-linear-normalised": {"kind": "kd", "transform": {**PROJECTED, "normalise": True}},
@@ -266,6 +267,14 @@ EMBEDDINGS = {
     "hashed": {"kind": "hashed", "buckets": 9},
     "uniform": {"kind": "uniform", "bits": 4},
 }
+    "rounded": {"kind": "rounded", "bits": 4, "of": {"kind": "kd", "transform": LINEAR}},
+    "rounded-through": {
+        "kind": "rounded", "bits": 3, "scales": "column", "through": True,
+        "of": {"kind": "low_rank", "rank": 3},
+    },
+    "dpq-sx": {"kind": "dpq", "K": 5, "D": 2},
+    "dpq-sx-own-books": {"kind": "dpq", "K": 5, "D": 2, "shared": False},
+    "dpq-vq": DPQ_VQ,
 
 
 def looked_up(made: torch.nn.Module) -> Values:
@@ -310,6 +319,7 @@ TRAININGS = {
     "kd-linear-dropout": (LINEAR_DROPOUT, {}),
     "kd-lstm-fitted": (LSTM_FITTED, {"dropout": 0.0}),
 }
+    "dpq-vq": (DPQ_VQ, {"dropout": 0.0}),
 
 
 def text():
