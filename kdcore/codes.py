@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,37 @@ def index_bits(K: int) -> int:
     return max(1, (K - 1).bit_length())
 
 
+# A 64-bit integer holds one of so many bits wherever in a byte it begins.
+WORD_BITS = 57
+
+
+@cache
+def code_parts(K: int, D: int) -> tuple[int, ...]:
+    """How many indices of a code are written as one number, so that its bits are fewest.
+
+    A code is a number of D digits to the base K. One that needs more than 57 bits is cut into
+    several, at a cost of at most a bit each.
+
+    Example:
+        >>> code_parts(50, 10), code_parts(20, 15)
+        ((10,), (12, 3))
+    """
+    longest = max(1, next(g for g in range(1, D + 2) if g > D or K**g > 2**WORD_BITS) - 1)
+    best: list[tuple[int, int, tuple[int, ...]]] = [(0, 0, ())]
+    for d in range(1, D + 1):
+        tried = []
+        for g in range(1, min(longest, d) + 1):
+            bits, count, parts = best[d - g]
+            tried.append((bits + (K**g - 1).bit_length(), count + 1, (*parts, g)))
+        best.append(min(tried, key=lambda found: (found[0], found[1], -found[2][0])))
+    return best[D][2]
+
+
+def code_bits(K: int, D: int) -> int:
+    """Bits that hold one whole code, ⌈D·log2 K⌉ where that is at most 57."""
+    return sum((K**g - 1).bit_length() for g in code_parts(K, D))
+
+
 def pack(indices: torch.Tensor, bits: int) -> torch.Tensor:
     """Non-negative integers below 2^bits, any shape, as one little-endian bit stream (uint8)."""
     values = indices.reshape(-1, 1).numpy().astype(np.uint64)
@@ -49,10 +81,14 @@ def pack(indices: torch.Tensor, bits: int) -> torch.Tensor:
 
 def unpack_at(packed: torch.Tensor, positions: torch.Tensor, bits: int) -> torch.Tensor:
     """The integers at the given positions of a packed stream, on its device, int64."""
-    start = positions * bits
+    return unpack_bits(packed, positions * bits, bits)
+
+
+def unpack_bits(packed: torch.Tensor, start: torch.Tensor, bits: int) -> torch.Tensor:
+    """The integers of so many bits, at most 57, that begin at the given bits of a stream."""
     byte, shift = start >> 3, start & 7
     span = (bits + 14) // 8  # bytes that `bits` bits can touch
-    value = torch.zeros_like(positions)
+    value = torch.zeros_like(start)
     for i in range(span):
         # Past the end, any byte will do: its bits are masked away.
         value |= packed[(byte + i).clamp_(max=len(packed) - 1)].long() << (8 * i)
@@ -190,6 +226,50 @@ class Codes:
             largest=int(sizes.max()),
         )
 
+    def pack_whole(self) -> torch.Tensor:
+        """The codes as one bit stream (uint8) at `code_bits(K, D)` bits a code.
+
+        A code is one number to the base K, its first index the lowest digit. Where K is a power
+        of two that is `packed`.
+
+        Example:
+            >>> len(Codes.random(1000, K=50, D=10, seed=0).pack_whole())  # 57 bits a code, not 60
+            7125
+        """
+        indices, first = self.tensor(), 0
+        bits = np.zeros((len(self), code_bits(self.K, self.D)), dtype=np.uint8)
+        for size, at, width in _parts(self.K, self.D):
+            digits = indices[:, first : first + size]
+            value = (digits * _powers(self.K, size)).sum(1)[:, None].numpy()
+            bits[:, at : at + width] = (value >> np.arange(width)) & 1
+            first += size
+        return torch.from_numpy(np.packbits(bits.ravel(), bitorder="little"))
+
+    @classmethod
+    def from_whole(cls, packed: torch.Tensor, K: int, shape: tuple[int, int]) -> "Codes":
+        """Rebuild from what `pack_whole` gave.
+
+        Raises:
+            KDError: the stream has the wrong length, or a code is out of range.
+        """
+        N, D = shape
+        check_shape(K, D, N)
+        each = code_bits(K, D)
+        expected = -(-N * each // 8)
+        if packed.dtype != torch.uint8 or packed.shape != (expected,):
+            raise KDError(
+                f"codes of shape {shape} at K = {K}, packed whole, must be {expected} bytes, got "
+                f"{packed.numel()} of {packed.dtype}"
+            )
+        start, found = torch.arange(N) * each, []
+        for size, at, width in _parts(K, D):
+            value = unpack_bits(packed, start + at, width)
+            if int(value.max()) >= K**size:
+                row = int((value >= K**size).nonzero()[0])
+                raise KDError(f"code {row} must be below {K}^{size}, got {int(value[row])}")
+            found.append(value[:, None] // _powers(K, size) % K)
+        return cls(torch.cat(found, 1), K)
+
     def save(self, path: str | Path) -> None:
         """Store in one safetensors file."""
         header = {"kind": "codes", "K": self.K, "shape": list(self.shape)}
@@ -247,6 +327,20 @@ class Codes:
         check_shape(K, D, N)
         generator = torch.Generator().manual_seed(seed)
         return cls(torch.randint(K, (N, D), generator=generator), K)
+
+
+def _parts(K: int, D: int) -> list[tuple[int, int, int]]:
+    """Of each number in a whole code: its indices, its first bit, its bits."""
+    found, at = [], 0
+    for size in code_parts(K, D):
+        width = (K**size - 1).bit_length()
+        found.append((size, at, width))
+        at += width
+    return found
+
+
+def _powers(K: int, size: int) -> torch.Tensor:
+    return torch.tensor([K**i for i in range(size)])
 
 
 def _written(code: Sequence[int]) -> str:

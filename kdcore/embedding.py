@@ -4,16 +4,19 @@ import copy
 import math
 from collections.abc import Mapping
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import nn
 
-from kdcore.codes import Codes, index_bits, unpack_at
+from kdcore.codes import Codes, code_bits, index_bits, unpack_at
 from kdcore.embeddings import Embedding, stored_tensor
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 from kdcore.transforms import TRANSFORMS, Transform
+
+# How codes are stored in what is exported: index by index, or each code as one number.
+Packing = Literal["index", "code"]
 
 
 class KDEmbedding(Embedding):
@@ -38,6 +41,8 @@ class KDEmbedding(Embedding):
             which the word stands in a batch, from PyTorch's global generator. With `normalise`,
             the running statistics are those of sums with dropout: what eval mode composes is, for
             the linear transform, the mean of what training does.
+        packing: what `export` stores the codes at: "index", ⌈log2 K⌉ bits an index, or "code",
+            ⌈D·log2 K⌉ bits a code.
         settings: settings of the named transform, such as `code_dim` or `normalise`.
 
     The buffer `packed` holds bits, no numbers: an average of models must leave it alone, as
@@ -54,7 +59,7 @@ class KDEmbedding(Embedding):
     def __init__(
         self, codes: Codes, embedding_dim: int | None = None, transform: str | Transform = "linear",
         *, padding_idx: int | None = None, gradient_scale: float = 1.0,
-        dropout: float = 0.0, **settings: Any,
+        dropout: float = 0.0, packing: Packing = "index", **settings: Any,
     ) -> None:  # fmt: skip
         super().__init__()
         if not isinstance(codes, Codes):
@@ -93,7 +98,7 @@ class KDEmbedding(Embedding):
             raise KDError(f"dropout must be at least 0 and below 1, got {dropout}")
         if not 0 < gradient_scale < math.inf:
             raise KDError(f"gradient_scale must be above 0 and finite, got {gradient_scale}")
-        self.gradient_scale, self.dropout = gradient_scale, dropout
+        self.gradient_scale, self.dropout, self.packing = gradient_scale, dropout, packing
         self.register_buffer("packed", codes.packed.clone())
 
     def get_extra_state(self) -> torch.Tensor:
@@ -232,15 +237,17 @@ class KDEmbedding(Embedding):
         embedding vectors; elsewhere it stays, d′ numbers. `padding_idx` is not part of it.
 
         Returns:
-            `packed`, ⌈N·D·⌈log2 K⌉ / 8⌉ bytes, and `transform.` with the names of its tensors.
+            `packed`, the codes as `packing` says, and `transform.` with the names of its tensors.
         """
         tensors = {f"transform.{name}": t for name, t in _folded(self.transform).items()}
-        return {"packed": self.packed, **tensors}
+        packed = self.packed if self.packing == "index" else self.codes.pack_whole()
+        return {"packed": packed, **tensors}
 
     @classmethod
     def from_exported(
-        cls, tensors: Mapping[str, torch.Tensor], words: int, dim: int, transform: KindSettings
-    ) -> Self:
+        cls, tensors: Mapping[str, torch.Tensor], words: int, dim: int, transform: KindSettings,
+        packing: Packing = "index",
+    ) -> Self:  # fmt: skip
         """An embedding that composes the same vectors as the exported one did in eval mode.
 
         Args:
@@ -248,6 +255,7 @@ class KDEmbedding(Embedding):
             words: N.
             dim: size d of a vector.
             transform: settings of the transform.
+            packing: how the codes were packed.
 
         Raises:
             KDError: tensors that are missing or do not fit N, d or the transform.
@@ -255,20 +263,32 @@ class KDEmbedding(Embedding):
         packed = stored_tensor(tensors, "packed", None)
         books = stored_tensor(tensors, "transform.W", None, None, None)
         positions, K, _ = books.shape
-        position_bits = words * index_bits(K)
-        # Where all positions share one book, the length of the codes tells how many there are.
-        D = positions if positions > 1 else 8 * len(packed) // position_bits
-        if positions == 1 and position_bits < 8:
-            raise KDError(f"words must be at least {-(-8 // index_bits(K))} here, got {words}")
-        codes = Codes.from_packed(packed, K, (words, D))
+        whole = packing == "code"
+        if positions == 1:
+            # All positions share one book: the length of the codes tells how many there are.
+            positions = _positions(len(packed), words, K, whole)
+        read = Codes.from_whole if whole else Codes.from_packed
+        codes = read(packed, K, (words, positions))
         made = _unfolded(
             {n.removeprefix("transform."): t for n, t in tensors.items() if n != "packed"},
-            transform, K, D, dim,
+            transform, K, positions, dim,
         )  # fmt: skip
-        return cls(codes, transform=made).eval()
+        return cls(codes, transform=made, packing=packing).eval()
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, K={self.K}, D={self.D}"
+
+
+def _positions(length: int, words: int, K: int, whole: bool) -> int:
+    """How many indices so many bytes of codes have."""
+    each = index_bits(K)
+    if words * each < 8 and not whole:
+        raise KDError(f"words must be at least {-(-8 // each)} here, got {words}")
+    D, size = 0, 0
+    while size < length:
+        D += 1
+        size = -(-words * (code_bits(K, D) if whole else D * each) // 8)
+    return max(1, D)
 
 
 MEAN, VARIANCE = "norm.running_mean", "norm.running_var"

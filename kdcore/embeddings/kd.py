@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from kdcore.embedding import KDEmbedding
+from kdcore.embedding import KDEmbedding, Packing
 from kdcore.embeddings import EmbeddingInputs
+from kdcore.errors import KDError
 from kdcore.fitting import fit_transform
 from kdcore.kinds import KindSettings, Section
 from kdcore.transforms import TRANSFORMS
@@ -60,6 +61,19 @@ class Settings(KindSettings):
         "are learned; null starts at random",
     )
 
+    trained: bool = Field(True, description="whether the model's training changes the transform")
+    packing: Packing = Field(
+        "index",
+        description="how codes are stored: `index`, ⌈log2 K⌉ bits an index; `code`, ⌈D·log2 K⌉ "
+        "bits a code",
+    )
+
+    @model_validator(mode="after")
+    def _something_to_keep(self) -> Self:
+        if not self.trained and self.fit is None:
+            raise KDError("trained must be true where there is no fit, got false")
+        return self
+
     @property
     def needs(self) -> frozenset[str]:
         """Codes; vectors too where there is a fit."""
@@ -82,11 +96,13 @@ def build(settings: Settings, words: int, dim: int, inputs: EmbeddingInputs) -> 
         transform=transform,
         gradient_scale=settings.gradient_scale,
         dropout=settings.dropout,
+        packing=settings.packing,
     )
     if settings.fit and not inputs.restoring:
         assert inputs.vectors is not None
         error = fit_transform(transform, codes, inputs.vectors, **settings.fit.model_dump())
         log.info("transform fitted to the vectors, relative error %.3f", error)
+    transform.requires_grad_(settings.trained)
     return embedding
 
 
@@ -94,4 +110,4 @@ def load(
     settings: Settings, words: int, dim: int, tensors: Mapping[str, torch.Tensor]
 ) -> KDEmbedding:
     """The exported codes and transform."""
-    return KDEmbedding.from_exported(tensors, words, dim, settings.transform)
+    return KDEmbedding.from_exported(tensors, words, dim, settings.transform, settings.packing)

@@ -15,13 +15,10 @@ from torch import nn
 from kdcore.codes import pack, unpack_at
 from kdcore.embeddings import Embedding, EmbeddingInputs, stored_tensor
 from kdcore.kinds import KindSettings
+from kdcore.rounding import dequantise, quantise
 
 NUMERICS = 1
 EXAMPLE: dict[str, object] = {"bits": 3}
-
-# Shares of a row's range that are tried; numbers beyond become its ends. A wide range suits many
-# bits, a narrow one few: of 200 normal numbers at 1 bit, 0.3 leaves the smallest error.
-SHARES = (1.0, 0.8, 0.55, 0.3)
 
 
 class Settings(KindSettings):
@@ -50,14 +47,14 @@ class UniformEmbedding(Embedding):
         """Integer ids (…) to vectors (…, embedding_dim)."""
         rows = nn.functional.embedding(ids, self.weight)
         exact = rows.detach()
-        rounded = _dequantise(*_quantise(exact, self.bits)).to(rows.dtype)
+        rounded = dequantise(*quantise(exact, self.bits)).to(rows.dtype)
         # Adding an exact zero, of which the gradient is taken.
         return rounded + (rows - exact)
 
     def export(self) -> dict[str, torch.Tensor]:
         """The q packed at β bits, and a scale and an offset a row in float16."""
         weight = self.weight.detach()
-        pieces = [_quantise(rows, self.bits) for rows in torch.split(weight, 10_000)]
+        pieces = [quantise(rows, self.bits) for rows in torch.split(weight, 10_000)]
         levels, scale, offset = (torch.cat(parts) for parts in zip(*pieces, strict=True))
         packed = pack(levels.long().cpu(), self.bits)
         return {"packed": packed, "scale": scale.flatten(), "offset": offset.flatten()}
@@ -97,45 +94,11 @@ class PackedEmbedding(Embedding):
         columns = torch.arange(self.embedding_dim, device=ids.device)
         positions = ids.long()[..., None] * self.embedding_dim + columns
         levels = unpack_at(self.packed, positions, self.bits).float()
-        return _dequantise(levels, row[..., :1], row[..., 1:])
+        return dequantise(levels, row[..., :1], row[..., 1:])
 
     def export(self) -> dict[str, torch.Tensor]:
         """What is stored."""
         return {"packed": self.packed, "scale": self.scale, "offset": self.offset}
-
-
-def _quantise(rows: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Rows (…, d) to levels (…, d), scales and offsets (…, 1) in float16.
-
-    Of some ranges around the middle of each row, the one with the smallest squared error.
-    """
-    rows = rows.float() if rows.dtype.itemsize < 4 else rows
-    top = 2**bits - 1
-    low, high = rows.amin(-1, keepdim=True), rows.amax(-1, keepdim=True)
-    middle, half = (low + high) / 2, (high - low) / 2
-    found: tuple[torch.Tensor, ...] = ()
-    least = torch.full_like(low, torch.inf)
-    for share in SHARES:
-        scale, offset = _half(2 * share / top * half), _half(middle - share * half)
-        step = scale.to(rows.dtype)
-        # A row of equal numbers has no step.
-        levels = (rows - offset) / torch.where(step > 0, step, torch.ones_like(step))
-        tried = levels.round().clamp(0, top), scale, offset
-        error = (_dequantise(*tried) - rows).square().sum(-1, keepdim=True)
-        better = error < least
-        least = torch.where(better, error, least)
-        found = tuple(torch.where(better, a, b) for a, b in zip(tried, found or tried, strict=True))
-    levels, scale, offset = found
-    return levels, scale, offset
-
-
-def _half(numbers: torch.Tensor) -> torch.Tensor:
-    limit = torch.finfo(torch.float16).max
-    return numbers.clamp(-limit, limit).half()
-
-
-def _dequantise(levels: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-    return levels * scale.to(levels.dtype) + offset.to(levels.dtype)
 
 
 def build(settings: Settings, words: int, dim: int, inputs: EmbeddingInputs) -> UniformEmbedding:

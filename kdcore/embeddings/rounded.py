@@ -1,0 +1,180 @@
+"""Any embedding with its tables at few bits: code books, factors, rows.
+
+What is scored is what is stored: in eval mode vectors are composed from the rounded numbers. In
+training they are those of the embedding as it is, or, with `through`, of the rounded one, whose
+gradient is passed on as if nothing had been rounded (Jacob et al. 2018, "Quantization and Training
+of Neural Networks for Efficient Integer-Arithmetic-Only Inference", Section 3).
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from kdcore.embeddings import EMBEDDINGS, Embedding, EmbeddingInputs
+from kdcore.errors import KDError
+from kdcore.kinds import KindSettings
+from kdcore.rounding import Scales, read_rounded, rounded, store_rounded, stored_names
+
+NUMERICS = 1
+EXAMPLE: dict[str, object] = {"bits": 4, "of": {"kind": "low_rank", "rank": 3}}
+
+
+class Settings(KindSettings):
+    """The number of bits, and the embedding that is rounded."""
+
+    bits: Literal[1, 2, 3, 4, 5, 6, 7, 8, 16] = Field(description="bits of a number; 16: float16")
+    scales: Scales = Field(
+        "row",
+        description="numbers of a table that share a scale and an offset (float16 each): those of "
+        "a `row`, or of a `column`",
+    )
+    through: bool = Field(False, description="train through the rounding; false rounds afterwards")
+    of: Annotated[KindSettings, EMBEDDINGS] = Field(
+        description="a kind of embedding and its settings"
+    )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the embedding needs that is rounded."""
+        return self.of.needs
+
+
+class RoundedEmbedding(Embedding):
+    """An embedding that is trained, and rounded for whoever reads it.
+
+    Args:
+        inner: the embedding.
+        settings: how it is rounded, and what it was built from.
+    """
+
+    def __init__(self, inner: Embedding, settings: Settings):
+        super().__init__()
+        self.num_embeddings, self.embedding_dim = inner.num_embeddings, inner.embedding_dim
+        self.inner, self.settings = inner, settings
+        self._kept: tuple[object, StoredEmbedding] | None = None
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Integer ids (…) to vectors (…, embedding_dim)."""
+        if not self.training:
+            stored = self._stored()(ids)
+            if not torch.is_grad_enabled():
+                return stored
+            # Adding an exact zero, of which the gradient is taken.
+            vectors = surrogate(self, ids)
+            return stored.to(vectors.dtype) + (vectors - vectors.detach())
+        if not self.settings.through:
+            return self.inner(ids)
+        found = {name: self._through(p) for name, p in self.inner.named_parameters()}
+        vectors = torch.func.functional_call(self.inner, found, (ids,))
+        assert isinstance(vectors, torch.Tensor)
+        return vectors
+
+    def _through(self, p: torch.Tensor) -> torch.Tensor:
+        if p.ndim < 2:
+            return p
+        return p + (rounded(p.detach(), self.settings.bits, self.settings.scales) - p.detach())
+
+    def _stored(self) -> "StoredEmbedding":
+        """What is stored, composed anew where a number has changed."""
+        tensors = [*self.inner.parameters(), *self.inner.buffers()]
+        now = tuple((id(t), t._version, t.device, t.dtype) for t in tensors)
+        if self._kept is None or self._kept[0] != now:
+            made = load(self.settings, self.num_embeddings, self.embedding_dim, self.export())
+            self._kept = now, made.to(tensors[0].device).eval()
+        return self._kept[1]
+
+    def export(self) -> dict[str, torch.Tensor]:
+        """What the embedding exports, its tables rounded; lists of numbers stay as they are."""
+        found: dict[str, torch.Tensor] = {}
+        for name, tensor in self.inner.export().items():
+            if tensor.is_floating_point() and tensor.ndim > 1:
+                found |= store_rounded(name, tensor, self.settings.bits, self.settings.scales)
+            else:
+                found[name] = tensor
+        return found
+
+
+def surrogate(embedding: RoundedEmbedding, ids: torch.Tensor) -> torch.Tensor:
+    """Vectors whose gradient the embedding has where it is rounded afterwards."""
+    declared = getattr(embedding.settings.of.module, "surrogate", None)
+    vectors: torch.Tensor = declared(embedding.inner, ids) if declared else embedding.inner(ids)
+    return vectors
+
+
+class StoredEmbedding(Embedding):
+    """An embedding as it is stored; nothing in it is trained.
+
+    Its `state_dict` has the rounded tensors; full numbers are made of them at first use.
+
+    Args:
+        settings: of the rounding and of the embedding.
+        words: N.
+        dim: size d of a vector.
+        tensors: what `RoundedEmbedding.export` gave.
+
+    Raises:
+        KDError: tensors that are missing or do not fit one another or the settings.
+    """
+
+    def __init__(
+        self, settings: Settings, words: int, dim: int, tensors: Mapping[str, torch.Tensor]
+    ):
+        super().__init__()
+        self.num_embeddings, self.embedding_dim, self.settings = words, dim, settings
+        self._names = {name.replace(".", "/"): name for name in tensors}
+        for own, name in self._names.items():
+            self.register_buffer(own, tensors[name])
+        self._kept: tuple[object, Embedding] | None = None
+        self._composed()
+
+    def _composed(self) -> Embedding:
+        tensors = self.export()
+        now = tuple((id(t), t._version, t.device) for t in tensors.values())
+        if self._kept is None or self._kept[0] != now:
+            tables = stored_names(tensors)
+            whole = {
+                name: tensor.float() if tensor.dtype == torch.float16 else tensor
+                for name, tensor in tensors.items()
+                if name.rpartition(".rounded.")[0] not in tables
+            }
+            for name in tables:
+                whole[name] = read_rounded(name, tensors, self.settings.bits, self.settings.scales)
+            of = self.settings.of
+            try:
+                made = of.module.load(of, self.num_embeddings, self.embedding_dim, whole)
+            except KDError as error:
+                raise KDError(f"embedding kind {of.kind!r}: {error}") from None
+            device = next(iter(tensors.values())).device
+            self._kept = now, made.requires_grad_(False).to(device).eval()
+        return self._kept[1]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_kept": None}
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Integer ids (…) to vectors (…, embedding_dim)."""
+        vectors: torch.Tensor = self._composed()(ids)
+        return vectors
+
+    def export(self) -> dict[str, torch.Tensor]:
+        """What is stored."""
+        return {name: self.get_buffer(own) for own, name in self._names.items()}
+
+
+def build(settings: Settings, words: int, dim: int, inputs: EmbeddingInputs) -> RoundedEmbedding:
+    """The embedding that is rounded, as its kind builds it.
+
+    Raises:
+        KDError: what its kind raises.
+    """
+    inner: Embedding = settings.of.module.build(settings.of, words, dim, inputs)
+    return RoundedEmbedding(inner, settings)
+
+
+def load(
+    settings: Settings, words: int, dim: int, tensors: Mapping[str, torch.Tensor]
+) -> StoredEmbedding:
+    """The exported tensors."""
+    return StoredEmbedding(settings, words, dim, tensors)

@@ -1,0 +1,155 @@
+"""Tables rounded to a few bits a number: levels, and a scale and an offset for each row or column.
+
+May et al. 2019, "On the Downstream Performance of Compressed Word Embeddings", Section 2: uniform
+quantisation with clipped extremes.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+
+from kdcore.codes import pack, unpack_at
+from kdcore.errors import KDError
+
+# Numbers that share a scale and an offset: those of a row, or those of a column of a matrix.
+Scales = Literal["row", "column"]
+# Shares of a row's range that are tried; numbers beyond become its ends. A wide range suits many
+# bits, a narrow one few: of 200 normal numbers at 1 bit, 0.3 leaves the smallest error.
+SHARES = (1.0, 0.8, 0.55, 0.3)
+# Rows that are rounded at a time.
+PIECE = 10_000
+# What the names of a stored table's tensors end with.
+LEVELS, SCALE, OFFSET, SHAPE = (
+    f"rounded.{name}" for name in ("levels", "scale", "offset", "shape")
+)
+
+
+def quantise(rows: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rows (…, d) to levels 0 … 2^bits − 1 (…, d), scales and offsets (…, 1) in float16.
+
+    Of some ranges around the middle of each row, the one with the smallest squared error.
+
+    Example:
+        >>> levels, scale, offset = quantise(torch.randn(100, 50), bits=4)
+        >>> rounded = dequantise(levels, scale, offset)
+    """
+    rows = rows.float() if rows.dtype.itemsize < 4 else rows
+    top = 2**bits - 1
+    low, high = rows.amin(-1, keepdim=True), rows.amax(-1, keepdim=True)
+    middle, half = (low + high) / 2, (high - low) / 2
+    found: tuple[torch.Tensor, ...] = ()
+    least = torch.full_like(low, torch.inf)
+    for share in SHARES:
+        scale, offset = _half(2 * share / top * half), _half(middle - share * half)
+        step = scale.to(rows.dtype)
+        # A row of equal numbers has no step.
+        levels = (rows - offset) / torch.where(step > 0, step, torch.ones_like(step))
+        tried = levels.round().clamp(0, top), scale, offset
+        error = (dequantise(*tried) - rows).square().sum(-1, keepdim=True)
+        better = error < least
+        least = torch.where(better, error, least)
+        found = tuple(torch.where(better, a, b) for a, b in zip(tried, found or tried, strict=True))
+    levels, scale, offset = found
+    return levels, scale, offset
+
+
+def dequantise(levels: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+    """What the levels stand for: offset + scale · level, in the levels' type."""
+    return levels * scale.to(levels.dtype) + offset.to(levels.dtype)
+
+
+def rounded(table: torch.Tensor, bits: int, scales: Scales = "row") -> torch.Tensor:
+    """A table (…, n, d) with its numbers rounded, in its own type; 16 bits are float16.
+
+    Example:
+        >>> books = rounded(torch.randn(10, 16, 200), bits=4)
+    """
+    if bits == 16:
+        return _half(table).to(table.dtype)
+    turned = table if scales == "row" else table.mT
+    found = dequantise(*quantise(turned, bits)).to(table.dtype)
+    return found if scales == "row" else found.mT
+
+
+def store_rounded(
+    name: str, table: torch.Tensor, bits: int, scales: Scales = "row"
+) -> dict[str, torch.Tensor]:
+    """A table (…, n, d) as it is stored, by tensor name.
+
+    Args:
+        name: of the table; its tensors' names begin with it.
+        bits: 1 to 8, or 16 for float16.
+        scales: a scale and an offset a row, (…, n), or a column, (…, d).
+
+    Returns:
+        `<name>.rounded.levels`, one bit stream (uint8); `<name>.rounded.scale` and
+        `<name>.rounded.offset` in float16; `<name>.rounded.shape`, which holds nothing and has the
+        shape (0, …, n, d). Of 16 bits, `<name>` alone.
+
+    Example:
+        >>> tensors = store_rounded("W", torch.randn(10, 16, 200), bits=4)
+        >>> tensors["W.rounded.levels"].shape, tensors["W.rounded.scale"].shape
+        (torch.Size([16000]), torch.Size([10, 16]))
+    """
+    table = table.detach()
+    if bits == 16:
+        return {name: _half(table)}
+    turned = table if scales == "row" else table.mT
+    parts = [quantise(part, bits) for part in turned.flatten(0, -2).split(PIECE)]
+    levels, scale, offset = (torch.cat(pieces) for pieces in zip(*parts, strict=True))
+    shape = turned.shape[:-1]
+    return {
+        f"{name}.{LEVELS}": pack(levels.long().cpu(), bits),
+        f"{name}.{SCALE}": scale.view(shape),
+        f"{name}.{OFFSET}": offset.view(shape),
+        f"{name}.{SHAPE}": table.new_empty(0, *table.shape, dtype=torch.uint8),
+    }
+
+
+def stored_names(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of the tables that `store_rounded` rounded to levels, in order."""
+    tables = (
+        name.removesuffix(f".{ending}")
+        for name in tensors
+        for ending in (LEVELS, SCALE, OFFSET, SHAPE)
+        if name.endswith(f".{ending}")
+    )
+    return list(dict.fromkeys(tables))
+
+
+def read_rounded(
+    name: str, tensors: Mapping[str, torch.Tensor], bits: int, scales: Scales = "row"
+) -> torch.Tensor:
+    """The table that `store_rounded` stored at 1 to 8 bits, in float32.
+
+    Raises:
+        KDError: a tensor is missing, or they do not fit one another.
+    """
+    endings = (LEVELS, SCALE, OFFSET, SHAPE)
+    for ending in endings:
+        if f"{name}.{ending}" not in tensors:
+            raise KDError(f"tensor '{name}.{ending}' is missing; there are: {', '.join(tensors)}")
+    packed, scale, offset, like = (tensors[f"{name}.{ending}"].cpu() for ending in endings)
+    shape = list(like.shape[1:])
+    if scales == "column":
+        shape[-2:] = shape[:-3:-1]
+    table = torch.empty(shape)
+    size = -(-table.numel() * bits // 8)
+    if packed.shape != (size,) or not scale.shape == offset.shape == table.shape[:-1]:
+        raise KDError(
+            f"{name}: levels must be {size} bytes and scales and offsets of shape "
+            f"{tuple(shape[:-1])}, got {packed.numel()}, {tuple(scale.shape)} and "
+            f"{tuple(offset.shape)}"
+        )
+    whole, piece = table.view(-1), PIECE * shape[-1]
+    for first in range(0, len(whole), piece):
+        part = whole[first : first + piece]
+        part.copy_(unpack_at(packed, torch.arange(first, first + len(part)), bits))
+    table = dequantise(table, scale[..., None], offset[..., None])
+    return table if scales == "row" else table.mT.contiguous()
+
+
+def _half(numbers: torch.Tensor) -> torch.Tensor:
+    limit = torch.finfo(torch.float16).max
+    return numbers.clamp(-limit, limit).half()
