@@ -92,7 +92,7 @@ def test_running_statistics_choose_the_codes_that_are_exported(variant, shared):
     assert torch.equal(embedding.codes().tensor(), standard.argmax(-1))
     # They matter: without them other codes are chosen.
     assert not torch.equal(standard.argmax(-1), responses.argmax(-1))
-    loaded = settings.module.load(settings, WORDS, DIM, embedding.export())
+    loaded = settings.module.load(settings, WORDS, DIM, embedding.export()).eval()
     values = embedding.keys if variant == "vq" else embedding.values
     chosen = values.expand(D, -1, -1)[torch.arange(D), standard.argmax(-1)].flatten(1)
     torch.testing.assert_close(loaded(torch.arange(WORDS)), chosen)
@@ -130,6 +130,19 @@ def test_nothing_is_added_to_the_loss_but_by_vq_in_training():
     assert embedding.extra_loss() > 0
     embedding.eval()(torch.tensor([1, 2]))
     assert embedding.extra_loss() is None
+
+
+def test_rounded_it_adds_the_same():
+    settings, embedding = dpq("vq")
+    chosen = EMBEDDINGS.parse({"kind": "rounded", "bits": 4, "of": settings.model_dump()})
+    torch.manual_seed(0)
+    rounded = chosen.module.build(chosen, WORDS, DIM, EmbeddingInputs(init_scale=1.0))
+    ids = torch.tensor([1, 2])
+    torch.testing.assert_close(rounded(ids), embedding(ids))
+    torch.testing.assert_close(rounded.extra_loss(), embedding.extra_loss())
+    # With a gradient in eval mode too.
+    rounded.eval()(ids).sum().backward()
+    assert rounded.inner.queries.grad.sum() > 0
 
 
 def test_training_adds_the_further_loss_and_does_not_report_it():

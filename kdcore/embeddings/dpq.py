@@ -14,11 +14,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from kdcore.codes import Codes, index_bits, unpack_at
-from kdcore.embeddings import Embedding, EmbeddingInputs, check_ids, stored_tensor
+from kdcore.codes import Codes
+from kdcore.embedding import KDEmbedding, Packing
+from kdcore.embeddings import Embedding, EmbeddingInputs
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 from kdcore.learners.straight_through import straight_through
+from kdcore.transforms import product
 
 NUMERICS = 1
 EXAMPLE: dict[str, object] = {"K": 5, "D": 3}
@@ -40,6 +42,11 @@ class Settings(KindSettings):
     shared: bool = Field(
         True, description="one book for all groups of components; false gives each its own"
     )
+    packing: Packing = Field(
+        "index",
+        description="how codes are stored: `index`, ⌈log2 K⌉ bits an index; `code`, ⌈D·log2 K⌉ "
+        "bits a code",
+    )
 
 
 class DPQEmbedding(Embedding):
@@ -60,17 +67,19 @@ class DPQEmbedding(Embedding):
         keys: (D, K, d/D), or (1, K, d/D) where all groups share them.
         values: shaped as the keys; None for VQ.
         D: groups.
+        packing: how the exported codes are packed.
     """
 
     mean: torch.Tensor
     variance: torch.Tensor
 
     def __init__(
-        self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor | None, D: int
-    ):
+        self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor | None, D: int,
+        packing: Packing = "index",
+    ):  # fmt: skip
         super().__init__()
         self.num_embeddings, self.embedding_dim = queries.shape
-        self.K, self.D = keys.shape[1], D
+        self.K, self.D, self.packing = keys.shape[1], D, packing
         self.queries, self.keys = nn.Parameter(queries), nn.Parameter(keys)
         self.values = None if values is None else nn.Parameter(values)
         self.register_buffer("mean", torch.zeros(self.K))
@@ -126,9 +135,11 @@ class DPQEmbedding(Embedding):
         return Codes(torch.cat(indices), self.K)
 
     def export(self) -> dict[str, torch.Tensor]:
-        """Packed codes, ⌈N·D·⌈log2 K⌉ / 8⌉ bytes, and the values."""
+        """Packed codes and the values, named as those of a `KDEmbedding`."""
+        codes = self.codes()
         values = self.keys if self.values is None else self.values
-        return {"packed": self.codes().packed, "values": values.detach()}
+        packed = codes.packed if self.packing == "index" else codes.pack_whole()
+        return {"packed": packed, "transform.W": values.detach()}
 
 
 def surrogate(embedding: DPQEmbedding, ids: torch.Tensor, held: DPQEmbedding) -> torch.Tensor:
@@ -158,66 +169,25 @@ def _chosen(books: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
     return F.embedding(indices + first, books.flatten(0, 1))
 
 
-class ProductEmbedding(Embedding):
-    """Vectors that are concatenations of D rows, by codes that stay: what DPQ exports.
-
-    Args:
-        packed: the codes' bit stream.
-        values: (D, K, d/D), or (1, K, d/D) where all groups share them.
-        num_embeddings: words N.
-        D: groups.
-    """
-
-    packed: torch.Tensor
-
-    def __init__(self, packed: torch.Tensor, values: torch.Tensor, num_embeddings: int, D: int):
-        super().__init__()
-        self.num_embeddings, self.embedding_dim = num_embeddings, D * values.shape[2]
-        self.D = D
-        self.register_buffer("packed", packed)
-        self.values = nn.Parameter(values)
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Integer ids (…) to vectors (…, embedding_dim).
-
-        Raises:
-            IndexError: see `check_ids`.
-        """
-        check_ids(ids, self.num_embeddings)
-        positions = ids.reshape(-1, 1).long() * self.D + torch.arange(self.D, device=ids.device)
-        indices = unpack_at(self.packed, positions, index_bits(self.values.shape[1]))
-        return _chosen(self.values, indices).reshape(*ids.shape, self.embedding_dim)
-
-    def export(self) -> dict[str, torch.Tensor]:
-        """What is stored."""
-        return {"packed": self.packed, "values": self.values.detach()}
-
-
 def build(settings: Settings, words: int, dim: int, inputs: EmbeddingInputs) -> DPQEmbedding:
     """Queries, keys and values uniform in ±init_scale, as in the authors' code.
 
     Raises:
         KDError: a D that does not divide d.
     """
-    shape = _book_shape(settings, dim)
+    if dim % settings.D:
+        raise KDError(f"D must divide the vectors' size {dim}, got {settings.D}")
     scale = inputs.init_scale
+    shape = 1 if settings.shared else settings.D, settings.K, dim // settings.D
     queries = torch.empty(words, dim).uniform_(-scale, scale)
     keys = torch.empty(shape).uniform_(-scale, scale)
     values = torch.empty(shape).uniform_(-scale, scale) if settings.variant == "sx" else None
-    return DPQEmbedding(queries, keys, values, settings.D)
+    return DPQEmbedding(queries, keys, values, settings.D, settings.packing)
 
 
 def load(
     settings: Settings, words: int, dim: int, tensors: Mapping[str, torch.Tensor]
-) -> ProductEmbedding:
-    """The exported codes and values."""
-    values = stored_tensor(tensors, "values", *_book_shape(settings, dim))
-    packed = stored_tensor(tensors, "packed", None)
-    codes = Codes.from_packed(packed, settings.K, (words, settings.D))
-    return ProductEmbedding(codes.packed, values, words, settings.D)
-
-
-def _book_shape(settings: Settings, dim: int) -> tuple[int, int, int]:
-    if dim % settings.D:
-        raise KDError(f"D must divide the vectors' size {dim}, got {settings.D}")
-    return 1 if settings.shared else settings.D, settings.K, dim // settings.D
+) -> KDEmbedding:
+    """The exported codes and values, in an embedding of the product transform."""
+    transform = product.Settings(shared=settings.shared)
+    return KDEmbedding.from_exported(tensors, words, dim, transform, settings.packing)

@@ -62,7 +62,7 @@ class RoundedEmbedding(Embedding):
             if not torch.is_grad_enabled():
                 return stored
             # Adding an exact zero, of which the gradient is taken.
-            vectors = surrogate(self, ids)
+            vectors = self.inner(ids)
             return stored.to(vectors.dtype) + (vectors - vectors.detach())
         if not self.settings.through:
             return self.inner(ids)
@@ -70,6 +70,10 @@ class RoundedEmbedding(Embedding):
         vectors = torch.func.functional_call(self.inner, found, (ids,))
         assert isinstance(vectors, torch.Tensor)
         return vectors
+
+    def extra_loss(self) -> torch.Tensor | None:
+        """That of the embedding that is rounded."""
+        return self.inner.extra_loss()
 
     def _through(self, p: torch.Tensor) -> torch.Tensor:
         if p.ndim < 2:
