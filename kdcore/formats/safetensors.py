@@ -1,0 +1,48 @@
+"""safetensors: one tensor of a file by its name; word vectors of this library with their words."""
+
+import json
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from kdcore.embeddings import Embedding
+from kdcore.errors import KDError
+from kdcore.formats import FoundVectors, Source, choose_tensor, composed_blocks
+from kdcore.vectors import WordVectors
+
+SUFFIXES = (".safetensors",)
+
+
+def recognises(source: Source) -> bool:
+    """Whether the file begins with the length of a JSON object, and with that."""
+    head = source.head
+    return head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 1 << 32 and b'"' in head
+
+
+def read(source: Source) -> FoundVectors:
+    """The tensor, as float32.
+
+    Raises:
+        KDError: a damaged file, no such tensor, or several and none named.
+    """
+    try:
+        with safe_open(str(source.path), framework="pt") as stored:
+            header = json.loads((stored.metadata() or {}).get("header", "{}"))
+            slices = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118
+            kinds = {name: part.get_dtype() for name, part in slices.items()}
+            shapes = {name: part.get_shape() for name, part in slices.items() if "F" in kinds[name]}
+            table = stored.get_tensor(choose_tensor(source, shapes)).float()
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise KDError(f"{source}: damaged or not a safetensors file ({error})") from None
+    ours = isinstance(header, dict) and header.get("kind") == "word vectors"
+    return FoundVectors(header["words"] if ours else None, table)
+
+
+def write(path: Path, suffix: str, words: Sequence[str] | None, embedding: Embedding) -> None:
+    """What `WordVectors.load` reads."""
+    table = torch.cat(list(composed_blocks(embedding)))
+    names = map(str, range(len(table))) if words is None else words
+    WordVectors(tuple(names), table).save(path)

@@ -1,0 +1,408 @@
+"""Files of vectors: those that other tools wrote, odd ones, and what is written here read back."""
+
+import gzip
+import json
+import pickle
+import sys
+import tracemalloc
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kdcore import EMBEDDINGS, KDError, WordVectors
+from kdcore.embeddings.table import TableEmbedding
+from kdcore.formats import given_vectors, names, read_vectors, suffixes, write_vectors
+from kdcore.formats.fasttext_binary import subword_hashes
+
+FILES = Path(__file__).parent / "files" / "formats"
+EXPECTED = json.loads((FILES / "expected.json").read_text("utf-8"))
+
+
+def text(tmp_path, content, name="some.txt"):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def error(path, **options):
+    with pytest.raises(KDError) as refused:
+        read_vectors(path, **options)
+    assert "\n" not in str(refused.value)
+    return str(refused.value).replace(f"{Path(str(path).partition(':')[0]).parent}/", "")
+
+
+# Files of other tools
+
+
+@pytest.mark.parametrize(
+    ("file", "expected", "digits"),
+    [
+        ("gensim.txt", "gensim", 0),
+        ("gensim.txt.gz", "gensim", 0),
+        ("gensim.bin", "gensim", 0),
+        ("gensim.bin.gz", "gensim", 0),
+        ("glove.txt", "gensim", 0),
+        ("glove.zip:glove.100d.txt", "gensim", 0),
+        ("spaces.txt", "spaces", 0),
+        ("fasttext.vec", "fasttext", 1e-5),
+        ("fasttext.bin", "fasttext", 1e-7),
+        ("fasttext_words.bin", "fasttext_words", 1e-7),
+        ("fasttext_supervised.bin", "fasttext_supervised", 1e-7),
+        ("gensim_fasttext.bin", "gensim_fasttext", 1e-7),
+    ],
+)
+def test_a_file_of_another_tool_gives_the_vectors_that_the_tool_gives(file, expected, digits):
+    found = read_vectors(FILES / file)
+    assert list(found.words) == list(EXPECTED[expected])
+    assert found.vectors.dtype == torch.float32 and not found.notes
+    wanted = torch.tensor(list(EXPECTED[expected].values()))
+    torch.testing.assert_close(found.vectors, wanted, rtol=0, atol=digits)
+
+
+def test_fasttexts_parts_of_words_are_those_of_its_paper():
+    owners, hashes = subword_hashes([b"where", b"</s>", "né".encode()], 3, 3)
+    by_hand = ["<wh", "whe", "her", "ere", "re>", "<né", "né>"]
+    wanted = []
+    for gram in by_hand:
+        state = 2166136261
+        for byte in gram.encode():
+            state = ((state ^ (byte | (0xFFFFFF00 if byte > 127 else 0))) * 16777619) % 2**32
+        wanted.append(state)
+    assert sorted(hashes[owners == 0].tolist()) == sorted(wanted[:5])
+    assert sorted(hashes[owners == 2].tolist()) == sorted(wanted[5:])
+    assert not (owners == 1).any()
+
+
+def test_gensims_own_file_asks_for_gensim_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gensim.utils", None)
+    assert error(FILES / "gensim.kv") == "gensim.kv: is gensim's own format; pip install gensim"
+
+
+def test_gensims_own_file_is_read_by_gensim():
+    pytest.importorskip("gensim")
+    found = read_vectors(FILES / "gensim.kv")
+    assert list(found.words) == list(EXPECTED["gensim"])
+
+
+def test_a_quantised_fasttext_file_is_refused():
+    assert "quantised (.ftz)" in error(FILES / "fasttext.ftz")
+
+
+@pytest.mark.parametrize("file", ["fasttext.bin", "gensim.bin", "gensim.txt.gz", "glove.zip"])
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_a_file_that_is_cut_off_is_refused_in_a_line(file, share, tmp_path):
+    whole = (FILES / file).read_bytes()
+    (tmp_path / file).write_bytes(whole[: int(share * len(whole))])
+    assert file in error(tmp_path / file)
+
+
+def test_a_packed_fasttext_file_says_so(tmp_path):
+    with gzip.open(tmp_path / "f.bin.gz", "wb") as stream:
+        stream.write((FILES / "fasttext.bin").read_bytes())
+    assert error(tmp_path / "f.bin.gz") == "f.bin.gz: fastText's .bin must be unpacked first"
+
+
+# Text as it comes
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a 1 2\nb 3 4\n", ["a", "b"]),
+        ("2 2\na 1 2\nb 3 4\n", ["a", "b"]),
+        ("2 2\r\na 1 2 \r\nb 3 4 \r\n", ["a", "b"]),
+        ("a\t1\t2\nb c\t3\t4\n", ["a", "b c"]),
+        ("a\t1 2\nb c\t3 4", ["a", "b c"]),
+        ("2\t2\na\t1\t2\nb\t3\t4\n", ["a", "b"]),
+        ("a  1   2\nb 3  4\n", ["a", "b"]),
+        ("\ufeffa 1 2\nb 3 4\n", ["a", "b"]),
+        ("new york 1 2\nb 3 4\n", ["new york", "b"]),
+        ("7 1 2\nroute 66 3 4\n8 5 6\n", ["7", "route 66", "8"]),
+        ("  1 2\nb 3 4\n", [" ", "b"]),
+        ("a\u00a0b 1 2\n\u0085 3 4\n", ["a\u00a0b", "\u0085"]),
+        ("a 1e-3 -.5\nb +2. 1E+2\n", ["a", "b"]),
+        ("5 1\n7 2\n9 3\n", ["7", "9"]),
+        ("1 300\n2 4\n5 1\n", ["1", "2", "5"]),
+        ("x 1\n", ["x"]),
+    ],
+)
+def test_text_as_people_have_it(content, words, tmp_path):
+    assert list(read_vectors(text(tmp_path, content)).words) == words
+
+
+def test_numbers_of_text_are_those_that_python_reads(tmp_path):
+    table = torch.randn(300, 7) * 10.0 ** torch.randint(-8, 9, (300, 1))
+    rows = "".join(f"w{i} " + " ".join(map(repr, r)) + "\n" for i, r in enumerate(table.tolist()))
+    assert torch.equal(read_vectors(text(tmp_path, rows)).vectors, table)
+    spaced = read_vectors(text(tmp_path, rows.replace("w17 ", "w 17 "))).vectors
+    assert torch.equal(spaced, table)
+
+
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        ("a 1 2\nb 3 4\na 5 6\n", "line 3: 'a' comes again; the first is kept"),
+        (
+            "a 1 2\na 3 4\nb 1 1\na 5 6\n",
+            "line 2: 'a' comes again; the first is kept (2 such lines)",
+        ),
+        (b"ok 1 2\n\xff\xfe 3 4\n",
+         "line 2: '\\\\xff\\\\xfe' is not UTF-8; such bytes are written as \\x…"),
+        ("3 2\na 1 2\nb 3 4\n", "line 1: says 3 words, there are 2; the last is line 3"),
+        ("1 2\na 1 2\n\nb 3 4\n", "line 1: says 1 words, there are 2; the last is line 4"),
+        ("a 1 2\n 3 4\n", "line 2: the word is empty"),
+    ],
+)  # fmt: skip
+def test_what_is_odd_is_said_with_its_line(content, note, tmp_path):
+    found = read_vectors(text(tmp_path, content))
+    assert list(found.notes) == [note]
+    assert len(found.words) == len(set(found.words)) == len(found.vectors)
+    assert found.vectors[0].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a 1 2\nb 3\n", "some.txt: line 2 has 1 numbers, expected 2"),
+        ("a 1 2 3\nb 1 2 3\nc 1 x 3\n", "some.txt: line 3: 'x' is not a number"),
+        ("a 1 2 3\nb 1 2 3\nc 1 1_0 3\n", "some.txt: line 3: '1_0' is not a number"),
+        ("1000000 300\na 1 2\n", "some.txt: line 1 says vectors of size 300, line 2 has 2"),
+        ("2 2\n", "some.txt: line 1 says 2 words, there are none"),
+        ("a 1 nan\nb 1 2\n", "some.txt: the vector of 'a' has a value that is not finite"),
+        ("a 1 2\nb 1 -inf\n", "some.txt: the vector of 'b' has a value that is not finite"),
+    ],
+)
+def test_text_that_is_wrong_is_refused_with_its_line(content, message, tmp_path):
+    assert error(text(tmp_path, content)) == message
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"some prose, nothing else\n", b"\0\1\2" * 50])
+def test_a_file_without_vectors_is_refused(content, tmp_path):
+    assert error(text(tmp_path, content)).startswith("some.txt: no vectors found; formats")
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    assert error(tmp_path / "no.txt") == "no.txt: no such file"
+    assert error(f"{tmp_path}/no.pt:layer.weight") == "no.pt: no such file"
+    assert "is a folder" in error(tmp_path)
+
+
+def test_a_zip_of_several_files_asks_for_one(tmp_path):
+    assert "glove.zip:glove.100d.txt" in error(FILES / "glove.zip")
+    assert "did you mean 'glove.50d.txt'?" in error(f"{FILES}/glove.zip:glove.5d.txt")
+    with zipfile.ZipFile(tmp_path / "one.zip", "w") as archive:
+        archive.writestr("folder/", "")
+        archive.writestr("folder/a.txt", "a 1 2\n")
+    assert list(read_vectors(tmp_path / "one.zip").words) == ["a"]
+
+
+def test_a_file_whose_name_has_a_colon_is_read(tmp_path):
+    assert len(read_vectors(text(tmp_path, "a 1 2\n", "a:b.txt")).words) == 1
+
+
+def test_memory_of_reading_is_a_small_multiple_of_the_table(tmp_path):
+    row = " ".join(["0.25"] * 100)
+    path = text(tmp_path, "".join(f"w{i} {row}\n" for i in range(20_000)))
+    tracemalloc.start()
+    table = read_vectors(path).vectors
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.5 * table.nbytes
+
+
+# Arrays and checkpoints
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "f2", "f8", "i4"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_table_of_numpy_of_any_type(dtype, order, tmp_path):
+    table = np.arange(12).reshape(4, 3)
+    np.save(tmp_path / "t.npy", np.array(table, dtype, order=order))
+    found = read_vectors(tmp_path / "t.npy")
+    assert found.words is None and found.vectors.dtype == torch.float32
+    assert found.vectors.tolist() == table.tolist()
+
+
+def test_a_large_table_of_numpy_is_mapped_and_never_changed(tmp_path):
+    np.save(tmp_path / "t.npy", np.zeros((50_000, 100), np.float32))
+    before = (tmp_path / "t.npy").read_bytes()
+    tracemalloc.start()
+    found = read_vectors(tmp_path / "t.npy")
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000 < found.vectors.nbytes
+    tracemalloc.stop()
+    found.vectors.add_(1)
+    assert (tmp_path / "t.npy").read_bytes() == before
+
+
+def test_numpys_archive_by_name_and_what_is_no_table(tmp_path):
+    np.savez(tmp_path / "t.npz", a=np.ones((2, 3)), b=np.zeros((4, 3)))
+    assert read_vectors(f"{tmp_path}/t.npz:b.npy").vectors.shape == (4, 3)
+    np.save(tmp_path / "o.npy", np.array([{}, []], dtype=object))
+    assert "Python objects" in error(tmp_path / "o.npy")
+    np.save(tmp_path / "s.npy", np.array([["a", "b"]]))
+    assert error(tmp_path / "s.npy") == "s.npy: must hold numbers, got <U1"
+    np.save(tmp_path / "v.npy", np.ones(3))
+    assert error(tmp_path / "v.npy") == "v.npy: vectors must have shape (N, d), got (3,)"
+    np.save(tmp_path / "n.npy", np.array([[1.0, np.inf]]))
+    assert error(tmp_path / "n.npy") == "n.npy: the vector of row 0 has a value that is not finite"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("ending", [".pt", ".safetensors"])
+def test_a_tensor_of_a_checkpoint_by_its_name(dtype, ending, tmp_path):
+    table = torch.randn(5, 3).to(dtype)
+    path = tmp_path / f"model{ending}"
+    tensors = {"encoder.weight": table, "head.weight": torch.ones(2, 3), "bias": torch.ones(3)}
+    if ending == ".pt":
+        nested = {"encoder": {"weight": table}, "head.weight": torch.ones(2, 3)}
+        torch.save({"state_dict": nested, "epoch": 3, "bias": torch.ones(3)}, path)
+        prefix = "state_dict."
+    else:
+        save_file(tensors, path)
+        prefix = ""
+    found = read_vectors(f"{path}:{prefix}encoder.weight")
+    assert found.words is None and found.vectors.dtype == torch.float32
+    assert torch.equal(found.vectors, table.float())
+    several = error(path)
+    assert "holds 2 tables; name one" in several and f"{prefix}encoder.weight (5, 3)" in several
+    unknown = error(f"{path}:{prefix}encoder.wieght")
+    assert f"did you mean '{prefix}encoder.weight'?" in unknown
+    assert "shape (N, d), got (3,)" in error(f"{path}:bias")
+
+
+def test_the_only_table_of_a_checkpoint_needs_no_name(tmp_path):
+    torch.save(torch.ones(3, 2), tmp_path / "t.pt")
+    assert read_vectors(tmp_path / "t.pt").vectors.shape == (3, 2)
+    torch.save({"w": torch.ones(3, 2), "n": torch.tensor(1)}, tmp_path / "t.pt")
+    assert read_vectors(tmp_path / "t.pt").vectors.shape == (3, 2)
+    old = tmp_path / "old.pt"
+    torch.save({"w": torch.ones(4, 2)}, old, _use_new_zipfile_serialization=False)
+    assert read_vectors(old).vectors.shape == (4, 2)
+    torch.save({"n": torch.ones(1)}, tmp_path / "t.pt")
+    assert error(tmp_path / "t.pt") == "t.pt: holds no table of numbers, shape (N, d)"
+
+
+class Harmful:
+    def __reduce__(self):
+        return (sys.exit, (3,))
+
+
+def test_a_checkpoint_with_more_than_tensors_runs_nothing(tmp_path):
+    torch.save({"w": torch.ones(3, 2), "x": Harmful()}, tmp_path / "bad.pt")
+    assert "holds more than tensors" in error(tmp_path / "bad.pt")
+    (tmp_path / "bad.pkl").write_bytes(pickle.dumps(Harmful()))
+    assert "no vectors found" in error(tmp_path / "bad.pkl")
+
+
+def test_words_of_their_own_file(tmp_path):
+    np.save(tmp_path / "t.npy", np.ones((2, 3)))
+    words = text(tmp_path, "new york\nb\n", "words.txt")
+    assert list(read_vectors(tmp_path / "t.npy", words).words) == ["new york", "b"]
+    text(tmp_path, "a\n", "words.txt")
+    assert error(tmp_path / "t.npy", words=words) == "t.npy: words must be 2, one a row, got 1"
+    text(tmp_path, "a\na\n", "words.txt")
+    assert "line 2: 'a' comes again; rows must differ" in error(tmp_path / "t.npy", words=words)
+
+
+def test_our_own_word_vectors_are_read_with_their_words(tmp_path):
+    WordVectors(("a", "b"), torch.ones(2, 3)).save(tmp_path / "v.safetensors")
+    assert list(read_vectors(tmp_path / "v.safetensors").words) == ["a", "b"]
+
+
+@pytest.mark.parametrize("ending", [".npy", ".pt", ".safetensors"])
+def test_arrays_and_checkpoints_that_are_cut_off_are_refused_in_a_line(ending, tmp_path):
+    path, table = tmp_path / f"t{ending}", torch.randn(100, 8)
+    if ending == ".npy":
+        np.save(path, table.numpy())
+    elif ending == ".pt":
+        torch.save({"w": table}, path)
+    else:
+        save_file({"w": table}, path)
+    path.write_bytes(path.read_bytes()[:2_000])
+    assert error(path).startswith(f"t{ending}: ")
+
+
+# Objects
+
+
+def test_tables_in_memory():
+    keyed = SimpleNamespace(index_to_key=["a", 7], vectors=np.eye(2, dtype=np.float16))
+    for given in (keyed, SimpleNamespace(wv=keyed)):
+        found = given_vectors(given)
+        assert list(found.words) == ["a", "7"] and torch.equal(found.vectors, torch.eye(2))
+    words = WordVectors(("a", "b"), torch.eye(2))
+    assert given_vectors(words).words == ("a", "b")
+    for table in (np.eye(2), torch.eye(2, dtype=torch.bfloat16), [[1, 0], [0, 1]],
+                  torch.nn.Embedding.from_pretrained(torch.eye(2))):  # fmt: skip
+        found = given_vectors(table)
+        assert found.words is None and torch.equal(found.vectors, torch.eye(2))
+    assert list(given_vectors(str(FILES / "gensim.txt")).words) == list(EXPECTED["gensim"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"a": 1}, "vectors must be a path, a table (N, d) or KeyedVectors, got dict"),
+        (torch.ones(3), "vectors: vectors must have shape (N, d), got (3,)"),
+        (torch.tensor([[1.0, torch.nan]]), "vectors: the vector of row 0 has a value that is not"),
+    ],
+)
+def test_what_is_no_table_is_refused(given, message):
+    with pytest.raises(KDError) as refused:
+        given_vectors(given)
+    assert str(refused.value).startswith(message)
+
+
+# Writing
+
+
+def test_every_ending_is_written_by_one_format():
+    assert len(set(suffixes())) == len(suffixes())
+    assert {".txt", ".vec", ".bin", ".npy", ".safetensors", ".onnx"} == set(suffixes())
+    assert "text" in names()
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".vec", ".bin", ".npy", ".safetensors"])
+@pytest.mark.parametrize("words", [["the", "köln", "日本語"], None])
+def test_what_is_written_is_read_back(suffix, words, tmp_path):
+    table = torch.randn(3, 5)
+    path = tmp_path / f"out{suffix}"
+    write_vectors(path, words, TableEmbedding(table))
+    found = read_vectors(path)
+    torch.testing.assert_close(found.vectors, table, rtol=1e-6, atol=1e-7)
+    wanted = words or ["0", "1", "2"]
+    assert found.words is None if suffix == ".npy" else list(found.words) == wanted
+    assert not found.notes
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_words_with_spaces_go_where_they_can(tmp_path):
+    words, table = ["new york", " ", "a"], torch.randn(3, 4)
+    for suffix in (".txt", ".vec", ".safetensors"):
+        write_vectors(tmp_path / f"o{suffix}", words, TableEmbedding(table))
+        assert list(read_vectors(tmp_path / f"o{suffix}").words) == words
+    with pytest.raises(KDError, match=r"o\.bin: word 'new york' of row 0 has a space or a line"):
+        write_vectors(tmp_path / "o.bin", words, TableEmbedding(table))
+    with pytest.raises(KDError, match=r"o\.vec: word 'a\\nb' of row 0 has a line break"):
+        write_vectors(tmp_path / "o.vec", ["a\nb"], TableEmbedding(table[:1]))
+    assert not list(tmp_path.glob("*.bin")) and not list(tmp_path.glob(".o*"))
+
+
+def test_an_unknown_ending_is_refused(tmp_path):
+    with pytest.raises(KDError, match=r"ending must be one of \.bin, .*, got '\.doc'"):
+        write_vectors(tmp_path / "o.doc", None, TableEmbedding(torch.ones(2, 2)))
+
+
+def test_an_embedding_of_any_kind_is_written(tmp_path):
+    settings = EMBEDDINGS.parse({"kind": "uniform", "bits": 3})
+    from kdcore.embeddings import EmbeddingInputs
+
+    embedding = settings.module.build(settings, 7, 4, EmbeddingInputs()).eval()
+    write_vectors(tmp_path / "o.npy", None, embedding)
+    found = read_vectors(tmp_path / "o.npy").vectors
+    torch.testing.assert_close(found, embedding(torch.arange(7)).detach())
