@@ -311,18 +311,18 @@ def test_a_transform_of_a_shape_that_cannot_be_is_refused_in_one_line(kinds, kin
 IDS = torch.arange(WORDS)
 
 
-def embedding_inputs(**values):
+def embedding_inputs(words=WORDS, **values):
     generator = torch.Generator().manual_seed(5)
-    vectors = torch.randn(WORDS, DIM, generator=generator)
-    counts = torch.randint(1, 50, (WORDS,), generator=generator)
-    codes = Codes.random(WORDS, K, D, seed=3)
+    vectors = torch.randn(words, DIM, generator=generator)
+    counts = torch.randint(1, 50, (words,), generator=generator)
+    codes = Codes.random(words, K, D, seed=3)
     return replace(EmbeddingInputs(codes, vectors, counts, init_scale=0.3), **values)
 
 
-def embedding(kinds, kind, seed=0, **inputs):
+def embedding(kinds, kind, seed=0, words=WORDS, **inputs):
     settings = example(kinds, kind)
     torch.manual_seed(seed)
-    return settings.module.build(settings, WORDS, DIM, embedding_inputs(**inputs))
+    return settings.module.build(settings, words, DIM, embedding_inputs(words, **inputs))
 
 
 def moved(embedding):
@@ -454,8 +454,14 @@ def test_an_embedding_without_what_it_needs_says_so_in_one_line(kinds, kind):
 def test_tensors_that_are_not_of_an_embedding_are_refused_in_one_line(kinds, kind, tmp_path):
     settings = example(kinds, kind)
     tensors = embedding(kinds, kind).export()
+    more = embedding(kinds, kind, words=3 * WORDS).export()
+    # Where nothing that is stored depends on the words, nothing tells.
+    if [tensor.shape for tensor in more.values()] != [t.shape for t in tensors.values()]:
+        with pytest.raises(KDError) as refused:
+            settings.module.load(settings, 3 * WORDS, DIM, tensors)
+        one_line(refused)
     with pytest.raises(KDError) as refused:
-        settings.module.load(settings, 3 * WORDS, DIM, tensors)
+        settings.module.load(settings, WORDS, 2 * DIM, tensors)
     one_line(refused)
     for name in tensors:
         others = {other: tensor for other, tensor in tensors.items() if other != name}
@@ -488,6 +494,12 @@ def test_a_file_that_holds_no_embedding_is_refused_in_one_line(tmp_path):
         ({"kind": "dpq", "K": 4, "D": 0}, "D must be at least 1, got 0"),
         ({"kind": "dpq", "K": 4, "D": 4}, "D must divide the vectors' size 6, got 4"),
         ({"kind": "dpq", "K": 4, "D": 3, "variant": "softmax"}, "variant must be"),
+        ({"kind": "seeded", "K": 4, "D": 3}, "transform is missing"),
+        ({"kind": "seeded", "transform": {"kind": "linear"}, "K": 1, "D": 3}, "K must be at least"),
+        (
+            {"kind": "seeded", "transform": {"kind": "linear"}, "K": 4, "D": 3, "seed": -1},
+            "seed must be at least 0, got -1",
+        ),
         ({"kind": "kd", "transform": {"kind": "linear"}, "dropout": 1}, "dropout must be below 1"),
         ({"kind": "kd", "transform": {"kind": "linaer"}}, "did you mean 'linear'"),
         ({"kind": "kd", "transform": {"kind": "linear", "cell": 1}}, "key 'cell' is unknown"),

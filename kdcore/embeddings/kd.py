@@ -36,7 +36,7 @@ class FitSettings(Section):
     )
 
 
-class Settings(KindSettings):
+class Composition(KindSettings):
     """How vectors are composed from codes and trained."""
 
     transform: Annotated[KindSettings, TRANSFORMS] = Field(
@@ -55,12 +55,16 @@ class Settings(KindSettings):
         description="share of a word's code embedding vectors left out in training, drawn anew for "
         "each batch",
     )
+
+
+class Settings(Composition):
+    """How vectors are composed from given codes and trained."""
+
     fit: FitSettings | None = Field(
         None,
         description="start from a least-squares fit to the pretrained vectors from which codes "
         "are learned; null starts at random",
     )
-
     trained: bool = Field(True, description="whether the model's training changes the transform")
     packing: Packing = Field(
         "index",

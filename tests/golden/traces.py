@@ -190,6 +190,7 @@ TRANSFORMS = {
     "linear": LINEAR,
     "linear-projected": PROJECTED,
     "linear-normalised": {**PROJECTED, "normalise": True},
+    "product": {"kind": "product"},
     "lstm-counted": LSTM,
     "lstm-counted-normalised": {**LSTM, "normalise": True},
     "lstm-printed": PRINTED,
@@ -252,8 +253,8 @@ LINEAR_DROPOUT = {
 LSTM_FITTED = {
     "kind": "kd", "transform": {**LSTM, "normalise": True}, "gradient_scale": 0.1, "fit": FIT,
 }  # fmt: skip
-EMBEDDINGS = {
 DPQ_VQ = {"kind": "dpq", "K": 5, "D": 4, "variant": "vq"}
+EMBEDDINGS = {
     "table": {"kind": "table"},
     "kd-linear": {"kind": "kd", "transform": LINEAR},
     "kd-linear-normalised": {"kind": "kd", "transform": {**PROJECTED, "normalise": True}},
@@ -263,10 +264,10 @@ DPQ_VQ = {"kind": "dpq", "K": 5, "D": 4, "variant": "vq"}
     "kd-lstm-printed": {"kind": "kd", "transform": PRINTED, "gradient_scale": 0.5},
     "kd-lstm-fitted": LSTM_FITTED,
     "kd-lstm-dropout": {"kind": "kd", "transform": LSTM, "dropout": 0.2},
+    "seeded": {"kind": "seeded", "K": 5, "D": 3, "transform": LINEAR, "seed": 2},
     "low-rank": {"kind": "low_rank", "rank": 3},
     "hashed": {"kind": "hashed", "buckets": 9},
     "uniform": {"kind": "uniform", "bits": 4},
-}
     "rounded": {"kind": "rounded", "bits": 4, "of": {"kind": "kd", "transform": LINEAR}},
     "rounded-through": {
         "kind": "rounded", "bits": 3, "scales": "column", "through": True,
@@ -275,6 +276,7 @@ DPQ_VQ = {"kind": "dpq", "K": 5, "D": 4, "variant": "vq"}
     "dpq-sx": {"kind": "dpq", "K": 5, "D": 2},
     "dpq-sx-own-books": {"kind": "dpq", "K": 5, "D": 2, "shared": False},
     "dpq-vq": DPQ_VQ,
+}
 
 
 def looked_up(made: torch.nn.Module) -> Values:
@@ -318,8 +320,8 @@ TRAININGS = {
     "table": ({"kind": "table"}, {"word_dropout": 0.2}),
     "kd-linear-dropout": (LINEAR_DROPOUT, {}),
     "kd-lstm-fitted": (LSTM_FITTED, {"dropout": 0.0}),
-}
     "dpq-vq": (DPQ_VQ, {"dropout": 0.0}),
+}
 
 
 def text():
