@@ -67,6 +67,9 @@ class Method(Section):
     label: str = Field(description="what tables and figures call it")
     embedding: str = Field(description="entry of `embeddings`")
     codes: str | None = Field(None, description="entry of `codes`; null: it has none")
+    family: str | None = Field(
+        None, description="methods that the frontier joins by a line; null: it is alone"
+    )
     style: Style = Field(default_factory=Style, description="how it is drawn")
 
 
@@ -242,6 +245,9 @@ class Preset(Section):
                 yield "claims", "methods", judged
             if self.claims.sweep:
                 yield "claims.sweep", "sweeps", self.claims.sweep
+        for name, figure in self.figures.items():
+            for section, entry in getattr(figure, "names", ()):
+                yield f"figures.{name}", section, entry
         for model in self.compute.bfloat16:
             yield "compute.bfloat16", "models", model
         if isinstance(self.vectors, OfModel):

@@ -73,6 +73,13 @@ PRESET = {
                "learned": ["learned"], "sweep": "shape"},
     "figures": {
         "table1": {"kind": "table1", "table": "front"},
+        "frontier": {
+            "kind": "frontier", "tables": ["front", "quick"],
+            "panels": [{"title": "First", "models": ["first"]},
+                       {"title": "Second", "models": ["second"]}],
+            "published": [{"model": "first", "label": "Theirs", "ratio": 16, "test_ppl": 101.5,
+                           "source": "Someone 2020"}],
+        },
         "figure3": {"kind": "figure3", "sweep": "shape", "table": "front"},
         "run_times": {"kind": "run_times", "table": "front"},
         **{name: {"kind": name} for name in ("curves", "figure1", "figure2", "code_space")},

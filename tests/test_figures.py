@@ -129,6 +129,49 @@ def test_the_picture_of_a_table_names_rows_that_were_not_run(experiment, tmp_pat
     assert first.get_legend() is None
 
 
+def test_the_frontier_has_each_rows_bits_and_others_numbers_marked(experiment, tmp_path):
+    runs = [run for run in experiment.models() if run.names["method"] != "chance"]
+    results = make_results(experiment, tmp_path, runs)
+    data = data_of(experiment, "frontier", results, tmp_path)
+    table = figures.tables(data)["frontier.csv"].set_index(["model", "label"])
+    full, learned = table.loc[("first", "Full_table & all")], table.loc[("first", "*Learned*")]
+    # Vectors of 8 numbers of 32 bits; codes take an eighth.
+    assert (full["bits_per_word"], full["ratio"], full["n_seeds"]) == (256, 1, 2)
+    assert (learned["bits_per_word"], learned["ratio"], learned["source"]) == (32, 8, "measured")
+    theirs, chance = table.loc[("first", "Theirs")], table.loc[("first", "<chance>")]
+    assert (theirs["bits_per_word"], theirs["source"]) == (16, "Someone 2020")
+    assert theirs["n_seeds"] is pd.NA and theirs["test_ppl_mean"] == 101.5
+    assert chance["source"] == "not run" and pd.isna(chance["bits_per_word"])
+
+
+def test_the_frontier_joins_a_family_and_marks_what_is_far_above(experiment, tmp_path):
+    family = {"methods": {"chance": {"family": "codes"}, "learned": {"family": "codes"}}}
+    experiment = small_experiment(family)
+    results = make_results(experiment, tmp_path, experiment.models())
+    table = pd.read_csv(results / "front.csv")
+    table.loc[(table["model"] == "first") & (table["method"] == "learned"), "rate_with_codes"] = 0.5
+    table.loc[(table["model"] == "first") & (table["method"] == "full"), "test_ppl_mean"] = 500
+    table.to_csv(results / "front.csv", index=False)
+    first, second = draw(data_of(experiment, "frontier", results, tmp_path)).axes
+    joined = [line.get_xdata().tolist() for line in first.lines if len(line.get_xdata()) == 2]
+    assert [32, 128] in joined
+    arrow = next(line for line in first.lines if line.get_marker() == "^" and len(line.get_xdata()))
+    assert arrow.get_xdata()[0] == 256 and first.get_ylim()[1] < 150
+    assert [text.get_text() for text in first.texts] == ["Theirs"] and not second.texts
+
+
+def test_a_frontier_of_a_table_or_model_that_there_is_not_is_refused_in_one_line():
+    for change, message in [
+        ({"tables": ["fornt"]}, "figures.frontier: .*'fornt' is unknown; did you mean 'front'"),
+        (
+            {"panels": [{"title": "", "models": ["frist"]}]},
+            "figures.frontier: .*'frist' is unknown; did you mean 'first'",
+        ),
+    ]:
+        with pytest.raises(KDError, match=message):
+            small_experiment({"figures": {"frontier": change}})
+
+
 def test_what_a_figure_needs_and_has_not_is_one_line(experiment, tmp_path):
     data = FigureData(experiment.preset.figures["table1"], experiment, tmp_path)
     with pytest.raises(KDError, match=r"front\.csv: no such file, and the figure table1 needs it"):

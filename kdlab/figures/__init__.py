@@ -9,6 +9,9 @@ can hold:
 - `benchmarks`: how long codes took to learn, where it is known;
 - `words`: vectors, codes and decoder of Table 2.
 
+A kind whose settings name entries of the preset lists them in `names`, as pairs of section and
+entry: one that there is not is refused before any work starts.
+
 A kind that also writes tables names them in `TABLES` and makes them in `tables(data)`.
 """
 

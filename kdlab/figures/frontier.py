@@ -1,0 +1,165 @@
+"""The frontier: test perplexity against the size of the input embedding.
+
+Size is all that must be stored, codes, code books, scales and tables, in bits a word; the full
+table has 32 bits a number. Points of one family are joined. A bar is one standard deviation to each
+side where there are several seeds. Empty diamonds are what others published; an arrow stands for a
+row above the panel.
+"""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
+from pydantic import Field
+
+from kdcore.kinds import KindSettings, Section
+from kdcore.size import FLOAT_BITS
+from kdlab.figures import FigureData
+from kdlab.style import Style
+
+NUMERICS = 1
+EXAMPLE: dict = {"tables": ["table1"], "panels": [{"title": "small", "models": ["small"]}]}
+TABLES = ("frontier.csv",)
+COLUMNS = [
+    "model", "method", "label", "bits_per_word", "ratio", "n_seeds", "test_ppl_mean",
+    "test_ppl_std", "valid_ppl_mean", "source",
+]  # fmt: skip
+MEASURED, NOT_RUN = "measured", "not run"
+# A row so many times the best one of its panel is an arrow.
+HIGHEST = 1.25
+# Marks of the horizontal axis, in bits a word.
+TICKS = [2**i for i in range(2, 15)]
+
+
+class Panel(Section):
+    """A panel."""
+
+    title: str = Field(description="its title")
+    models: list[str] = Field(
+        min_length=1, description="entries of `models`, one model on one schedule or several"
+    )
+
+
+class Published(Section):
+    """What others measured on the same text and model, as they print it."""
+
+    model: str = Field(description="entry of `models` beside whose rows it stands")
+    label: str = Field(description="what the figure calls it")
+    ratio: float = Field(gt=1, description="the full table's bits over those that are stored")
+    test_ppl: float = Field(gt=1, description="test perplexity")
+    source: str = Field(description="where it is printed, and where its ratio is from")
+
+
+class Settings(KindSettings):
+    """Which rows, in which panels, beside which published numbers."""
+
+    tables: list[str] = Field(min_length=1, description="entries of `tables` whose rows are shown")
+    panels: list[Panel] = Field(min_length=1, description="panels, from above")
+    published: list[Published] = Field([], description="numbers of others")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The tables."""
+        return frozenset(f"{name}.csv" for name in self.tables)
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """Entries of the preset that are named here: their section and name."""
+        found = [("tables", name) for name in self.tables]
+        found += [("models", name) for panel in self.panels for name in panel.models]
+        return found + [("models", other.model) for other in self.published]
+
+
+def tables(data: FigureData) -> dict[str, pd.DataFrame]:
+    """Every row of the tables with its size in bits, and the published numbers, by model."""
+    settings = _settings(data)
+    rows = pd.concat([data.table(f"{name}.csv") for name in settings.tables])
+    rows = rows.drop_duplicates(["model", "method"])
+    found = []
+    models = [model for panel in settings.panels for model in panel.models]
+    for model in models:
+        bits = FLOAT_BITS * data.experiment.preset.models[model].hidden
+        for row in rows[rows["model"] == model].to_dict("records"):
+            known = {key: row[key] for key in COLUMNS if key in row}
+            share = row["rate_with_codes"]
+            if row["n_seeds"]:
+                known |= {"bits_per_word": round(share * bits, 2), "ratio": round(1 / share, 2)}
+            found.append({**known, "source": MEASURED if row["n_seeds"] else NOT_RUN})
+        for other in settings.published:
+            if other.model == model:
+                found.append(
+                    {
+                        **other.model_dump(exclude={"model"}), "model": model,
+                        "bits_per_word": round(bits / other.ratio, 2),
+                        "test_ppl_mean": other.test_ppl,
+                    }
+                )  # fmt: skip
+    table = pd.DataFrame(found, columns=COLUMNS).astype({"n_seeds": "Int64"})
+    return {"frontier.csv": table}
+
+
+def draw(data: FigureData, style: Style) -> Figure:
+    """One panel below another, and what the colours are at the right."""
+    settings, rows = _settings(data), tables(data)["frontier.csv"]
+    figure, panels = style.panels([2.9] * len(settings.panels), 7.2, 0.45)
+    shown: dict[str, str] = {}
+    for panel, of in zip(panels, settings.panels, strict=True):
+        panel.set_title(of.title, loc="left")
+        here = rows[rows["model"].isin(of.models) & rows["test_ppl_mean"].notna()]
+        if here.empty:
+            style.not_run(panel)
+            continue
+        shown |= _points(panel, here, data, style)
+        panel.set_ylabel("test perplexity")
+    panels[-1].set_xlabel("bits a word of the input embedding")
+    lines = [Line2D([], [], marker="o", ms=4, color=c, label=name) for name, c in shown.items()]
+    if settings.published:
+        lines.append(
+            Line2D([], [], marker="D", ms=4.5, mfc="none", ls="", color=style.grey,
+                   label="published by others")
+        )  # fmt: skip
+    figure.legend(handles=lines, loc="outside right upper", fontsize=8)
+    return figure
+
+
+def _points(panel: Axes, rows: pd.DataFrame, data: FigureData, style: Style) -> dict[str, str]:
+    """Draw the rows of a panel; the families in it and their colours."""
+    top = HIGHEST * rows["test_ppl_mean"].min()
+    measured = rows[rows["source"] == MEASURED]
+    methods = data.experiment.preset.methods
+    families: dict[str, str] = {}
+    for name, part in measured.groupby(
+        [methods[method].family or methods[method].label for method in measured["method"]],
+        sort=False,
+    ):
+        color = style.color(methods[part["method"].iloc[0]].style.color)
+        families[str(name)] = color
+        part = part.sort_values("bits_per_word")
+        inside = part[part["test_ppl_mean"] <= top]
+        panel.errorbar(
+            inside["bits_per_word"], inside["test_ppl_mean"], yerr=inside["test_ppl_std"],
+            fmt="o-", ms=4, lw=1.1, capsize=2, color=color,
+        )  # fmt: skip
+        above = part[part["test_ppl_mean"] > top]
+        panel.plot(above["bits_per_word"], [top] * len(above), "^", ms=5, color=color)
+    others = rows[~rows["source"].isin([MEASURED, NOT_RUN])]
+    panel.plot(
+        others["bits_per_word"], others["test_ppl_mean"], "D", ms=4.5, mfc="none", color=style.grey
+    )
+    for row in others.to_dict("records"):
+        panel.annotate(
+            row["label"], (row["bits_per_word"], row["test_ppl_mean"]), (4, 4),
+            textcoords="offset points", fontsize=7, color=style.grey,
+        )  # fmt: skip
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(FixedLocator(TICKS))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.xaxis.set_major_formatter("{x:.0f}")
+    panel.set_ylim(top=top + 0.02 * top)
+    return families
+
+
+def _settings(data: FigureData) -> Settings:
+    assert isinstance(data.settings, Settings)
+    return data.settings
