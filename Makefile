@@ -5,6 +5,7 @@
 #              (both need root), `make test-s3` those that push to a local S3 server,
 #              `make test-gpu` those that train on a GPU, `make test-browser` those that open
 #              the pages in Debian's chromium
+# make docs    the site of README and docs/, build/docs/index.html
 # make paper   the paper's tables and figures from PTB and GloVe: hours
 # make slice   as much of it as fits (GNU timeout): make slice MINUTES=20 TARGET=table1_large
 # make plan    what `make paper` would compute, what is there already, and how long it takes;
@@ -23,7 +24,7 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 DEMO := --configfile config/demo.yaml
 
-.PHONY: slice demo test test-all test-cluster test-reliability test-gpu test-s3 test-browser paper plan collect lint bench clean distclean
+.PHONY: slice demo test test-all test-cluster test-reliability test-gpu test-s3 test-browser paper plan collect docs lint bench clean distclean
 
 $(VENV)/.ready: requirements.lock pyproject.toml kdlab/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else 0'
@@ -43,7 +44,7 @@ demo: $(VENV)/.ready
 test: lint
 	$(RUN) pytest -n 2 --dist loadfile
 
-test-all: test
+test-all: test docs
 	$(RUN) pytest -n 2 --dist loadfile -m slow
 	copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && git clone --quiet . "$$copy" && \
 		$(MAKE) -C "$$copy" demo
@@ -61,7 +62,7 @@ test-s3: $(VENV)/.ready
 	$(RUN) pip install --quiet --disable-pip-version-check -c requirements.lock -r requirements-s3.txt
 	$(RUN) pytest -m s3 tests/test_s3.py
 
-test-browser: $(VENV)/.ready
+test-browser: docs
 	$(RUN) pytest -m browser tests/test_browser.py
 
 paper: $(VENV)/.ready
@@ -88,6 +89,12 @@ collect: $(VENV)/.ready
 	$(RUN) snakemake --cores $(CORES) --configfile $(CONFIG) -- data
 	$(RUN) python workflow/scripts/publish.py --config $(CONFIG)
 	$(RUN) snakemake --cores $(CORES) --configfile $(CONFIG) --config partial=true -- all
+
+# Material for MkDocs speaks of its successor at each build.
+docs: $(VENV)/.ready
+	$(RUN) pip install --quiet --disable-pip-version-check -c requirements.lock -r requirements-docs.txt
+	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo "Pages:   build/docs/index.html"
 
 lint: $(VENV)/.ready
 	$(RUN) ruff check . && ruff format --check . && snakefmt --check Snakefile rules

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from kdcore.embeddings import EMBEDDINGS
+from kdcore.errors import KDError
 from kdcore.learners import LEARNERS
 from kdcore.transforms import TRANSFORMS
 from kdlab import document
@@ -35,12 +36,67 @@ def test_pages_are_those_of_the_schema_and_the_requirements():
     assert found == document.environment()
 
 
-def test_the_readme_shows_the_table_that_was_measured():
+@pytest.mark.parametrize("page", document.pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_shows_the_results_that_there_are(page):
     """After a new result: `python -m kdlab.document`."""
+    text = page.read_text(encoding="utf-8")
+    assert text == document.drawn(text)
+    assert text.count("<!-- = ") == len(document.MARK.findall(text)) == text.count("<!-- / -->")
+
+
+def test_the_readme_has_table_1():
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = (ROOT / "results/paper/table1.md").read_text(encoding="utf-8")
-    assert page == document.with_table1(page, table)
-    assert table in page
+    assert (ROOT / "results/paper/table1.md").read_text(encoding="utf-8") in page
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    (tmp_path / "t.csv").write_text(
+        "method,seed,test_ppl_mean,test_ppl_std,rate\n"
+        "a,1,107.714,0.981,0.05\na,2,118.05,,0.25\nb*,1,,,\n"
+    )
+    (tmp_path / "t.md").write_text("| a |\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("mark", "shown"),
+    [
+        ("t.csv a 1: test_ppl", "107.71 ± 0.98"),
+        ("t.csv a seed=2: test_ppl", "118.05"),
+        ("t.csv a last: {rate:.0%} of {seed}", "25% of 2"),
+        ("t.csv b*: test_ppl", "not run"),
+        ("t.csv b*: {rate:.1f}", "not run"),
+        ("t.md", "\n| a |\n"),
+    ],
+)
+def test_a_mark_shows_what_it_names(results, mark, shown):
+    page = f"x <!-- = {mark} -->old<!-- / --> y <!-- = t.csv a 1: {{rate}} --><!-- / -->"
+    again = f"x <!-- = {mark} -->{shown}<!-- / --> y <!-- = t.csv a 1: {{rate}} -->0.05<!-- / -->"
+    assert document.drawn(page, results) == again == document.drawn(again, results)
+
+
+def test_a_table_of_its_own_is_shown_whole(results):
+    page = document.drawn("<!-- = t.csv -->\n<!-- / -->", results)
+    assert "| method | seed | test ppl mean |" in page
+    assert "| --- | ---: | ---: |" in page
+    assert "| b\\* | 1 |  |" in page
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        ("none.csv a: test_ppl", "none.csv: no such file"),
+        ("t.csv a: test_ppl", "must mean one row of t.csv, means 2"),
+        ("t.csv c: test_ppl", "must mean one row of t.csv, means 0"),
+        ("t.csv size=1: test_ppl", "no column size in t.csv; there are method, seed"),
+        ("t.csv a 1: valid_ppl", "no such column in t.csv; there are method, seed"),
+        ("t.csv a 1: {method:.2f}", "Unknown format code"),
+    ],
+)
+def test_a_mark_that_names_nothing_is_one_line(results, mark, message):
+    with pytest.raises(KDError, match=message):
+        document.drawn(f"<!-- = {mark} --><!-- / -->", results)
 
 
 def test_the_reference_has_every_kind_with_its_settings():

@@ -7,6 +7,7 @@ all the same where the project has it.
 """
 
 import contextlib
+import doctest
 import re
 import shlex
 import shutil
@@ -18,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import pandas as pd
 import pytest
 import snakemake.cli
 import torch
@@ -27,16 +27,16 @@ from project_copy import ROOT, copy_project, environment, run
 
 from kdcore import EMBEDDINGS
 from kdlab.corpus import Corpus
+from kdlab.document import MARK
 from kdlab.experiment import load_experiment
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES += [ROOT / "data/README.md", ROOT / "measurements/README.md", ROOT / "config/README.md"]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 # What a command may start with: more than this has to be added here, with a check of it below.
 PROGRAMS = {".", "cd", "dvc", "git", "make", "pip", "pre-commit", "pytest", "python", "sed",
             "snakemake"}  # fmt: skip
-# A table of numbers of results, for the pages that name some.
 NUMBER = re.compile(r"(?<![\w.,/·^-])\d[\d,]*(?:\.\d+)?(?![\w%^])")
 
 
@@ -100,6 +100,9 @@ def parsed(page: Path, line: str) -> Iterator[Command]:
             yield Command(page, tuple(words), comment.strip())
 
 
+# Files that pages tell a reader to write.
+EXAMPLES = {name for text in map(read, PAGES) for name in re.findall(r"\bIn\s+`([^`]+)`:", text)}
+EXAMPLES |= set(re.findall(r"preset of your own, `([^`]+)`", read(ROOT / "docs/get-started.md")))
 COMMANDS = [command for page in PAGES for command in commands(page)]
 SNAKEMAKE = sorted({c.words for c in COMMANDS if c.program == "snakemake"})
 MAKE = sorted({c.words for c in COMMANDS if c.program == "make"})
@@ -131,10 +134,7 @@ def test_links_lead_to_pages_headings_and_files_that_are_there(page):
 @every_page
 def test_files_that_a_page_names_are_in_the_project(page):
     """Names with a folder, and those with one of the project's endings."""
-    made = {"runs", "results", "data", ".venv"}
-    examples = {name for text in map(read, PAGES) for name in re.findall(r"\bIn `([^`]+)`", text)}
-    examples |= set(re.findall(r", `([\w/]+\.(?:py|yaml))`[:,]", read(ROOT / "CONTRIBUTING.md")))
-    examples |= {"config/mine.yaml", "config/rivals.yaml"}
+    made = {"build", "runs", "results", "data", ".venv"}
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True
     ).stdout.split()  # fmt: skip
@@ -142,15 +142,22 @@ def test_files_that_a_page_names_are_in_the_project(page):
     for name in re.findall(r"`([\w./-]+)`", FENCE.sub("", read(page))):
         top = name.split("/")[0]
         known = (ROOT / top).exists() and top not in made
-        if "/" in name.rstrip("/") and known and name not in examples and "..." not in name:
+        if "/" in name.rstrip("/") and known and name not in EXAMPLES and "..." not in name:
             assert (ROOT / name).exists() or (page.parent / name).exists(), name
         elif re.fullmatch(r"[\w-]+\.(py|smk|toml|cff)", name):
             assert name in names, name
 
 
 def test_every_page_of_the_documents_is_reached_from_the_readme():
-    found = set(re.findall(r"\]\(docs/([\w-]+\.md)", read(ROOT / "README.md")))
-    assert found == {page.name for page in (ROOT / "docs").glob("*.md")}
+    found, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        found.add(page)
+        for target in re.findall(r"\]\(([^)\s:#]+\.md)", FENCE.sub("", read(page))):
+            there = (page.parent / target).resolve()
+            if there not in found and there in PAGES:
+                waiting.append(there)
+    assert found == set(PAGES)
 
 
 # Commands, read
@@ -198,7 +205,7 @@ def test_a_snakemake_command_is_one_and_its_target_is_there(words):
     if (ROOT / preset).exists():
         assert set(given.targets) <= targets_of(preset)
     else:
-        assert preset in {"config/mine.yaml", "config/rivals.yaml"}, "no such preset"
+        assert preset in EXAMPLES, "no such preset"
 
 
 @pytest.mark.parametrize("words", MAKE, ids=shlex.join)
@@ -240,32 +247,32 @@ def test_settings_of_dvc_commands_are_in_the_presets():
 # Numbers
 
 
-def test_numbers_on_the_page_of_results_are_those_of_the_results():
-    """Every number with a decimal point; those of the paper and its sizes are in table1.csv too."""
-    values: list[float] = []
-    for file in [*ROOT.glob("results/*/*.csv"), *ROOT.glob("measurements/*/history.csv")]:
-        frame = pd.read_csv(file).select_dtypes("number")
-        values += frame.to_numpy().ravel().tolist()
-    for file in ROOT.glob("results/*/*.md"):
-        values += [float(n.replace(",", "")) for n in NUMBER.findall(read(file))]
-    known = {digits: {round(value, digits) for value in values if value == value}
-             for digits in range(1, 5)}  # fmt: skip
-    text = FENCE.sub("", read(ROOT / "docs/results.md"))
-    stated = [number for number in NUMBER.findall(text) if "." in number]
-    assert len(stated) > 30
-    for number in stated:
-        assert float(number) in known[len(number.partition(".")[2])], f"{number} is of no result"
+def typed(page: Path) -> str:
+    """A page without its code and without what is drawn from the results."""
+    return FENCE.sub("", MARK.sub("", read(page)))
 
 
-def test_the_readme_types_no_number_that_results_hold():
-    text = read(ROOT / "README.md")
-    before, _, rest = text.partition("<!-- table1 -->")
-    after = rest.partition("<!-- end of table1 -->")[2]
-    stated = [n for n in NUMBER.findall(FENCE.sub("", before + after)) if "." in n]
-    # The versions of Python and of a licence, the paper's number on arXiv.
-    assert set(stated) <= {"3.11", "1.0", "1711.03067"}
-    # The table is drawn: the rest of the page is some hundred lines.
-    assert len((before + after).splitlines()) <= 110
+@pytest.mark.parametrize(
+    ("page", "constants"),
+    [
+        # The versions of Python and of a licence, the paper's number on arXiv.
+        ("README.md", {"3.11", "1.0", "1711.03067"}),
+        # The paper's sizes in its own words.
+        ("docs/results.md", {"0.4"}),
+        ("docs/explanation/the-method.md", set()),
+        ("docs/explanation/codes-or-rounding.md", set()),
+    ],
+)
+def test_pages_type_no_number_that_results_hold(page, constants):
+    assert {n for n in NUMBER.findall(typed(ROOT / page)) if "." in n} <= constants
+    # A mark that begins a line of a paragraph would end the paragraph.
+    for line in read(ROOT / page).splitlines():
+        assert not re.match(r" *<!-- = .*: ", line), line
+
+
+def test_the_readme_is_short():
+    """Some hundred lines and the table, which is drawn."""
+    assert len(MARK.sub("", read(ROOT / "README.md")).splitlines()) <= 120
 
 
 # Python, run
@@ -301,6 +308,13 @@ def test_the_pages_that_have_python_are_run():
     assert len(python(ROOT / "README.md").strip().splitlines()) <= 12
 
 
+@every_page
+def test_what_a_page_shows_at_a_prompt_is_what_comes(page):
+    for code in blocks(page, "pycon"):
+        test = doctest.DocTestParser().get_doctest(code, {}, page_id(page), str(page), 0)
+        assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
+
+
 # The rest, run or planned in a copy of the project
 
 
@@ -318,20 +332,6 @@ def copy(tmp_path_factory) -> Path:
     return project
 
 
-def command_of(page: str, program: str) -> str:
-    """The only line of a page that starts with a program."""
-    (line,) = re.findall(rf"^{program} .*$", read(ROOT / page), re.M)
-    return line
-
-
-def example_of_extending() -> dict[str, str]:
-    page = read(ROOT / "docs/extend.md")
-    (name,) = re.findall(r"In `(kdcore/embeddings/\w+\.py)`:", page)
-    (code,) = blocks(ROOT / "docs/extend.md", "python")
-    (preset,) = blocks(ROOT / "docs/extend.md", "yaml")
-    return {name: code, "config/rivals.yaml": preset}
-
-
 def to_plan() -> dict[tuple[str, ...], set[str]]:
     """Targets of the pages' commands by the options they are asked for with, less the cluster's.
 
@@ -339,7 +339,7 @@ def to_plan() -> dict[tuple[str, ...], set[str]]:
     """
     found: dict[tuple[str, ...], set[str]] = {}
     for words in SNAKEMAKE:
-        # The two presets of one's own are run below and in test_contributing.py.
+        # Presets of one's own are run below and in test_extending.py.
         if "--report" in words or not (ROOT / configured(words)).exists():
             continue
         given = options(words)
@@ -365,23 +365,10 @@ def test_what_the_pages_ask_snakemake_for_can_be_planned(chosen, targets, copy):
 
 @pytest.mark.slow
 @pytest.mark.workflow
-def test_the_rival_of_the_page_is_trained_and_shown(tmp_path):
-    project = copy_project(tmp_path / "project")
-    for name, text in example_of_extending().items():
-        (project / name).write_text(text.replace("extends: demo", "extends: tiny"), "utf-8")
-    words = shlex.split(command_of("docs/extend.md", "snakemake").partition("#")[0])
-    run(project, sys.executable, "-m", *words)
-    rows = pd.read_csv(project / "results/rivals/rivals.csv").set_index("method")
-    assert rows.loc["head", "n_seeds"] == 2 and rows.loc["head", "test_ppl_mean"] > 1
-    assert rows.loc["head", "bits"] < rows.loc["conventional", "bits"]
-    sweep = pd.read_csv(project / "results/rivals/head_sweep.csv")
-    assert len(sweep) == 3 and sweep.test_ppl.notna().all()
-
-
-@pytest.mark.slow
-@pytest.mark.workflow
 def test_a_text_of_ones_own_is_a_line_of_a_preset(copy):
-    run(copy, "sh", "-c", command_of("docs/get-started.md", "sed").replace("demo", "tiny"))
+    (preset,) = blocks(ROOT / "docs/get-started.md", "yaml")
+    preset = preset.replace("extends: demo", "extends: tiny")
+    (copy / "config/mine.yaml").write_text(preset, encoding="utf-8")
     snakemake = (sys.executable, "-m", "snakemake", "--cores", "2", "--configfile")
     run(copy, *snakemake, "config/mine.yaml", "--", "data")
     (corpus,) = copy.glob("runs/texts/*/corpus.safetensors")
@@ -398,7 +385,7 @@ def test_the_reference_is_linked_and_has_every_embedding(kind):
 @every_page
 def test_a_page_has_lines_that_fit_and_no_old_words(page):
     """But for tables, links, and what is generated."""
-    text = re.sub(r"<!-- table1 -->.*<!-- end of table1 -->", "", read(page), flags=re.S)
+    text = MARK.sub("", read(page))
     for line in FENCE.sub("", text).splitlines():
         if page != ROOT / "config/README.md" and not line.startswith("|") and "](" not in line:
             assert len(line) <= 110, textwrap.shorten(line, 80)
