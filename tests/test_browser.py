@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -52,6 +53,12 @@ def browser(tmp_path_factory):
     finally:
         process.terminate()
         process.wait()
+
+
+def pages_of_docs() -> list[str]:
+    """The pages of the site, as its navigation has them."""
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    return re.findall(r"([\w/-]+)\.md$", text.partition("\nnav:")[2], re.M)
 
 
 def look(browser: str, page: Path, width: int) -> dict:
@@ -136,6 +143,17 @@ def test_the_report(browser, request, preset, width):
     assert found["pictures"] == len(figures) > 5 and found["broken"] == []
     assert found["width"] == width and found["overflow"] <= 0
     assert found["tables"] > 5 and found["cut"] == 0
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize("name", pages_of_docs())
+def test_the_docs(browser, name, width):
+    """What `make docs` built."""
+    page = ROOT / "build/docs" / f"{name}.html"
+    assert page.is_file(), "make docs"
+    found = look(browser, page, width)
+    assert found["errors"] == [] and found["broken"] == []
+    assert found["width"] == width and found["overflow"] <= 0 and found["cut"] == 0
 
 
 @pytest.mark.parametrize("width", [390, 1200])
