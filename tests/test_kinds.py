@@ -500,6 +500,21 @@ def test_a_file_that_holds_no_embedding_is_refused_in_one_line(tmp_path):
             {"kind": "seeded", "transform": {"kind": "linear"}, "K": 4, "D": 3, "seed": -1},
             "seed must be at least 0, got -1",
         ),
+        ({"kind": "tensor_train", "rank": 0}, "rank must be at least 1, got 0"),
+        ({"kind": "tensor_train", "rank": 4}, "rank must be at most 3 for word_factors"),
+        ({"kind": "tensor_train", "rank": 1, "cores": 1}, "cores must be at least 2, got 1"),
+        (
+            {"kind": "tensor_train", "rank": 1, "word_factors": [2, 3, 3]},
+            r"the product of word_factors must be at least 23, got \[2, 3, 3\]",
+        ),
+        (
+            {"kind": "tensor_train", "rank": 1, "dim_factors": [2, 2, 2]},
+            r"the product of dim_factors must be 6, got \[2, 2, 2\]",
+        ),
+        (
+            {"kind": "tensor_train", "rank": 1, "dim_factors": [2, 3]},
+            r"dim_factors must be 3 numbers above 0, got \[2, 3\]",
+        ),
         ({"kind": "kd", "transform": {"kind": "linear"}, "dropout": 1}, "dropout must be below 1"),
         ({"kind": "kd", "transform": {"kind": "linaer"}}, "did you mean 'linear'"),
         ({"kind": "kd", "transform": {"kind": "linear", "cell": 1}}, "key 'cell' is unknown"),

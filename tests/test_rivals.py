@@ -1,5 +1,8 @@
 """Embeddings of others against their formulas."""
 
+import itertools
+import math
+
 import pytest
 import torch
 
@@ -57,3 +60,61 @@ def test_codes_from_a_seed_cost_nothing(transform, numbers):
     for words in (100, 10_000):
         size = made(section, words, 50)[1].size()
         assert (size.parameters, size.bits) == (numbers, 32 * numbers)
+
+
+# Tensor train
+
+TRAIN = {"kind": "tensor_train", "rank": 3}
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        TRAIN,
+        {**TRAIN, "cores": 2},
+        {**TRAIN, "cores": 4},
+        {**TRAIN, "rank": 6, "word_factors": [2, 7, 3], "dim_factors": [6, 1, 2]},
+    ],
+)
+def test_a_tensor_trains_numbers_are_products_of_its_cores_matrices(section):
+    embedding = made(section, 40, 12)[1].double()
+    cores = [core.detach() for core in embedding.cores]
+    rows, columns = ([core.shape[axis] for core in cores] for axis in (0, 2))
+    tensor = torch.zeros(math.prod(rows), 12, dtype=torch.float64)
+    for word, i in enumerate(itertools.product(*map(range, rows))):
+        for component, j in enumerate(itertools.product(*map(range, columns))):
+            product = torch.eye(1, dtype=torch.float64)
+            for core, row, column in zip(cores, i, j, strict=True):
+                product = product @ core[row, :, column]
+            tensor[word, component] = product.item()
+    assert len(tensor) >= 40
+    torch.testing.assert_close(embedding(torch.arange(40)), tensor[:40])
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.04])
+def test_a_tensor_train_starts_with_the_variance_of_a_uniform_table(scale):
+    section = {**TRAIN, "rank": 16}
+    tables = [
+        made(section, 2000, 60, seed, init_scale=scale)[1](torch.arange(2000)) for seed in range(8)
+    ]
+    assert torch.stack(tables).var().item() == pytest.approx(scale**2 / 3, rel=0.1)
+
+
+def test_a_tensor_trains_bits_are_those_of_its_cores_and_its_factors_are_even():
+    embedding = made({**TRAIN, "rank": 32}, 10_000, 200)[1]
+    assert [tuple(core.shape) for core in embedding.cores] == [
+        (22, 1, 5, 32), (22, 32, 5, 32), (21, 32, 8, 1),
+    ]  # fmt: skip
+    assert embedding.size().bits == 32 * (22 * 5 * 32 + 22 * 5 * 32**2 + 21 * 8 * 32)
+    assert [core.shape[0] for core in made(TRAIN, 27, 13)[1].cores] == [3, 3, 3]
+
+
+def test_a_tensor_train_of_full_rank_can_be_any_table():
+    """Full rank, two cores of one word factor: the factors of a matrix product."""
+    embedding = made({**TRAIN, "cores": 2, "rank": 12, "word_factors": [4, 3]}, 12, 12)[1]
+    target = torch.randn(12, 12)
+    unfolded = target.view(4, 3, 3, 4).permute(0, 2, 1, 3).reshape(12, 12)
+    with torch.no_grad():
+        embedding.cores[0].copy_(torch.eye(12).view(4, 3, 12)[:, None])
+        embedding.cores[1].copy_(unfolded.view(12, 3, 4).transpose(0, 1)[..., None])
+    torch.testing.assert_close(embedding(torch.arange(12)), target)

@@ -267,6 +267,7 @@ EMBEDDINGS = {
     "seeded": {"kind": "seeded", "K": 5, "D": 3, "transform": LINEAR, "seed": 2},
     "low-rank": {"kind": "low_rank", "rank": 3},
     "hashed": {"kind": "hashed", "buckets": 9},
+    "tensor-train": {"kind": "tensor_train", "rank": 3},
     "uniform": {"kind": "uniform", "bits": 4},
     "rounded": {"kind": "rounded", "bits": 4, "of": {"kind": "kd", "transform": LINEAR}},
     "rounded-through": {
