@@ -41,6 +41,8 @@ def index_bits(K: int) -> int:
     return max(1, (K - 1).bit_length())
 
 
+# Integers that are packed, and rows that are checked, at a time; multiples of 8.
+PIECE, ROWS = 1 << 16, 10_000
 # A 64-bit integer holds one of so many bits wherever in a byte it begins.
 WORD_BITS = 57
 
@@ -74,9 +76,24 @@ def code_bits(K: int, D: int) -> int:
 
 def pack(indices: torch.Tensor, bits: int) -> torch.Tensor:
     """Non-negative integers below 2^bits, any shape, as one little-endian bit stream (uint8)."""
-    values = indices.reshape(-1, 1).numpy().astype(np.uint64)
-    each = ((values >> np.arange(bits, dtype=np.uint64)) & np.uint64(1)).astype(np.uint8)
-    return torch.from_numpy(np.packbits(each.ravel(), bitorder="little"))
+    shifts = np.arange(bits, dtype=np.uint64)
+    # Whole bytes at a time: 8 integers of b bits are b bytes.
+    pieces = indices.reshape(-1, 1).split(PIECE) if indices.numel() else [indices.reshape(-1, 1)]
+    parts = [
+        np.packbits(
+            ((piece.numpy().astype(np.uint64) >> shifts) & np.uint64(1)).astype(np.uint8).ravel(),
+            bitorder="little",
+        )
+        for piece in pieces
+    ]
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def append_packed(packed: torch.Tensor, count: int, more: torch.Tensor, bits: int) -> torch.Tensor:
+    """A packed stream of so many integers with more of them behind it."""
+    whole = count // 8 * 8
+    last = unpack_at(packed, torch.arange(whole, count), bits)
+    return torch.cat([packed[: whole * bits // 8], pack(torch.cat([last, more.flatten()]), bits)])
 
 
 def unpack_at(packed: torch.Tensor, positions: torch.Tensor, bits: int) -> torch.Tensor:
@@ -141,12 +158,7 @@ class Codes:
             raise KDError(f"codes must be integers, got {table.dtype}")
         check_shape(K, table.shape[1])
         table = table.long()  # before K is compared: it may not fit a narrower type
-        wrong = (table < 0) | (table >= K)
-        if wrong.any():
-            i, j = wrong.nonzero()[0].tolist()
-            raise KDError(
-                f"index {j} of code {i} must be from 0 to K - 1 = {K - 1}, got {int(table[i, j])}"
-            )
+        _check_range(table, K)
         self.K = int(K)
         self.shape = (int(table.shape[0]), int(table.shape[1]))
         self.packed = pack(table, self.bits)
@@ -201,6 +213,16 @@ class Codes:
         """All indices, int64, shape (N, D)."""
         return self[:]
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """All indices as a NumPy array, (N, D); int64 unless another type is asked for.
+
+        Raises:
+            ValueError: an array without a copy is asked for: the indices are packed.
+        """
+        if copy is False:
+            raise ValueError("packed codes cannot be an array without a copy")
+        return self.tensor().numpy().astype(dtype or np.int64, copy=False)
+
     def format(self, i: int) -> str:
         """The code of row i as in Table 2, for example `3-1-0-4`."""
         return _written(self[i].tolist())
@@ -236,14 +258,17 @@ class Codes:
             >>> len(Codes.random(1000, K=50, D=10, seed=0).pack_whole())  # 57 bits a code, not 60
             7125
         """
-        indices, first = self.tensor(), 0
-        bits = np.zeros((len(self), code_bits(self.K, self.D)), dtype=np.uint8)
-        for size, at, width in _parts(self.K, self.D):
-            digits = indices[:, first : first + size]
-            value = (digits * _powers(self.K, size)).sum(1)[:, None].numpy()
-            bits[:, at : at + width] = (value >> np.arange(width)) & 1
-            first += size
-        return torch.from_numpy(np.packbits(bits.ravel(), bitorder="little"))
+        pieces = []
+        for rows in range(0, len(self), ROWS):
+            indices, first = self[rows : rows + ROWS], 0
+            bits = np.zeros((len(indices), code_bits(self.K, self.D)), dtype=np.uint8)
+            for size, at, width in _parts(self.K, self.D):
+                digits = indices[:, first : first + size]
+                value = (digits * _powers(self.K, size)).sum(1)[:, None].numpy()
+                bits[:, at : at + width] = (value >> np.arange(width)) & 1
+                first += size
+            pieces.append(np.packbits(bits.ravel(), bitorder="little"))
+        return torch.from_numpy(np.concatenate(pieces))
 
     @classmethod
     def from_whole(cls, packed: torch.Tensor, K: int, shape: tuple[int, int]) -> "Codes":
@@ -261,14 +286,18 @@ class Codes:
                 f"codes of shape {shape} at K = {K}, packed whole, must be {expected} bytes, got "
                 f"{packed.numel()} of {packed.dtype}"
             )
-        start, found = torch.arange(N) * each, []
-        for size, at, width in _parts(K, D):
-            value = unpack_bits(packed, start + at, width)
-            if int(value.max()) >= K**size:
-                row = int((value >= K**size).nonzero()[0])
-                raise KDError(f"code {row} must be below {K}^{size}, got {int(value[row])}")
-            found.append(value[:, None] // _powers(K, size) % K)
-        return cls(torch.cat(found, 1), K)
+        pieces = []
+        for rows in torch.arange(N).split(ROWS):
+            found = []
+            for size, at, width in _parts(K, D):
+                value = unpack_bits(packed, rows * each + at, width)
+                wrong = value >= K**size
+                if wrong.any():
+                    i = int(wrong.nonzero()[0])
+                    raise KDError(f"code {rows[i]} must be below {K}^{size}, got {value[i]}")
+                found.append(value[:, None] // _powers(K, size) % K)
+            pieces.append(pack(torch.cat(found, 1), index_bits(K)))
+        return cls.from_packed(torch.cat(pieces), K, shape)
 
     def save(self, path: str | Path) -> None:
         """Store in one safetensors file."""
@@ -299,8 +328,14 @@ class Codes:
                 f"packed codes of shape {shape} at K = {K} must be {expected} bytes, got "
                 f"{packed.numel()} of {packed.dtype}"
             )
-        positions = torch.arange(shape[0] * shape[1])
-        return cls(unpack_at(packed, positions, index_bits(K)).view(shape), K)
+        made = cls.__new__(cls)
+        made.K, made.shape = int(K), (int(shape[0]), int(shape[1]))
+        made.packed = packed.cpu().clone()
+        if used := shape[0] * shape[1] * made.bits % 8:
+            made.packed[-1] &= (1 << used) - 1  # equal codes are equal bytes
+        for first in range(0, shape[0] if 1 << made.bits > K else 0, ROWS):
+            _check_range(made[first : first + ROWS], K, first)
+        return made
 
     @classmethod
     def cat(cls, parts: Sequence["Codes"]) -> "Codes":
@@ -315,7 +350,12 @@ class Codes:
         shapes = {(part.K, part.D) for part in parts}
         if len(shapes) != 1:
             raise KDError(f"codes must be of one K and D, got (K, D) = {sorted(shapes)}")
-        return cls(torch.cat([part.tensor() for part in parts]), parts[0].K)
+        first, *rest = parts
+        packed, length = first.packed, len(first)
+        for part in rest:
+            packed = append_packed(packed, length * first.D, part.tensor(), first.bits)
+            length += len(part)
+        return cls.from_packed(packed, first.K, (length, first.D))
 
     @classmethod
     def random(cls, N: int, K: int, D: int, seed: int) -> "Codes":
@@ -341,6 +381,16 @@ def _parts(K: int, D: int) -> list[tuple[int, int, int]]:
 
 def _powers(K: int, size: int) -> torch.Tensor:
     return torch.tensor([K**i for i in range(size)])
+
+
+def _check_range(table: torch.Tensor, K: int, first: int = 0) -> None:
+    wrong = (table < 0) | (table >= K)
+    if wrong.any():
+        i, j = wrong.nonzero()[0].tolist()
+        raise KDError(
+            f"index {j} of code {first + i} must be from 0 to K - 1 = {K - 1}, got "
+            f"{int(table[i, j])}"
+        )
 
 
 def _written(code: Sequence[int]) -> str:

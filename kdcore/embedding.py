@@ -11,6 +11,7 @@ from torch import nn
 
 from kdcore.codes import Codes, code_bits, index_bits, unpack_at
 from kdcore.embeddings import Embedding, stored_tensor
+from kdcore.encoding import encode
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 from kdcore.transforms import TRANSFORMS, Transform
@@ -274,6 +275,19 @@ class KDEmbedding(Embedding):
             transform, K, positions, dim,
         )  # fmt: skip
         return cls(codes, transform=made, packing=packing).eval()
+
+    def extended(self, vectors: torch.Tensor) -> Self:
+        """One with further rows, whose codes compose given vectors best (`kdcore.encode`).
+
+        Raises:
+            KDError: vectors of another size, or a transform that is no sum over positions.
+        """
+        codes = Codes.cat([self.codes, encode(vectors, self.transform)])
+        made = type(self)(
+            codes, transform=copy.deepcopy(self.transform), padding_idx=self.padding_idx,
+            gradient_scale=self.gradient_scale, dropout=self.dropout, packing=self.packing,
+        )  # fmt: skip
+        return made.eval()
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, K={self.K}, D={self.D}"

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from kdcore.codes import pack, unpack_at
+from kdcore.codes import append_packed, pack, unpack_at
 from kdcore.errors import KDError
 
 # Numbers that share a scale and an offset: those of a row, or those of a column of a matrix.
@@ -105,6 +105,31 @@ def store_rounded(
         f"{name}.{OFFSET}": offset.view(shape),
         f"{name}.{SHAPE}": table.new_empty(0, *table.shape, dtype=torch.uint8),
     }
+
+
+def append_rounded(
+    name: str, tensors: Mapping[str, torch.Tensor], more: torch.Tensor, bits: int, scales: Scales
+) -> dict[str, torch.Tensor]:
+    """A stored table (n, d) with more rows, by tensor name; the rows that are there stay.
+
+    Raises:
+        KDError: numbers that share a scale with those of other rows.
+    """
+    stored = store_rounded(name, more, bits, scales)
+    if bits == 16:
+        return {name: torch.cat([tensors[name], stored[name]])}
+    if scales == "column":
+        raise KDError("scales must be those of rows where rows are to be added, got column")
+    found = {
+        full: torch.cat([tensors[full], stored[full]])
+        for full in (f"{name}.{SCALE}", f"{name}.{OFFSET}")
+    }
+    levels = unpack_at(stored[f"{name}.{LEVELS}"], torch.arange(more.numel()), bits)
+    count = tensors[f"{name}.{SCALE}"].numel() * more.shape[1]
+    found[f"{name}.{LEVELS}"] = append_packed(tensors[f"{name}.{LEVELS}"], count, levels, bits)
+    shape = (0, found[f"{name}.{SCALE}"].numel(), more.shape[1])
+    found[f"{name}.{SHAPE}"] = tensors[f"{name}.{SHAPE}"].new_empty(shape)
+    return found
 
 
 def stored_names(tensors: Mapping[str, torch.Tensor]) -> list[str]:

@@ -48,11 +48,14 @@ class WordVectors:
         return cls(tuple(words), vectors)
 
 
-def check_vectors(vectors: torch.Tensor | np.ndarray, *, or_one: bool = False) -> torch.Tensor:
+def check_vectors(
+    vectors: torch.Tensor | np.ndarray, *, or_one: bool = False, dim: int | None = None
+) -> torch.Tensor:
     """Vectors as float32 of shape (N, d), on the CPU.
 
     Args:
         or_one: whether one vector of shape (d,) is a table of one.
+        dim: the size d that they must have; None is any.
 
     Raises:
         KDError: not a table, rows of unequal length, no rows, or values that are not finite.
@@ -65,6 +68,8 @@ def check_vectors(vectors: torch.Tensor | np.ndarray, *, or_one: bool = False) -
         table = table[None]
     if table.ndim != 2 or 0 in table.shape:
         raise KDError(f"vectors must have shape (N, d), got {tuple(table.shape)}")
+    if dim not in (None, table.shape[1]):
+        raise KDError(f"vectors must have size {dim}, got {table.shape[1]}")
     wrong = ~torch.isfinite(table).all(1)
     if wrong.any():
         raise KDError(f"vector {int(wrong.nonzero()[0])} must be finite, got a value that is not")

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -165,3 +167,35 @@ def test_random_codes_are_uniform_and_seeded():
 
 def test_format_is_that_of_table_2():
     assert Codes([[3, 1, 0, 4]], 6).format(0) == "3-1-0-4"
+
+
+def test_codes_are_an_array_to_numpy():
+    codes = Codes.random(200, 50, 3, seed=0)
+    assert np.array_equal(np.asarray(codes), codes.tensor().numpy())
+    assert np.asarray(codes, dtype=np.int16).dtype == np.int16
+    with pytest.raises(ValueError, match="without a copy"):
+        np.array(codes, copy=False)
+
+
+def test_equal_codes_are_equal_whatever_stands_behind_the_last_bit():
+    codes = Codes([[1, 2, 3]], K=6)
+    padded = codes.packed | torch.tensor([0, 0b11111110], dtype=torch.uint8)
+    assert Codes.from_packed(padded, 6, (1, 3)) == codes
+
+
+def test_loading_takes_a_small_multiple_of_the_file(tmp_path):
+    """Measured in a process of its own: what was allocated before is not seen."""
+    N, D = 300_000, 10
+    packed = torch.randint(256, (N * D * 6 // 8,), dtype=torch.uint8)
+    Codes.from_packed(packed, 64, (N, D)).save(tmp_path / "codes")
+    measure = (
+        "import resource, sys; from kdcore import Codes, KDEmbedding;"
+        "Codes.random(100, 50, 10, 0).save(sys.argv[2]); KDEmbedding(Codes.load(sys.argv[2]), 4);"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
+        "before = peak(); KDEmbedding(Codes.load(sys.argv[1]), 4); print(peak() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", measure, tmp_path / "codes", tmp_path / "small"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) * 1024 < 8 * len(packed)

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,6 +24,7 @@ from kdcore.errors import KDError
 from kdcore.kinds import Kinds, KindSettings
 from kdcore.size import Size, stored_bits
 from kdcore.tensors import load_tensors, save_tensors
+from kdcore.words import LENGTHS, TEXT, Words
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,18 @@ class Embedding(nn.Module, ABC):
         """
         return None
 
+    def plain(self) -> "Embedding":
+        """One that composes the same vectors in eval mode, in full numbers: itself, as here."""
+        return self
+
+    def extended(self, vectors: torch.Tensor) -> "Embedding":
+        """One with further rows, for vectors (n, d); its own rows and what they share stay.
+
+        Raises:
+            KDError: rows cannot join an embedding of this kind, or the vectors do not fit it.
+        """
+        raise KDError(f"{type(self).__name__} takes no further rows; compress all of them anew")
+
     def size(self) -> Size:
         """Numbers that are trained, and bits of what `export` gives."""
         return Size(sum(p.numel() for p in self.parameters()), stored_bits(self.export()))
@@ -109,10 +123,38 @@ def check_ids(ids: torch.Tensor, words: int) -> None:
             raise IndexError(f"ids must be from 0 to {words - 1}, got {low if low < 0 else high}")
 
 
-def save_embedding(path: str | Path, embedding: Embedding, settings: KindSettings) -> None:
+@dataclass(frozen=True)
+class StoredTable:
+    """What a file of an embedding holds.
+
+    Attributes:
+        embedding: in eval mode.
+        settings: those that it was built from.
+        words: of its rows, or None.
+        how: how it was made, as it was given to `save_embedding`.
+    """
+
+    embedding: Embedding
+    settings: KindSettings
+    words: Words | None
+    how: dict[str, Any]
+
+
+def save_embedding(
+    path: str | Path, embedding: Embedding, settings: KindSettings, *,
+    words: Words | None = None, how: Mapping[str, object] | None = None,
+) -> None:  # fmt: skip
     """Store what `embedding.export()` gives, with the settings that it was built from.
 
-    The tensors in the file take `embedding.size().bits` bits.
+    The tensors in the file take `embedding.size().bits` bits, and those of words, where there are
+    some, their own.
+
+    Args:
+        words: one a row.
+        how: what is to be known of how it was made; anything that JSON can hold.
+
+    Raises:
+        KDError: words that are not one a row.
 
     Example:
         >>> settings = EMBEDDINGS.parse({"kind": "low_rank", "rank": 2})
@@ -121,30 +163,45 @@ def save_embedding(path: str | Path, embedding: Embedding, settings: KindSetting
         >>> load_embedding("embedding.safetensors")(torch.tensor([3])).shape
         torch.Size([1, 4])
     """
+    if words is not None and len(words) != embedding.num_embeddings:
+        raise KDError(f"words must be {embedding.num_embeddings}, one a row, got {len(words)}")
     header = {
         "kind": "embedding",
         "settings": settings.model_dump(mode="json"),
         "words": embedding.num_embeddings,
         "dim": embedding.embedding_dim,
+        **({} if how is None else {"how": how}),
     }
-    save_tensors(path, embedding.export(), header)
+    save_tensors(path, embedding.export() | (words.tensors() if words else {}), header)
 
 
 def load_embedding(path: str | Path) -> Embedding:
-    """Read what `save_embedding` wrote; in eval mode.
+    """The embedding that `save_embedding` wrote; in eval mode.
 
     Raises:
         KDError: the file is missing, damaged, holds something else, or is of a kind that is
             unknown here.
     """
+    return load_stored(path).embedding
+
+
+def load_stored(path: str | Path) -> StoredTable:
+    """All that `save_embedding` wrote.
+
+    Raises:
+        KDError: see `load_embedding`.
+    """
     tensors, header = load_tensors(path, "embedding", ["settings", "words", "dim"])
+    stored = {name: tensors.pop(name) for name in (TEXT, LENGTHS) if name in tensors}
     settings = EMBEDDINGS.parse(header["settings"], f"{path}: settings")
     try:
         loaded = settings.module.load(settings, header["words"], header["dim"], tensors)
+        words = Words.of_tensors(stored) if len(stored) == 2 else None
     except KDError as error:
         raise KDError(f"{path}: {error}") from None
-    embedding: Embedding = loaded.eval()
-    return embedding
+    if words is not None and len(words) != header["words"]:
+        raise KDError(f"{path}: words must be {header['words']}, one a row, got {len(words)}")
+    return StoredTable(loaded.eval(), settings, words, header.get("how", {}))
 
 
 def stored_tensor(

@@ -14,6 +14,7 @@ from torch import nn
 from kdcore.embeddings import Embedding, EmbeddingInputs, stored_tensor
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
+from kdcore.vectors import check_vectors
 
 NUMERICS = 1
 EXAMPLE: dict[str, object] = {"rank": 3}
@@ -45,6 +46,13 @@ class LowRankEmbedding(Embedding):
     def export(self) -> dict[str, torch.Tensor]:
         """Both factors."""
         return {"rows": self.rows.detach(), "basis": self.basis.detach()}
+
+    def extended(self, vectors: torch.Tensor) -> "LowRankEmbedding":
+        more = check_vectors(vectors, dim=self.embedding_dim).double()
+        basis = self.basis.detach()
+        # The a_s nearest to a vector, by least squares.
+        rows = torch.linalg.lstsq(basis.double().T, more.T, driver="gelsd").solution.T
+        return LowRankEmbedding(torch.cat([self.rows.detach(), rows.to(basis)]), basis).eval()
 
 
 def build(settings: Settings, words: int, dim: int, inputs: EmbeddingInputs) -> LowRankEmbedding:

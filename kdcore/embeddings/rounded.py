@@ -15,7 +15,14 @@ from pydantic import Field
 from kdcore.embeddings import EMBEDDINGS, Embedding, EmbeddingInputs
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
-from kdcore.rounding import Scales, read_rounded, rounded, store_rounded, stored_names
+from kdcore.rounding import (
+    Scales,
+    append_rounded,
+    read_rounded,
+    rounded,
+    store_rounded,
+    stored_names,
+)
 
 NUMERICS = 1
 EXAMPLE: dict[str, object] = {"bits": 4, "of": {"kind": "low_rank", "rank": 3}}
@@ -153,6 +160,24 @@ class StoredEmbedding(Embedding):
             device = next(iter(tensors.values())).device
             self._kept = now, made.requires_grad_(False).to(device).eval()
         return self._kept[1]
+
+    def plain(self) -> Embedding:
+        return self._composed()
+
+    def extended(self, vectors: torch.Tensor) -> "StoredEmbedding":
+        whole = self.plain().extended(vectors)
+        found = self.export()
+        for name, tensor in whole.export().items():
+            if not (tensor.is_floating_point() and tensor.ndim > 1):
+                found[name] = tensor
+            elif len(tensor) == whole.num_embeddings:
+                more = tensor[self.num_embeddings :]
+                found |= append_rounded(
+                    name, found, more, self.settings.bits, self.settings.scales
+                )  # fmt: skip
+        return StoredEmbedding(
+            self.settings, whole.num_embeddings, self.embedding_dim, found
+        ).eval()
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_kept": None}

@@ -7,6 +7,7 @@ from torch import nn
 
 from kdcore.embeddings import Embedding, EmbeddingInputs, stored_tensor
 from kdcore.kinds import KindSettings
+from kdcore.vectors import check_vectors
 
 NUMERICS = 1
 EXAMPLE: dict[str, object] = {}
@@ -35,6 +36,10 @@ class TableEmbedding(Embedding):
     def export(self) -> dict[str, torch.Tensor]:
         """The table."""
         return {"weight": self.weight.detach()}
+
+    def extended(self, vectors: torch.Tensor) -> "TableEmbedding":
+        more = check_vectors(vectors, dim=self.embedding_dim).to(self.weight)
+        return TableEmbedding(torch.cat([self.weight.detach(), more])).eval()
 
 
 def build(settings: Settings, words: int, dim: int, inputs: EmbeddingInputs) -> TableEmbedding:

@@ -12,10 +12,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from kdcore.codes import pack, unpack_at
+from kdcore.codes import append_packed, pack, unpack_at
 from kdcore.embeddings import Embedding, EmbeddingInputs, stored_tensor
 from kdcore.kinds import KindSettings
 from kdcore.rounding import dequantise, quantise
+from kdcore.vectors import check_vectors
 
 NUMERICS = 1
 EXAMPLE: dict[str, object] = {"bits": 3}
@@ -99,6 +100,14 @@ class PackedEmbedding(Embedding):
     def export(self) -> dict[str, torch.Tensor]:
         """What is stored."""
         return {"packed": self.packed, "scale": self.scale, "offset": self.offset}
+
+    def extended(self, vectors: torch.Tensor) -> "PackedEmbedding":
+        more = check_vectors(vectors, dim=self.embedding_dim)
+        levels, scale, offset = (part.flatten() for part in quantise(more, self.bits))
+        count = self.num_embeddings * self.embedding_dim
+        packed = append_packed(self.packed, count, levels.long(), self.bits)
+        scales, offsets = torch.cat([self.scale, scale]), torch.cat([self.offset, offset])
+        return PackedEmbedding(packed, scales, offsets, self.embedding_dim, self.bits).eval()
 
 
 def build(settings: Settings, words: int, dim: int, inputs: EmbeddingInputs) -> UniformEmbedding:

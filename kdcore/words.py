@@ -1,0 +1,178 @@
+"""Words as bytes and lengths: small in memory and in a file, whatever characters are in them."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, overload
+
+import numpy as np
+import torch
+
+from kdcore.errors import KDError
+
+# Names of the tensors that hold words, and how many words are searched for one like another.
+TEXT, LENGTHS = "words.text", "words.lengths"
+SEARCHED = 50_000
+
+
+class Words(Sequence[str]):
+    """Distinct words, each with its row.
+
+    Memory is that of the text and some 20 bytes a word; a list of Python's has 60 to 100.
+
+    Args:
+        words: no word twice.
+
+    Raises:
+        KDError: a word comes twice.
+
+    Example:
+        >>> words = Words(["the", "king"])
+        >>> words[1], words.index("king"), "queen" in words
+        ('king', 1, False)
+    """
+
+    def __init__(self, words: Iterable[str]):
+        # What is no text, such as half a surrogate, is kept too.
+        encoded = [word.encode("utf-8", "surrogatepass") for word in words]
+        self._set(b"".join(encoded), np.fromiter(map(len, encoded), np.int64, len(encoded)))
+
+    def _set(self, text: bytes, lengths: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        self._text = text
+        self._ends = np.concatenate([[0], lengths.cumsum()])
+        hashes = np.fromiter((hash(self._bytes(i)) for i in range(len(self))), np.int64, len(self))
+        self._order = hashes.argsort(kind="stable").astype(np.int32)
+        self._sorted = hashes[self._order]
+        for at in np.flatnonzero(self._sorted[1:] == self._sorted[:-1]).tolist():
+            first, second = (self[int(self._order[at + i])] for i in (0, 1))
+            if first == second:
+                raise KDError(f"words must differ, got {first!r} twice")
+
+    def _bytes(self, row: int) -> bytes:
+        return self._text[self._ends[row] : self._ends[row + 1]]
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row must be from 0 to {len(self) - 1}, got {row}")
+        return self._bytes(row % len(self)).decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Words):
+            return NotImplemented
+        return self._text == other._text and bool((self._ends == other._ends).all())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Words({len(self)}: {', '.join(map(repr, islice(self, 3)))} …)"
+
+    def find(self, word: str) -> int | None:
+        """The row of a word, or None."""
+        sought = word.encode("utf-8", "surrogatepass")
+        at = int(np.searchsorted(self._sorted, hash(sought)))
+        while at < len(self) and self._sorted[at] == hash(sought):
+            row = int(self._order[at])
+            if self._bytes(row) == sought:
+                return row
+            at += 1
+        return None
+
+    def __contains__(self, word: object) -> bool:
+        return isinstance(word, str) and self.find(word) is not None
+
+    def index(self, word: str, *_: Any) -> int:
+        """The row of a word.
+
+        Raises:
+            KeyError: there is no such word; the message names the nearest one.
+        """
+        row = self.find(word)
+        if row is None:
+            near = self.nearest(word)
+            hint = f"; did you mean {near!r}?" if near is not None else ""
+            raise KeyError(f"word {word!r} is not in the table{hint}")
+        return row
+
+    def nearest(self, word: str) -> str | None:
+        """A word that is written alike, if any: of the first 50,000 those that begin alike."""
+        for other in (word.lower(), word.capitalize(), word.upper(), word.strip()):
+            if other in self:
+                return other
+        alike = [
+            other for other in islice(self, SEARCHED)
+            if other[:1].lower() == word[:1].lower() and abs(len(other) - len(word)) < 3
+        ]  # fmt: skip
+        return next(iter(difflib.get_close_matches(word, alike, 1)), None)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The words as bytes (uint8) and their lengths, in the smallest type that holds them."""
+        lengths = np.diff(self._ends)
+        kind: Any = np.uint8 if lengths.max(initial=0) < 256 else np.int32
+        text = np.frombuffer(bytearray(self._text), np.uint8)
+        return {TEXT: torch.from_numpy(text), LENGTHS: torch.from_numpy(lengths.astype(kind))}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> "Words":
+        """Rebuild from what `tensors` gave.
+
+        Raises:
+            KDError: the lengths are not those of the text, or a word comes twice.
+        """
+        text, lengths = tensors[TEXT].numpy().tobytes(), tensors[LENGTHS].numpy().astype(np.int64)
+        if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != len(text):
+            raise KDError(f"words must have {len(text)} bytes as stored, got {lengths.sum()}")
+        made = cls.__new__(cls)
+        made._set(text, lengths)
+        return made
+
+
+class RowNumbers(Sequence[str]):
+    """The names of rows that have no words: "0", "1", …
+
+    Args:
+        count: how many there are.
+    """
+
+    def __init__(self, count: int):
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        rows = range(self._count)[row]
+        return str(rows) if isinstance(rows, int) else list(map(str, rows))
+
+    def find(self, word: str) -> int | None:
+        """The row of its number as text, or None."""
+        return int(word) if word.isdecimal() and int(word) < self._count else None
+
+    def __contains__(self, word: object) -> bool:
+        return isinstance(word, str) and self.find(word) is not None
+
+    def index(self, word: str, *_: Any) -> int:
+        """The row of its number as text.
+
+        Raises:
+            KeyError: there is no such row.
+        """
+        row = self.find(word)
+        if row is None:
+            raise KeyError(f"row must be from 0 to {self._count - 1}, got {word!r}")
+        return row
