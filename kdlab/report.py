@@ -17,7 +17,7 @@ from kdcore.codes import Codes
 from kdcore.files import sha256
 from kdcore.kinds import KindSettings
 from kdcore.vectors import WordVectors
-from kdlab import figures, table2, tables
+from kdlab import figures, sweeps, table2, tables
 from kdlab.claims import needs as claims_need
 from kdlab.claims import verdict
 from kdlab.corpus import SPLITS, UNK, Corpus
@@ -57,26 +57,34 @@ def grid(frame: pd.DataFrame, digits: int, headings: Mapping[str, str] | None = 
     """A table as text, without columns that are empty.
 
     Args:
-        digits: after the point, of numbers that are not below 1.
+        digits: after the point, of numbers that are not below 1 in columns that are not whole.
         headings: what columns are called, and which are shown.
     """
     called = dict(headings or {name: name for name in frame.columns})
     kept = [name for name in called if not len(frame) or frame[name].notna().any()]
     numbers = [pd.api.types.is_numeric_dtype(frame[name]) for name in kept]
-    rows = [
-        [_shown(value, digits) for value in row]
-        for row in frame[kept].astype(object).itertuples(index=False)
+    columns = [
+        _shown_numbers(frame[name], digits) if number else _shown_text(frame[name])
+        for name, number in zip(kept, numbers, strict=True)
     ]
+    rows = [list(row) for row in zip(*columns, strict=True)]
     return Grid([called[name] for name in kept], rows, numbers)
 
 
-def _shown(value: Any, digits: int) -> str:
-    if pd.isna(value):
-        return ""
-    if isinstance(value, float):
-        small = 0 < abs(value) < 1
-        return f"{value:.4g}" if small else f"{value:.{digits}f}".rstrip("0").rstrip(".")
-    return str(value)
+def _shown_text(column: pd.Series) -> list[str]:
+    return ["" if pd.isna(value) else str(value) for value in column]
+
+
+def _shown_numbers(column: pd.Series, digits: int) -> list[str]:
+    values = [None if pd.isna(value) else float(value) for value in column]
+    digits = 0 if all(value is None or value.is_integer() for value in values) else digits
+    return ["" if value is None else _shown_number(value, digits) for value in values]
+
+
+def _shown_number(value: float, digits: int) -> str:
+    if digits and 0 < abs(value) < 1:
+        return f"{value:.4g}"
+    return f"{value:,.{digits}f}" if abs(value) >= 10_000 else f"{value:.{digits}f}"
 
 
 def render(
@@ -112,12 +120,12 @@ def render(
         measured=measured,
         verdict=_verdict(experiment, results, claims),
         tables=[_table(experiment, name, results, measured) for name in preset.tables],
-        figures=[_figure(name, settings, results) for name, settings in preset.figures.items()],
-        sweeps={name: grid(_csv(results, f"{name}_sweep"), 2) for name in preset.sweeps},
-        code_health=grid(_code_health(measured), 3, CODE_HEALTH),
+        figures=_figures(experiment, results),
+        sweeps=[_sweep(experiment, name, results) for name in preset.sweeps],
+        code_health=grid(_code_health(measured), 2, CODE_HEALTH),
         table2=_table2(experiment, results, vectors, codes),
         claims=claims.to_dict("records"),
-        measurements=grid(measured, 2),
+        measurements=grid(measured, 2, _headings(measured)),
         provenance=_provenance(measured, vectors),
         settings=settings,
     )
@@ -158,16 +166,23 @@ def _verdict(experiment: Experiment, results: Path, claims: pd.DataFrame) -> str
             learned = by_method[by_method.index.isin(names.learned)]
             if names.conventional in by_method and len(learned):
                 best = str(learned.idxmin())
-                row = part.set_index("method").loc[best]
+                rows_ = part.set_index("method")
+                row, full = rows_.loc[best], rows_.loc[names.conventional]
                 parts.append(
                     f"With the {model} model {methods[best].label} reaches a test perplexity of "
-                    f"{learned.min():.1f} with {100 * row['rate_with_codes']:.1f} % of the "
-                    "embedding's bits; the conventional embedding has "
-                    f"{by_method[names.conventional]:.1f}."
+                    f"{learned.min():.1f} ({_seeds(row)}) with "
+                    f"{100 * row['rate_with_codes']:.1f} % of the embedding's bits; the "
+                    f"conventional embedding has {full['test_ppl_mean']:.1f} ({_seeds(full)})."
                 )
+            elif not len(by_method):
+                parts.append(f"The {model} model has not been run.")
     if len(claims):
         parts.append(verdict([VERDICTS.get(holds) for holds in claims["holds"]]))
     return " ".join(parts)
+
+
+def _seeds(row: pd.Series) -> str:
+    return "one seed" if row["n_seeds"] == 1 else f"mean of {row['n_seeds']} seeds"
 
 
 def _table(
@@ -199,6 +214,16 @@ def _table(
     }
 
 
+def _figures(experiment: Experiment, results: Path) -> list[dict[str, Any]]:
+    """The figures; two of one kind are told apart by their names."""
+    found = [_figure(name, s, results) for name, s in experiment.preset.figures.items()]
+    titles = [figure["title"] for figure in found]
+    for figure in found:
+        if titles.count(figure["title"]) > 1:
+            figure["title"] += f" ({figure['name']})"
+    return found
+
+
 def _figure(name: str, settings: KindSettings, results: Path) -> dict[str, Any]:
     title, caption = figures.title(settings), figures.caption(settings)
     picture = (results / f"{name}.png").read_bytes()
@@ -211,9 +236,33 @@ def _figure(name: str, settings: KindSettings, results: Path) -> dict[str, Any]:
     }
 
 
+def _sweep(experiment: Experiment, name: str, results: Path) -> dict[str, Any]:
+    """For each varied setting its values and the perplexity, over seeds where there are several."""
+    sweep = experiment.preset.sweeps[name]
+    called = sweeps.columns_of(sweep)
+    points = _csv(results, f"{name}_sweep")
+    held = experiment.held(name)
+    parts = []
+    for path, column in called.items():
+        here = points[points["swept"] == column].groupby(column)["test_ppl"]
+        by_value = here.agg(["mean", "std", "count"]).reset_index()
+        headings = {column: column, "mean": "test PPL", "std": "± std", "count": "seeds"}
+        others = [f"{called[p]} = {value}" for p, value in held.items() if p != path]
+        note = f"{column} varied" + "".join(f", {other}" for other in others)
+        parts.append({"note": note, "grid": grid(by_value, 2, headings)})
+    chosen = tables.chosen_preset(experiment)
+    return {
+        "name": name,
+        "title": f"{experiment.preset.methods[sweep.method].label}, {sweep.model} model: "
+        f"{' and '.join(called.values())} varied",
+        "parts": parts if len(points) else [],
+        "command": f"snakemake --cores 8 {chosen}{name}",
+    }
+
+
 CODE_HEALTH = {
-    "model": "Model", "method": "Method", "K": "K", "D": "D", "unique_codes": "distinct codes",
-    "code_entropy": "bits a position", "share": "of log₂ K",
+    "model": "Model", "label": "Method", "K": "K", "D": "D", "unique_codes": "distinct codes",
+    "code_entropy": "bits a position", "share": "% of log₂ K",
 }  # fmt: skip
 
 
@@ -223,11 +272,25 @@ def _code_health(measured: pd.DataFrame) -> pd.DataFrame:
     Codes that several methods share are there once, under the first one's name.
     """
     coded = measured[measured["K"].notna()].copy()
-    coded["share"] = coded["code_entropy"] / np.log2(coded["K"].astype(float))
+    coded["share"] = 100 * coded["code_entropy"] / np.log2(coded["K"].astype(float))
     coded = coded.drop_duplicates(["model", "codes_hash"])
-    keys = ["model", "method", "K", "D"]
+    keys = ["model", "label", "K", "D"]
     health = coded.groupby(keys, sort=False)[["unique_codes", "code_entropy", "share"]].mean()
     return health.reset_index().astype({"K": int, "D": int})
+
+
+HEADINGS = {
+    "label": "method", "test_ppl": "test PPL", "valid_ppl": "valid PPL", "train_ppl": "train PPL",
+    "embedding_params": "E. size", "bits": "E. bits", "rate": "C. rate",
+    "rate_with_codes": "with codes", "model_params": "model size", "unique_codes": "distinct codes",
+    "code_entropy": "bits a position", "wall_seconds": "time, s", "tokens_per_second": "tokens/s",
+}  # fmt: skip
+
+
+def _headings(measured: pd.DataFrame) -> dict[str, str]:
+    """What the columns of the measurements are called; a method goes by its label."""
+    names = [name for name in measured.columns if name != "method"]
+    return {name: HEADINGS.get(name, name.replace("_", " ")) for name in names}
 
 
 def _table2(
@@ -236,24 +299,34 @@ def _table2(
     if experiment.preset.table2 is None or vectors is None or codes is None:
         return None
     words, learned = WordVectors.load(vectors), Codes.load(codes)
-    headings = {
-        "codes": "Codes", "measure": "Measure", "shared_positions": "shared positions",
-        "value": "value",
-    }  # fmt: skip
-    similarity = _csv(results, "table2_similarity").astype({"shared_positions": "Int64"})
     found: dict[str, Any] = {
-        "caption": table2.caption(words, learned, table2.source(experiment)),
+        "caption": table2.caption(words, learned, table2.source(experiment)).replace("`", ""),
         "rows": [
             (code, " ".join(members), f" (+{more})" if more else "")
             for code, members, more in table2.shown(words, learned)
         ],
-        "similarity": grid(similarity, 3, headings),
+        "similarity": _similarity(_csv(results, "table2_similarity")),
         "neighbours": None,
     }
     neighbours = results / "neighbours.csv"
     if neighbours.is_file():
         found["neighbours"] = pd.read_csv(neighbours, keep_default_na=False).to_dict("records")
     return found
+
+
+def _similarity(measured: pd.DataFrame) -> Grid:
+    """The measures in rows, codes in columns: learned, and random."""
+    kinds = list(measured["codes"].unique())
+    rows = []
+    for (measure, shared), here in measured.groupby(
+        ["measure", "shared_positions"], sort=False, dropna=False
+    ):
+        of = "" if pd.isna(shared) else f", {shared:.0f} positions shared"
+        value = here.set_index("codes")["value"]
+        rows.append([f"{measure}{of}", *(f"{value[kind]:.3f}" for kind in kinds)])
+    return Grid(
+        ["measure", *(f"{kind} codes" for kind in kinds)], rows, [False, *[True] * len(kinds)]
+    )
 
 
 def _provenance(measured: pd.DataFrame, vectors: Path | None) -> list[tuple[str, str]]:

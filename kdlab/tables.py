@@ -158,7 +158,11 @@ def note(experiment: Experiment, model: str, precisions: list[str] | None = None
     """What a language model is and how it was trained, and what is particular to it."""
     entry = experiment.preset.models[model]
     size = f"{entry.layers} × {entry.hidden} LSTM"
-    parts = [size, f"{entry.epochs} epochs", *(precisions or [])]
+    schedule = f"{entry.epochs} epochs"
+    if entry.full_rate_epochs < entry.epochs:
+        then = f"{entry.full_rate_epochs}, then × {entry.decay:.3g} each"
+        schedule += f" (rate {entry.learning_rate:g} for {then})"
+    parts = [size, schedule, *(precisions or [])]
     text = [", ".join(parts)]
     if entry.word_dropout:
         text.append(f"{100 * entry.word_dropout:g} % of the words dropped in training")
@@ -183,11 +187,15 @@ def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) and value is not True else str(value)
 
 
+def chosen_preset(experiment: Experiment) -> str:
+    """What a command of Snakemake has between its options and its target to mean this preset."""
+    name = experiment.name
+    return "" if name == DEFAULT_PRESET else f"--configfile config/{name}.yaml -- "
+
+
 def command(experiment: Experiment, table: str, model: str) -> str:
     """What trains the models of a table's column."""
-    name = experiment.name
-    chosen = "" if name == DEFAULT_PRESET else f"--configfile config/{name}.yaml -- "
-    return f"snakemake --cores 8 {chosen}{table}_{model}"
+    return f"snakemake --cores 8 {chosen_preset(experiment)}{table}_{model}"
 
 
 def explanation(experiment: Experiment, name: str) -> str:

@@ -71,7 +71,7 @@ def page(request, tmp_path_factory) -> Page:
 
 
 def test_it_needs_no_network(page):
-    assert len(page.pictures) == 7
+    assert len(page.pictures) == len(small_experiment().preset.figures) > 5
     assert all(picture.startswith("data:image/png;base64,") for picture in page.pictures)
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page.html)
 
@@ -90,8 +90,22 @@ def test_words_and_labels_are_shown_as_they_are(page):
 def test_it_begins_with_a_verdict_and_says_what_was_not_run(page):
     text = " ".join(page.text)
     assert re.search(r"Of \d+ claims of the paper, ", text)
-    assert ("With the first model *Learned* reaches a test perplexity of 100.0" in text) == page.ran
+    told = "With the first model *Learned* reaches a test perplexity of 100.0 (mean of 2 seeds)"
+    assert (told in text) == page.ran
     assert ("front_first" in text) != page.ran
+    assert ("The first model has not been run." in text) != page.ran
+    assert ("snakemake --cores 8 --configfile config/small.yaml -- shape" in text) != page.ran
+    headings = re.findall(r"<h2 id=.([\w-]+)", page.html)
+    assert headings[0] == "table-front" and headings[-1] == "provenance"
+    assert (
+        headings.index("figure-table1") < headings.index("claims") < headings.index("measurements")
+    )
+
+
+def test_a_sweep_has_its_mean_and_nothing_that_is_the_same_in_every_row(page):
+    _, _, part = page.html.partition('id="sweep-shape"')
+    headings = re.findall(r"<th[^>]*>([^<]*)</th>", part.partition("<h2")[0])
+    assert headings == (["K", "test PPL", "seeds", "D", "test PPL", "seeds"] if page.ran else [])
 
 
 def test_it_says_the_share_of_unknown_words(page):
@@ -103,6 +117,11 @@ def test_no_column_is_empty():
     found = report.grid(frame, 1)
     assert found.headings == ["a", "c"] and found.numbers == [True, False]
     assert found.rows == [["1.2", "x"], ["0.0001235", ""]]
+
+
+def test_numbers_of_a_column_have_equally_many_digits():
+    frame = pd.DataFrame({"ppl": [104.1, 60.75], "bits": [64_000_000, 3], "seconds": [1e4, None]})
+    assert report.grid(frame, 2).rows == [["104.10", "64,000,000", "10,000"], ["60.75", "3", ""]]
 
 
 def test_a_preset_with_tables_alone_has_a_report(tmp_path):

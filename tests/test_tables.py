@@ -95,9 +95,10 @@ def test_a_model_that_the_paper_has_not_is_one_line(measured):
 
 
 def test_what_sets_a_language_model_apart_is_said(experiment):
-    assert tables.note(experiment, "first", ["float32"]) == "2 × 8 LSTM, 2 epochs, float32"
+    schedule = "2 × 8 LSTM, 2 epochs (rate 1 for 1, then × 0.5 each)"
+    assert tables.note(experiment, "first", ["float32"]) == f"{schedule}, float32"
     assert tables.note(experiment, "second") == (
-        "2 × 8 LSTM, 2 epochs; 20 % of the words dropped in training; "
+        f"{schedule}; 20 % of the words dropped in training; "
         "embedding composed with gradient_scale 0.1 in place of 1"
     )
 
