@@ -102,7 +102,7 @@ def relative_error(
         vectors, composed: shape (N, d).
         weights: w, shape (N,), of the mean too; by default all alike.
     """
-    weights = torch.ones(len(vectors)) if weights is None else weights
+    weights = torch.ones(len(vectors), device=vectors.device) if weights is None else weights
     parts = weights.double().split(PIECE)
     # In pieces: a whole table in double precision would be twice as large as the vectors.
     pieces = list(zip(vectors.split(PIECE), composed.split(PIECE), parts, strict=True))

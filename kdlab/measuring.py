@@ -1,13 +1,14 @@
 """Training one language model to the end, whatever its input embedding, and measuring it."""
 
 import csv
+import gc
 import io
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -32,6 +33,10 @@ from kdlab.training import (
 
 log = logging.getLogger("kd")
 REPORT_SECONDS = 20
+# A GPU of which so much is free has no other work on it.
+OWN_SHARE = 0.9
+WAIT_SECONDS = 10
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -96,24 +101,29 @@ def train_and_measure(
         if waited and _is_there(outputs.measurement, about["address"]):
             log.info("%s: the other process has finished it", title)
             return
-        restoring = checkpoint.exists()
-        if restoring:
+        if checkpoint.exists():
             log.info("%s: continuing from a checkpoint", title)
-        torch.manual_seed(seed)
-        embedding = build(restoring)
-        network = LanguageModel(embedding, len(corpus.words), settings).to(device)
-        records = train(
-            network,
-            corpus,
-            settings,
-            checkpoint=checkpoint,
-            identity=name,
-            precision=compute.precision,
-            valid_streams=settings.batch_size if fast else 1,
-            checkpoint_seconds=compute.checkpoint_seconds,
-            report=_Reporter(title),
-            stop=asked_to_stop(),
-        )
+        stop = asked_to_stop()
+
+        def trained() -> tuple[Embedding, LanguageModel, list[EpochRecord] | None]:
+            torch.manual_seed(seed)
+            embedding = build(checkpoint.exists())
+            network = LanguageModel(embedding, len(corpus.words), settings).to(device)
+            records = train(
+                network,
+                corpus,
+                settings,
+                checkpoint=checkpoint,
+                identity=name,
+                precision=compute.precision,
+                valid_streams=settings.batch_size if fast else 1,
+                checkpoint_seconds=compute.checkpoint_seconds,
+                report=_Reporter(title),
+                stop=stop,
+            )
+            return embedding, network, records
+
+        embedding, network, records = _with_room(trained, title, device, stop)
         if records is None:
             raise KDError(f"{title}: stopped; the same command continues from the checkpoint")
         _write_curve(outputs.curve, records)
@@ -148,6 +158,33 @@ def train_and_measure(
         write_json(outputs.measurement, measured)
         checkpoint.unlink(missing_ok=True)
         log.info("%s: valid %.2f, test %.2f", title, measured["valid_ppl"], measured["test_ppl"])
+
+
+def _with_room(
+    work: Callable[[], Result], title: str, device: torch.device, stop: Callable[[], bool]
+) -> Result:
+    """What the work returns; where a GPU is too full for it, once others have left it.
+
+    Raises:
+        KDError: the GPU is too small for this work alone, or it was stopped while it waited.
+    """
+    while True:
+        try:
+            return work()
+        except torch.OutOfMemoryError:
+            needed = torch.cuda.max_memory_reserved(device)
+        # Out of the handler, which holds what was on the GPU.
+        gc.collect()
+        torch.cuda.empty_cache()
+        free, whole = torch.cuda.mem_get_info(device)
+        gigabytes = f"{needed / 2**30:.1f} of its {whole / 2**30:.1f} GiB"
+        if free > OWN_SHARE * whole:
+            raise KDError(f"{title}: the GPU is too small for it alone, it took {gigabytes}")
+        log.info("%s: the GPU is full; waiting until other models leave %s", title, gigabytes)
+        while torch.cuda.mem_get_info(device)[0] < needed:
+            if stop():
+                raise KDError(f"{title}: stopped; the same command continues from the checkpoint")
+            time.sleep(WAIT_SECONDS)
 
 
 def _is_there(measurement: Path, address: str) -> bool:

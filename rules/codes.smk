@@ -34,7 +34,7 @@ rule make_codes:
         " --address {wildcards.address} --title {params.title:q}"
         " {params.corpus} {params.vectors} {params.start}"
         " --codes {output.codes:q} --decoder {params.decoder:q} --history {output.history:q}"
-        f" {SCRATCH} --threads {{threads}} --log {{log:q}}"
+        f" --device {CODES_DEVICE} {SCRATCH} --threads {{threads}} --log {{log:q}}"
 
 
 rule cluster:

@@ -8,7 +8,7 @@ from shlex import quote
 from kdcore.errors import KDError
 from kdcore.files import fingerprint
 from kdlab.addresses import upstream
-from kdlab.compute import device_of, precision_of
+from kdlab.compute import device_of, gpu_here, precision_of
 from kdlab.download import name_mirror
 from kdlab.planning import Plan, megabytes, minutes
 from kdlab.unlock import forget_host, note_host
@@ -30,6 +30,8 @@ if PRESET.data_mirror:
 RESULTS = f"results/{EXPERIMENT.name}"
 DEVICE = device_of(PRESET.compute)
 GPU = int(DEVICE == "cuda")
+# Learning codes takes minutes on a CPU: it is no reason to ask a cluster for a GPU.
+CODES_DEVICE = DEVICE if gpu_here() else "cpu"
 # Part of the commands, not of an address: where a model is trained must not make it run again.
 SCRATCH = (
     f"--scratch runs/scratch --checkpoint-seconds {PRESET.compute.checkpoint_seconds}"

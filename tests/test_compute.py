@@ -3,7 +3,8 @@ from fnmatch import fnmatch
 import pytest
 import torch
 
-from kdlab import compute
+from kdcore import KDError
+from kdlab import compute, measuring
 from kdlab.experiment import Compute
 
 
@@ -51,3 +52,48 @@ def test_a_gpu_of_a_cluster_is_taken_to_have_bfloat16(gpu, monkeypatch):
     asked = Compute(device="cuda", bfloat16=["large"])
     assert compute.precision_of(asked, "cuda", "large") == "bfloat16"
     assert compute.precision_of(asked, "cuda", "small") == "float32"
+
+
+@pytest.fixture
+def full_gpu(monkeypatch):
+    """A GPU of 10 GiB: what is free of it at each question, and work that takes 4 GiB."""
+    free, asked = [], []
+
+    def room(device):
+        asked.append(free.pop(0) if len(free) > 1 else free[0])
+        return asked[-1] * 2**30, 10 * 2**30
+
+    def work():
+        if not asked or asked[-1] < 4:
+            raise torch.OutOfMemoryError
+        return "trained"
+
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 4 * 2**30)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", room)
+    monkeypatch.setattr(measuring.time, "sleep", lambda seconds: None)
+    return free, work
+
+
+def test_a_model_for_which_a_gpu_is_too_full_waits_for_others_and_says_so(full_gpu, caplog):
+    free, work = full_gpu
+    free += [1, 1, 2, 5]
+    with caplog.at_level("INFO", "kd"):
+        assert measuring._with_room(work, "large, seed 1", "cuda", lambda: False) == "trained"
+    assert caplog.messages == [
+        "large, seed 1: the GPU is full; waiting until other models leave 4.0 of its 10.0 GiB"
+    ]
+
+
+def test_a_model_that_no_gpu_holds_or_that_is_stopped_while_it_waits_ends_in_one_line(full_gpu):
+    free, work = full_gpu
+    free.append(1)
+    with pytest.raises(KDError, match="large: stopped; the same command continues"):
+        measuring._with_room(work, "large", "cuda", lambda: True)
+    free[:] = [9.8]
+    with pytest.raises(KDError, match=r"large: the GPU is too small for it alone, it took 4.0 of"):
+        measuring._with_room(_out_of_memory, "large", "cuda", lambda: False)
+
+
+def _out_of_memory():
+    raise torch.OutOfMemoryError

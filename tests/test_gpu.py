@@ -1,11 +1,15 @@
 """What only a GPU can show: `make test-gpu`."""
 
+import time
+
 import pytest
 import torch
 from test_training import make
 from torch import nn
 
 from kdcore import Codes, KDEmbedding
+from kdcore.learners import LEARNERS, Control, LearnerInputs
+from kdcore.vectors import relative_error
 from kdlab.corpus import batches
 from kdlab.grammar import generate
 from kdlab.language_model import LanguageModel
@@ -124,3 +128,28 @@ def test_the_random_state_of_the_gpu_is_in_the_checkpoint(corpus, settings, devi
         states.append(torch.cuda.get_rng_state(device))
         torch.cuda.manual_seed(99)
     assert torch.equal(*states)
+
+
+@pytest.mark.parametrize("kind", ["linear", "lstm"])
+def test_codes_learned_on_the_gpu_are_as_good_as_those_of_the_cpu(device, kind):
+    vectors = torch.randn(2_000, 40, generator=torch.Generator().manual_seed(1))
+    settings = LEARNERS.parse(
+        {"kind": "straight_through", "K": 16, "D": 6, "transform": {"kind": kind}, "epochs": 20}
+    )
+    errors = []
+    for place in ("cpu", device):
+        inputs = LearnerInputs(len(vectors), vectors, device=place)
+        learned = settings.module.learn(settings, inputs, 3, Control())
+        assert next(learned.transform.parameters()).is_cpu
+        composed = learned.transform.compose_all(learned.codes.tensor())
+        errors.append(relative_error(vectors, composed))
+        assert errors[-1] == pytest.approx(learned.history[-1].error, rel=0.02)
+    assert errors[1] == pytest.approx(errors[0], rel=0.03)
+
+
+def test_the_codes_of_a_large_model_take_less_than_a_minute(device):
+    vectors = torch.randn(10_000, 1_500, generator=torch.Generator().manual_seed(1))
+    settings = LEARNERS.parse({"kind": "straight_through", "K": 50, "D": 10})
+    begun = time.monotonic()
+    settings.module.learn(settings, LearnerInputs(10_000, vectors, device=device), 1, Control())
+    assert time.monotonic() - begun < 60

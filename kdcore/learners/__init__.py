@@ -58,12 +58,15 @@ class LearnerInputs:
         vectors: pretrained embeddings v, shape (N, d).
         counts: how often each word occurs, shape (N,), none negative.
         start: codes to begin with, one a word.
+        device: where a learner that can computes; what it returns is on the CPU. Equal seeds give
+            equal codes on one kind of device.
     """
 
     words: int
     vectors: torch.Tensor | None = None
     counts: torch.Tensor | None = None
     start: Codes | None = None
+    device: torch.device | str = "cpu"
 
     def given_vectors(self) -> torch.Tensor:
         """The vectors, checked: float32, not all equal.

@@ -131,7 +131,7 @@ def learn(
 ) -> LearnedCodes | None:
     """Codes, and the transform that composes vectors of the original size from them.
 
-    All of it is computed on the CPU. The checkpoint has 3·N·D·K numbers.
+    Drawn on the CPU and computed on `inputs.device`. The checkpoint has 3·N·D·K numbers.
 
     Raises:
         KDError: bad vectors, `standardise` with a transform that cannot add an offset, learning
@@ -154,7 +154,9 @@ def learn(
     warn_if_pointless(vectors, settings.K, model.parameter_count())
     _warn_of_mean(vectors, model)
     standard = Standardisation.of(vectors, model, components=settings.standardise)
-    learning = _Learning(standard.apply(vectors), standard.scale, model, settings, generator)
+    targets = standard.apply(vectors).to(inputs.device)
+    model = model.to(inputs.device)
+    learning = _Learning(targets, standard.scale, model, settings, generator)
     checkpoint, identity = control.checkpoint, ""
     if checkpoint is not None:
         identity = _identity(vectors, seed, settings)
@@ -163,7 +165,7 @@ def learn(
     saved = time.monotonic()
     while len(learning.history) < settings.epochs:
         learning.epoch()
-        control.report(learning.history[-1], learning.indices)
+        control.report(learning.history[-1], learning.indices.cpu())
         stopped = control.stop()
         done = stopped or len(learning.history) == settings.epochs
         if checkpoint is not None and (
@@ -173,7 +175,7 @@ def learn(
             saved = time.monotonic()
         if stopped:
             return None
-    standard.fold_into(model)
+    standard.fold_into(model.cpu())
     return LearnedCodes(Codes(learning.indices, settings.K), model, tuple(learning.history))
 
 
@@ -197,7 +199,8 @@ class _Learning:
         self.targets, self.scale = targets, scale
         self.model, self.settings, self.generator = model, settings, generator
         shape = (len(targets), model.D, model.K)
-        self.logits = settings.logit_scale * torch.randn(shape, generator=generator)
+        drawn = settings.logit_scale * torch.randn(shape, generator=generator)
+        self.logits = drawn.to(targets.device)
         self.moments = _RowAdam(self.logits, settings.code_rate)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         self.indices = self.logits.argmax(2)
@@ -207,8 +210,11 @@ class _Learning:
         """One pass over the words."""
         settings, model, N = self.settings, self.model, len(self.targets)
         epoch, steps = len(self.history), math.ceil(N / settings.batch_size)
-        step, total, T = epoch * steps, 0.0, math.nan
-        for rows in torch.randperm(N, generator=self.generator).split(settings.batch_size):
+        step, T = epoch * steps, math.nan
+        # Read once an epoch: a GPU is not waited for at every step.
+        total = torch.zeros((), dtype=torch.float64, device=self.targets.device)
+        order = torch.randperm(N, generator=self.generator).to(self.targets.device)
+        for rows in order.split(settings.batch_size):
             T = settings.temperature.at(step, epoch)
             set_rate(self.optimizer, settings.learning_rate, step / (steps * settings.epochs))
             chosen = self.logits[rows].requires_grad_()
@@ -222,9 +228,9 @@ class _Learning:
             self.optimizer.step()
             assert chosen.grad is not None
             self.moments.step(rows, chosen.grad, epoch + 1)
-            total += loss.item() * len(rows)
+            total += loss.detach().double() * len(rows)
             step += 1
-        if not math.isfinite(total):
+        if not math.isfinite(lost := total.item()):
             raise KDError(f"code learning diverged in epoch {epoch + 1}; lower the learning rate")
         new = self.logits.argmax(2)
         health = Codes(new, model.K).statistics()
@@ -232,7 +238,7 @@ class _Learning:
             epoch=epoch + 1,
             step=step,
             temperature=T,
-            loss=total / N * self.scale**2,
+            loss=lost / N * self.scale**2,
             error=relative_error(self.targets, model.compose_all(new)),
             changed=float((new != self.indices).any(1).double().mean()),
             entropy=sum(health.entropy) / model.D,

@@ -1,7 +1,7 @@
 """Make the codes of a table's words: learned from vectors, or drawn at random."""
 
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from kdcore.learners import LEARNERS, Control, LearnerInputs
 from kdcore.vectors import WordVectors
 from kdlab.continued import asked_to_stop, locked
 from kdlab.corpus import Corpus
+from kdlab.training import resolve_device
 
 
 def main(
@@ -31,6 +32,7 @@ def main(
     corpus: Annotated[Path | None, typer.Option(help="corpus file, for words and counts")] = None,
     vectors: Annotated[Path | None, typer.Option(help="pretrained word vectors")] = None,
     start: Annotated[Path | None, typer.Option(help="codes to begin with")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda, for a learner that can")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
     checkpoint_seconds: Annotated[float, typer.Option(help="time between checkpoints")] = 60.0,
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
@@ -39,7 +41,7 @@ def main(
     torch.set_num_threads(threads)
     values = _script.as_json(settings)
     learner = LEARNERS.parse(values["learner"], "learner")
-    inputs = read_inputs(corpus, vectors, start)
+    inputs = replace(read_inputs(corpus, vectors, start), device=resolve_device(device))
     next_line = time.monotonic()
 
     def report(record: Any, _: torch.Tensor) -> None:
@@ -53,7 +55,7 @@ def main(
                 record.unique,
             )  # fmt: skip
 
-    checkpoint = scratch / f"{fingerprint([address, threads])}.safetensors"
+    checkpoint = scratch / f"{fingerprint([address, threads, device])}.safetensors"
     with locked(checkpoint, title):
         if checkpoint.exists():
             _script.log.info("%s: continuing from a checkpoint", title)
