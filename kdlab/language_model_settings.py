@@ -18,7 +18,7 @@ class LanguageModelSettings(Section):
         0.0,
         ge=0,
         lt=1,
-        description="share of words left out of the input in training, drawn anew for each batch",
+        description="share of words dropped from the input in training, drawn anew for each batch",
     )
     batch_size: int = Field(20, gt=0, description="parallel streams in training")
     bptt: int = Field(gt=0, description="time steps of truncated back-propagation")

@@ -154,6 +154,12 @@ def shapes(experiment: Experiment, methods: list[str]) -> str:
     return "; ".join(f"{', '.join(dict.fromkeys(c))} codes: {text}" for text, c in found.items())
 
 
+def model_title(experiment: Experiment, model: str) -> str:
+    """What figures call a language model, with the words that it drops."""
+    dropped = experiment.preset.models[model].word_dropout
+    return f"{model} model" + (f", {100 * dropped:g} % of the words dropped" if dropped else "")
+
+
 def note(experiment: Experiment, model: str, precisions: list[str] | None = None) -> str:
     """What a language model is and how it was trained, and what is particular to it."""
     entry = experiment.preset.models[model]

@@ -103,7 +103,8 @@ def test_curves_of_models_that_were_not_run_are_named(experiment, tmp_path):
     results = make_results(experiment, tmp_path, runs)
     figure = draw(data_of(experiment, "curves", results, tmp_path))
     assert figure.get_supxlabel() == "not run: first model, first model, quick"
-    assert [panel.get_title(loc="left") for panel in figure.axes[:1]] == ["second model"]
+    titles = [panel.get_title(loc="left") for panel in figure.axes[:1]]
+    assert titles == ["second model, 20 % of the words dropped"]
 
 
 def test_the_conventional_curve_is_in_the_panels_of_other_tables_too(experiment, tmp_path):
@@ -123,7 +124,8 @@ def test_two_methods_in_one_colour_have_lines_of_their_own(experiment, tmp_path)
 def test_the_picture_of_a_table_names_rows_that_were_not_run(experiment, tmp_path):
     runs = [experiment.model("first", "full", seed) for seed in (1, 2)]
     results = make_results(experiment, tmp_path, runs)
-    first, _ = draw(data_of(experiment, "table1", results, tmp_path)).axes
+    first, second = draw(data_of(experiment, "table1", results, tmp_path)).axes
+    assert second.get_title("left") == "second model, 20 % of the words dropped"
     names = [text.get_text() for text in first.get_yticklabels()]
     assert names == ["Full_table & all", "<chance> (not run)", "*Learned* (not run)"]
     assert first.get_legend() is None

@@ -52,8 +52,7 @@ class Composition(KindSettings):
         0.0,
         ge=0,
         lt=1,
-        description="share of a word's code embedding vectors left out in training, drawn anew for "
-        "each batch",
+        description="share of a word's indices dropped in training, drawn anew for each batch",
     )
 
 

@@ -18,7 +18,7 @@ from kdcore.kinds import KindSettings
 from kdlab.addresses import Run
 from kdlab.figures import FigureData
 from kdlab.style import Style
-from kdlab.tables import least_perplexity
+from kdlab.tables import least_perplexity, model_title
 
 NUMERICS = 1
 EXAMPLE: dict = {}
@@ -116,4 +116,4 @@ def panels(data: FigureData) -> Iterator[Panel]:
                 methods.insert(0, claims.conventional)
             own = "" if name == names[0] else f", {name}"
             runs = {method: data.experiment.model(model, method, 1) for method in methods}
-            yield Panel(f"{model} model{own}", runs)
+            yield Panel(f"{model_title(data.experiment, model)}{own}", runs)

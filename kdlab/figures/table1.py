@@ -13,6 +13,7 @@ from pydantic import Field
 from kdcore.kinds import KindSettings
 from kdlab.figures import FigureData
 from kdlab.style import Style
+from kdlab.tables import model_title
 
 NUMERICS = 1
 EXAMPLE: dict = {}
@@ -40,7 +41,7 @@ def draw(data: FigureData, style: Style) -> Figure:
     heights = [ROW_HEIGHT * len(part) for part in parts.values()]
     figure, panels = style.panels(heights, 5.6, 0.32)
     for panel, (model, part) in zip(panels, parts.items(), strict=True):
-        panel.set_title(f"{model} model", loc="left")
+        panel.set_title(model_title(data.experiment, str(model)), loc="left")
         _rows(panel, part, score, data, style)
     panels[-1].set_xlabel({"test": "test perplexity", "valid": "validation perplexity"}[score])
     figure.set_size_inches(5.6, figure.get_figheight() + 0.55)
