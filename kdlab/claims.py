@@ -6,7 +6,7 @@ and `evidence` says what is missing.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from kdlab.experiment import Experiment
 from kdlab.sweeps import columns_of
 from kdlab.tables import as_markdown_text, codes_settings, conventional_perplexity
 
+# What stands in the place of the paper's number where it has none.
+BEYOND = "beyond the paper"
 # The paper calls its learned rows "similar or better": its own worst is 88.82 against 84.04.
 SIMILAR = 88.82 / 84.04
 
@@ -42,6 +44,8 @@ def needs(experiment: Experiment) -> list[str]:
         names.append(f"{preset.claims.table}.csv")
         if preset.claims.sweep:
             names.append(f"{preset.claims.sweep}_sweep.csv")
+        if preset.claims.frontier:
+            names.append("frontier.csv")
     if preset.clustering:
         names.append("figure3_clustering.csv")
     if preset.table2:
@@ -69,6 +73,8 @@ def judge(experiment: Experiment, results: Path) -> list[Claim]:
         similarity = pd.read_csv(results / "table2_similarity.csv")
         listing = pd.read_csv(results / "table2.csv", keep_default_na=False)
         claims += table2_claims(experiment, similarity, listing)
+    if preset.claims and preset.claims.frontier:
+        claims += frontier_claims(experiment, pd.read_csv(results / "frontier.csv"))
     return claims
 
 
@@ -326,6 +332,58 @@ def table2_claims(
     )
 
 
+def frontier_claims(experiment: Experiment, rows: pd.DataFrame) -> Iterator[Claim]:
+    """For each goal: that our family reaches it, and that no other method of that size is better.
+
+    A row of fewer bits than the goal asks for counts too. Numbers that others published count
+    among the other methods.
+    """
+    asked = experiment.preset.claims.frontier if experiment.preset.claims else None
+    assert asked is not None
+    methods = experiment.preset.methods
+    rows = rows[rows["model"].isin(asked.models) & rows["test_ppl_mean"].notna()]
+    family = [getattr(methods.get(str(name)), "family", None) for name in rows["method"]]
+    ours = pd.Series([name == asked.family for name in family], index=rows.index, dtype=bool)
+    for goal in asked.goals:
+        small = rows["ratio"] >= goal.ratio
+        best, other = _least(rows[small & ours]), _least(rows[small & ~ours])
+        size = f"{goal.ratio:g} times fewer bits"
+        reached = Claim(
+            f"Frontier: {asked.family} at {size} have a test perplexity below {goal.test_ppl:g}",
+            BEYOND, evidence="not run: no row of that size has been trained",
+        )  # fmt: skip
+        ahead = Claim(f"Frontier: no other method at {size} is better", BEYOND,
+                      evidence=reached.evidence)  # fmt: skip
+        if best is not None:
+            found = float(best["test_ppl_mean"])
+            reached = replace(
+                reached, measured=_point(best),
+                holds=found < goal.test_ppl if best["n_seeds"] >= asked.seeds else None,
+                evidence="frontier.csv"
+                + ("" if best["n_seeds"] >= asked.seeds else f"; open below {asked.seeds} seeds"),
+            )  # fmt: skip
+            if other is not None:
+                ahead = replace(
+                    ahead, measured=f"{_point(best)}; {_point(other)}",
+                    holds=found < float(other["test_ppl_mean"]), evidence="frontier.csv",
+                )  # fmt: skip
+        yield reached
+        yield ahead
+
+
+def _least(rows: pd.DataFrame) -> pd.Series | None:
+    return None if rows.empty else rows.loc[rows["test_ppl_mean"].idxmin()]
+
+
+def _point(row: pd.Series) -> str:
+    seeds = "published" if pd.isna(row["n_seeds"]) else _plural(int(row["n_seeds"]), "seed")
+    return f"{row['label']} {row['test_ppl_mean']:.2f} at {row['ratio']:.1f}× ({seeds})"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("s" if count != 1 else "")
+
+
 def _when(
     needed: list[float], measured: str, holds: bool, claim: str, paper: str, where: str
 ) -> Claim:
@@ -357,10 +415,10 @@ def verdict(holds: list[bool | None]) -> str:
 
     Example:
         >>> verdict([True, True, None])
-        'Of 3 claims of the paper, 2 hold, 1 is open.'
+        'Of 3 claims, 2 hold, 1 is open.'
     """
     texts = {True: ("holds", "hold"), False: ("does not hold", "do not hold"),
              None: ("is open", "are open")}  # fmt: skip
     counts = {value: sum(verdict is value for verdict in holds) for value in texts}
     parts = [f"{n} {texts[value][n != 1]}" for value, n in counts.items() if n]
-    return f"Of {len(holds)} claims of the paper, {', '.join(parts)}."
+    return f"Of {len(holds)} claims, {', '.join(parts)}."

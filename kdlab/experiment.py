@@ -125,6 +125,23 @@ class Table2(Section):
     codes: str = Field(description="entry of `codes`")
 
 
+class Goal(Section):
+    """What an input embedding of a size is to reach."""
+
+    ratio: float = Field(gt=1, description="so many times fewer bits than the full table, or more")
+    test_ppl: float = Field(gt=1, description="test perplexity to stay below")
+
+
+class FrontierClaims(Section):
+    """What is claimed of the frontier: a family's goals, and that no other method is better."""
+
+    figure: str = Field("frontier", description="entry of `figures`")
+    family: str = Field(description="family of methods that the claims are of")
+    models: list[str] = Field(min_length=1, description="models whose rows are compared")
+    goals: list[Goal] = Field(min_length=1, description="goals, one for each size")
+    seeds: int = Field(3, gt=0, description="seeds of a row without which a goal stays open")
+
+
 class Claims(Section):
     """What the paper states of Table 1, in terms of this preset's names."""
 
@@ -133,6 +150,7 @@ class Claims(Section):
     random: list[str] = Field(description="methods with random codes")
     learned: list[str] = Field(description="methods with learned codes")
     sweep: str | None = Field(None, description="the sweep over K and D")
+    frontier: FrontierClaims | None = Field(None, description="beyond the paper: the frontier")
 
 
 class Compute(Section):
@@ -245,6 +263,10 @@ class Preset(Section):
                 yield "claims", "methods", judged
             if self.claims.sweep:
                 yield "claims.sweep", "sweeps", self.claims.sweep
+            if frontier := self.claims.frontier:
+                yield "claims.frontier.figure", "figures", frontier.figure
+                for model in frontier.models:
+                    yield "claims.frontier.models", "models", model
         for name, figure in self.figures.items():
             for section, entry in getattr(figure, "names", ()):
                 yield f"figures.{name}", section, entry

@@ -103,5 +103,42 @@ def test_a_preset_without_claims_has_those_of_arithmetic(tmp_path):
 
 def test_the_verdict_counts():
     assert claims.verdict([True, False, False, None]) == (
-        "Of 4 claims of the paper, 1 holds, 2 do not hold, 1 is open."
+        "Of 4 claims, 1 holds, 2 do not hold, 1 is open."
     )
+
+
+def frontier(*rows: tuple) -> pd.DataFrame:
+    """Rows of (model, method, label, ratio, seeds, test perplexity)."""
+    names = ["model", "method", "label", "ratio", "n_seeds", "test_ppl_mean"]
+    return pd.DataFrame(rows, columns=names)
+
+
+@pytest.fixture
+def with_frontier():
+    goals = [{"ratio": 20, "test_ppl": 101.0}, {"ratio": 80, "test_ppl": 103.0}]
+    asked = {"family": "ours", "models": ["first"], "goals": goals, "seeds": 2}
+    return small_experiment(
+        {"methods": {"learned": {"family": "ours"}}, "claims": {"frontier": asked}}
+    )
+
+
+def test_a_goal_is_judged_by_the_best_row_of_its_size_or_smaller(with_frontier):
+    rows = frontier(
+        ("first", "learned", "L", 90.0, 2, 100.5), ("first", "thin", "T", 25.0, 1, 100.1),
+        ("first", "learned", "L", 10.0, 2, 90.0), ("second", "thin", "T", 90.0, 1, 80.0),
+        ("first", None, "Theirs", 85.0, None, 104.0), ("first", "full", "F", None, 0, None),
+    )  # fmt: skip
+    judged = list(claims.frontier_claims(with_frontier, rows))
+    assert [claim.holds for claim in judged] == [True, False, True, True]
+    assert judged[1].measured == "L 100.50 at 90.0× (2 seeds); T 100.10 at 25.0× (1 seed)"
+    assert judged[3].measured.endswith("Theirs 104.00 at 85.0× (published)")
+    assert {claim.paper for claim in judged} == {"beyond the paper"}
+
+
+def test_a_goal_of_too_few_seeds_or_without_a_row_is_open(with_frontier):
+    rows = frontier(("first", "learned", "L", 30.0, 1, 100.5))
+    reached, ahead, *smaller = claims.frontier_claims(with_frontier, rows)
+    assert (reached.holds, reached.measured) == (None, "L 100.50 at 30.0× (1 seed)")
+    assert reached.evidence == "frontier.csv; open below 2 seeds"
+    assert ahead.holds is None and ahead.evidence.startswith("not run")
+    assert all(claim.holds is None and not claim.measured for claim in smaller)
