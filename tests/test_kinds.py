@@ -479,6 +479,13 @@ def test_a_file_that_holds_no_embedding_is_refused_in_one_line(tmp_path):
         load_embedding(path)
 
 
+TIERS = {
+    "kind": "tiers",
+    "transform": {"kind": "linear"},
+    "tiers": [{"words": 9, "D": 3}, {"D": 1}],
+}
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
@@ -514,6 +521,24 @@ def test_a_file_that_holds_no_embedding_is_refused_in_one_line(tmp_path):
         (
             {"kind": "tensor_train", "rank": 1, "dim_factors": [2, 3]},
             r"dim_factors must be 3 numbers above 0, got \[2, 3\]",
+        ),
+        ({**TIERS, "tiers": []}, "tiers must"),
+        (
+            {**TIERS, "tiers": [{"D": 3}, {"D": 2}]},
+            "words must be a number for all but",
+        ),
+        ({**TIERS, "tiers": [{"words": 4, "D": 3}]}, "words must be null for the last tier, got 4"),
+        (
+            {**TIERS, "tiers": [{"words": 4, "D": 2}, {"D": 1}]},
+            "that of the codes, 3, got 2",
+        ),
+        (
+            {**TIERS, "tiers": [{"words": 23, "D": 3}, {"D": 1}]},
+            "less than 23 in all, got 23",
+        ),
+        (
+            {**TIERS, "transform": {"kind": "linear", "code_dim": 2, "normalise": True}},
+            "normalise must be false with tiers, got true",
         ),
         ({"kind": "kd", "transform": {"kind": "linear"}, "dropout": 1}, "dropout must be below 1"),
         ({"kind": "kd", "transform": {"kind": "linaer"}}, "did you mean 'linear'"),

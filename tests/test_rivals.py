@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from kdcore.codes import Codes
 from kdcore.embedding import KDEmbedding
 from kdcore.embeddings import (
     EMBEDDINGS,
@@ -13,6 +14,7 @@ from kdcore.embeddings import (
     load_embedding,
     save_embedding,
 )
+from kdcore.errors import KDError
 
 
 def made(section, words, dim, seed=0, **inputs):
@@ -60,6 +62,11 @@ def test_codes_from_a_seed_cost_nothing(transform, numbers):
     for words in (100, 10_000):
         size = made(section, words, 50)[1].size()
         assert (size.parameters, size.bits) == (numbers, 32 * numbers)
+
+
+def test_codes_from_a_seed_take_no_further_rows():
+    with pytest.raises(KDError, match="take no further rows"):
+        made(SLIM, 30, 20)[1].extended(torch.randn(2, 20))
 
 
 # Tensor train
@@ -118,3 +125,68 @@ def test_a_tensor_train_of_full_rank_can_be_any_table():
         embedding.cores[0].copy_(torch.eye(12).view(4, 3, 12)[:, None])
         embedding.cores[1].copy_(unfolded.view(12, 3, 4).transpose(0, 1)[..., None])
     torch.testing.assert_close(embedding(torch.arange(12)), target)
+
+
+# Tiers
+
+TIERS = {
+    "kind": "tiers", "transform": {"kind": "linear"},
+    "tiers": [{"words": 5, "D": 4}, {"words": 10, "D": 1}, {"D": 2}],
+}  # fmt: skip
+DEPTHS = [4] * 5 + [1] * 10 + [2] * 15
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_words_of_a_tier_are_sums_of_its_first_positions(training):
+    codes = Codes.random(30, 6, 4, seed=0)
+    embedding = made(TIERS, 30, 8, codes=codes)[1].train(training)
+    W = embedding.inner.transform.W
+    expected = torch.stack(
+        [sum(W[j, codes[word, j]] for j in range(depth)) for word, depth in enumerate(DEPTHS)]
+    )
+    ids = torch.randperm(30)
+    torch.testing.assert_close(embedding(ids), expected[ids])
+    weights = torch.randn(30, 8)
+    (found,) = torch.autograd.grad((embedding(ids) * weights).sum(), W, retain_graph=True)
+    (wanted,) = torch.autograd.grad((expected[ids] * weights).sum(), W)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_positions_behind_a_tiers_last_are_neither_stored_nor_of_consequence():
+    codes = Codes.random(30, 6, 4, seed=0).tensor()
+    others = codes.clone()
+    for word, depth in enumerate(DEPTHS):
+        others[word, depth:] = 5 - others[word, depth:]
+    first, second = (made(TIERS, 30, 8, codes=Codes(c, 6))[1] for c in (codes, others))
+    ids = torch.arange(30)
+    assert torch.equal(first(ids), second(ids))
+    for a, b in zip(first.export().values(), second.export().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_dropout_leaves_out_of_a_tier_what_it_has():
+    section = {**TIERS, "dropout": 0.5}
+    embedding = made(section, 30, 4, codes=Codes.random(30, 6, 4, seed=0))[1]
+    # Each position has a component of its own.
+    with torch.no_grad():
+        embedding.inner.transform.W.zero_()[torch.arange(4), :, torch.arange(4)] = 1.0
+    ids = torch.arange(30)
+    seen = torch.stack([embedding(ids) for _ in range(200)])
+    for word, depth in enumerate(DEPTHS):
+        assert set(seen[:, word, :depth].unique().tolist()) == {0.0, 2.0}
+        assert not seen[:, word, depth:].any()
+
+
+@pytest.mark.parametrize(("packing", "bits"), [("index", 5), ("code", None)])
+def test_bits_of_tiers_are_those_of_their_codes_and_one_set_of_books(packing, bits, tmp_path):
+    section = {**TIERS, "packing": packing, "tiers": [{"words": 2000, "D": 12}, {"D": 4}]}
+    codes = Codes.random(10_000, 20, 12, seed=0)
+    settings, embedding = made(section, 10_000, 30, codes=codes)
+    each = [D * bits if bits else math.ceil(D * math.log2(20)) for D in (12, 4)]
+    expected = 2000 * each[0] + 8000 * each[1] + 32 * 20 * 12 * 30
+    assert embedding.size().bits == expected
+    save_embedding(tmp_path / "tiers.safetensors", embedding, settings)
+    ids = torch.arange(10_000)
+    loaded = load_embedding(tmp_path / "tiers.safetensors")
+    assert torch.equal(loaded(ids), embedding.eval()(ids))
+    assert loaded.size().bits == expected

@@ -6,6 +6,7 @@ random codes of Table 1, at the price of their code books alone.
 """
 
 from collections.abc import Mapping
+from typing import Self
 
 import torch
 from pydantic import Field
@@ -14,6 +15,7 @@ from kdcore.codes import Codes
 from kdcore.embedding import KDEmbedding
 from kdcore.embeddings import EmbeddingInputs
 from kdcore.embeddings.kd import Composition
+from kdcore.errors import KDError
 
 NUMERICS = 1
 EXAMPLE: dict[str, object] = {
@@ -35,6 +37,10 @@ class SeededEmbedding(KDEmbedding):
     def export(self) -> dict[str, torch.Tensor]:
         """The transform, with the running statistics of `normalise` folded in."""
         return {name: tensor for name, tensor in super().export().items() if name != "packed"}
+
+    def extended(self, vectors: torch.Tensor) -> Self:
+        """Refused: codes of further rows would have to be stored."""
+        raise KDError("codes from a seed take no further rows, whose codes would not be drawn")
 
 
 def drawn_codes(settings: Settings, words: int) -> Codes:

@@ -265,6 +265,9 @@ EMBEDDINGS = {
     "kd-lstm-fitted": LSTM_FITTED,
     "kd-lstm-dropout": {"kind": "kd", "transform": LSTM, "dropout": 0.2},
     "seeded": {"kind": "seeded", "K": 5, "D": 3, "transform": LINEAR, "seed": 2},
+    "tiers": {
+        "kind": "tiers", "transform": LINEAR, "tiers": [{"words": 30, "D": 3}, {"D": 2}],
+    },
     "low-rank": {"kind": "low_rank", "rank": 3},
     "hashed": {"kind": "hashed", "buckets": 9},
     "tensor-train": {"kind": "tensor_train", "rank": 3},
