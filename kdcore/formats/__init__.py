@@ -137,7 +137,7 @@ class Source:
         try:
             if self.is_gzip:
                 with gzip.open(self.path) as packed:
-                    yield io.BufferedReader(packed, 1 << 20)  # type: ignore[type-var]
+                    yield io.BufferedReader(packed, 1 << 20)
             elif self.members:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self._member()) as member:
                     yield io.BufferedReader(member, 1 << 20)  # type: ignore[type-var]

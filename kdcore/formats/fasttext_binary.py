@@ -142,14 +142,11 @@ def subword_hashes(
                 break
             state = (state ^ signed[rows, last]) * PRIME
             # The n-gram ends here where the next character begins, or the word is over.
-            ends = last + 1 == lengths[rows]
-            if last + 1 < width:
-                ends = ends | begins[rows, last + 1]
+            over = last + 1 == lengths[rows]
+            ends = over | begins[rows, min(last + 1, width - 1)]
             ends &= characters >= shortest
-            if first == 0:
-                ends &= characters > 1  # a bracket alone is no part
-            else:
-                ends &= ~((characters == 1) & (last + 1 == lengths[rows]))
+            # A bracket alone is no part.
+            ends &= characters > 1 if first == 0 else ~over | (characters > 1)
             owners.append(rows[ends])
             hashes.append(state[ends])
     if not owners:

@@ -1,0 +1,387 @@
+"""A compressed table with its words: looked up, searched, stored."""
+
+import copy
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from kdcore.embedding import KDEmbedding
+from kdcore.embeddings import Embedding, check_ids, load_stored, save_embedding
+from kdcore.errors import KDError
+from kdcore.formats import PIECE, composed_blocks, given_vectors, write_vectors
+from kdcore.kinds import KindSettings
+from kdcore.size import FLOAT_BITS, stored_bits
+from kdcore.vectors import check_vectors
+from kdcore.words import RowNumbers, Words
+
+# Share of words with another's vector from which on it is said.
+SHARING = 0.01
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a compressed table consists of.
+
+    Attributes:
+        words, dim: N and d.
+        kind: of embedding, with the settings that it was built from.
+        tensors: bits of each stored tensor of the embedding.
+        bits: of all of them.
+        bits_per_word: `bits` over N.
+        ratio: bits of the table in float32 over `bits`.
+        word_bits: of the words themselves, which are no part of `bits`.
+        file_bits: of the whole file, header and words too; None before it is saved.
+        sharing: words that have their vector from the same code as another; None without codes.
+        how: how it was made.
+    """
+
+    words: int
+    dim: int
+    kind: dict[str, Any]
+    tensors: dict[str, int]
+    bits: int
+    bits_per_word: float
+    ratio: float
+    word_bits: int
+    file_bits: int | None
+    sharing: int | None
+    how: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+class CompressedVectors:
+    """Vectors in little space, by word.
+
+    Args:
+        embedding: of any kind, one row a word; it is taken as it is stored.
+        settings: those that it was built from.
+        words: one a row, none twice. Without words, rows are called "0", "1", …
+        how: what is to be known of how it was made; anything that JSON can hold.
+
+    Attributes:
+        words: all of them, in the order of rows.
+        settings, how: as given.
+
+    Raises:
+        KDError: words that are not one a row, or twice the same.
+
+    Example:
+        >>> v = kdcore.compress("vectors.txt", ratio=20)
+        >>> v["king"].shape, v[["king", "queen"]].shape
+        (torch.Size([50]), torch.Size([2, 50]))
+        >>> v.most_similar("king", topn=2)
+        [('queen', 0.78), ('prince', 0.75)]
+        >>> v.save("vectors.kd")
+    """
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        settings: KindSettings,
+        words: Iterable[str] | None = None,
+        how: Mapping[str, Any] | None = None,
+    ):
+        N, dim = embedding.num_embeddings, embedding.embedding_dim
+        stored = settings.module.load(settings, N, dim, embedding.eval().export())
+        self._set(stored.eval(), settings, words, how)
+
+    def _set(
+        self, embedding: Embedding, settings: KindSettings, words: Iterable[str] | None,
+        how: Mapping[str, Any] | None, file_bits: int | None = None,
+    ) -> None:  # fmt: skip
+        if words is not None and not isinstance(words, Words):
+            words = Words(words)
+        N = embedding.num_embeddings
+        if words is not None and len(words) != N:
+            raise KDError(f"words must be {N}, one a row, got {len(words)}")
+        self._embedding = embedding.requires_grad_(False)
+        self._named = words
+        self.words: Words | RowNumbers = RowNumbers(N) if words is None else words
+        self.settings, self.how = settings, dict(how or {})
+        self._file_bits = file_bits
+        self._norms: torch.Tensor | None = None
+
+    @classmethod
+    def load(cls, path: str | Path) -> "CompressedVectors":
+        """Read what `save` wrote, or what `save_embedding` did.
+
+        Raises:
+            KDError: the file is missing, damaged or holds something else.
+        """
+        stored = load_stored(path)
+        made = cls.__new__(cls)
+        size = 8 * os.stat(path).st_size
+        made._set(stored.embedding, stored.settings, stored.words, stored.how, size)
+        return made
+
+    def save(self, path: str | Path) -> None:
+        """Store in one safetensors file: tensors, words, and how it was made."""
+        save_embedding(path, self._embedding, self.settings, words=self._named, how=self.how)
+        self._file_bits = 8 * os.stat(path).st_size
+
+    def export(self, path: str | Path) -> None:
+        """Write the composed vectors for other tools; see `kdcore.formats.write_vectors`."""
+        write_vectors(path, self._named, self._embedding)
+
+    @property
+    def dim(self) -> int:
+        """Size d of a vector."""
+        return self._embedding.embedding_dim
+
+    @property
+    def has_words(self) -> bool:
+        """Whether rows have words, not only numbers."""
+        return self._named is not None
+
+    def __len__(self) -> int:
+        return self._embedding.num_embeddings
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.words)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self.words
+
+    def __repr__(self) -> str:
+        return f"CompressedVectors({len(self)} x {self.dim}, {self.settings.kind})"
+
+    def index(self, word: str | int) -> int:
+        """The row of a word; a row's number stays as it is.
+
+        Raises:
+            KeyError: there is no such word; the message names the nearest one.
+            IndexError: there is no such row.
+        """
+        if isinstance(word, str):
+            return self.words.index(word)
+        if not isinstance(word, Integral):
+            raise TypeError(f"a word must be text or a row's number, got {type(word).__name__}")
+        if not -len(self) <= word < len(self):
+            raise IndexError(f"row must be from 0 to {len(self) - 1}, got {word}")
+        return int(word) % len(self)
+
+    @torch.no_grad()
+    def __getitem__(self, words: Any) -> torch.Tensor:
+        """The vector of a word, (d,); of a list of words, (n, d); rows' numbers do, too.
+
+        A tensor of rows' numbers (…) gives vectors (…, d).
+
+        Raises:
+            KeyError, IndexError: see `index`.
+        """
+        if isinstance(words, torch.Tensor) and words.ndim:
+            check_ids(words, len(self))
+            return self._composed(words)
+        if isinstance(words, (str, Integral)):
+            return self._rows([self.index(words)])[0]  # type: ignore[arg-type]
+        return self._rows([self.index(word) for word in words])
+
+    def _rows(self, rows: Sequence[int]) -> torch.Tensor:
+        return self._composed(torch.tensor(rows, dtype=torch.long))
+
+    def _composed(self, rows: torch.Tensor) -> torch.Tensor:
+        vectors: torch.Tensor = self._embedding(rows).float()
+        return vectors
+
+    def blocks(self, rows: int = PIECE) -> Iterator[torch.Tensor]:
+        """All vectors in float32, so many rows at a time."""
+        return composed_blocks(self._embedding, rows)
+
+    def embedding(self) -> Embedding:
+        """A drop-in for `torch.nn.Embedding`, in eval mode: a `KDEmbedding` where there are codes.
+
+        It is a copy: training it changes nothing here.
+        """
+        return copy.deepcopy(self._embedding.plain()).requires_grad_(True)
+
+    def stored(self) -> Embedding:
+        """The embedding in as little memory as it is stored in."""
+        return self._embedding
+
+    @torch.no_grad()
+    def most_similar(
+        self, query: str | int | torch.Tensor | np.ndarray[Any, Any], topn: int = 10
+    ) -> list[tuple[str, float]]:
+        """The words whose vectors have the largest cosine with a word's, or with a vector.
+
+        Where vectors are sums of code book rows, products with the query are taken of the books
+        alone, D·K of them, and summed up by code: no vector is composed.
+
+        Args:
+            query: a word, which is itself left out, a row's number, or a vector (d,).
+            topn: how many.
+
+        Raises:
+            KeyError, IndexError: see `index`.
+            KDError: a vector of another size, or no word asked for.
+        """
+        if topn < 1:
+            raise KDError(f"topn must be at least 1, got {topn}")
+        own: int | None = None
+        if isinstance(query, (torch.Tensor, np.ndarray)):
+            vector = check_vectors(query, or_one=True, dim=self.dim)
+        else:
+            own = self.index(query)
+            vector = self._rows([own])
+        scores = torch.cat([products[:, 0] for products in self._products(vector[:1])])
+        lengths = self.norms() * vector[0].norm()
+        scores = torch.where(lengths > 0, scores / lengths, 0.0)
+        if own is not None:
+            scores[own] = -torch.inf
+        found = scores.topk(min(topn, len(self) - (own is not None)))
+        pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
+        return [(self.words[row], score) for row, score in pairs]
+
+    @torch.no_grad()
+    def norms(self) -> torch.Tensor:
+        """The length of each vector, (N,); found at first use and kept."""
+        if self._norms is None:
+            self._norms = torch.cat([block.norm(dim=1) for block in self.blocks()])
+        return self._norms
+
+    def _products(self, queries: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Products of all rows with queries (q, d), by blocks (n, q)."""
+        plain = self._embedding.plain()
+        if not isinstance(plain, KDEmbedding) or not plain.transform.is_sum:
+            for block in self.blocks():
+                yield block @ queries.T
+            return
+        transform, exact = plain.transform, queries.double()
+        parts = zip(transform.slices, transform.sliced_codebooks(), strict=True)
+        tables, offset = [], exact.new_zeros(len(queries))
+        for place, (books, constant) in parts:
+            tables.append(books @ exact[:, place].T)
+            offset += exact[:, place] @ constant
+        table = torch.cat(tables).flatten(0, 1).float()
+        first = torch.arange(plain.D) * plain.K
+        codes = plain.codes
+        for start in range(0, len(self), PIECE):
+            rows = codes[start : start + PIECE] + first
+            yield F.embedding_bag(rows, table, mode="sum") + offset.float()
+
+    def extended(
+        self, words: Iterable[str], vectors: torch.Tensor | np.ndarray[Any, Any]
+    ) -> "CompressedVectors":
+        """A table with more words, composed from the same code books; what is there stays.
+
+        Args:
+            words: none that is there; ignored where rows have no words.
+            vectors: of the new words, (n, d).
+
+        Raises:
+            KDError: words that are there, or are not one a vector; an embedding that takes no
+                further rows.
+        """
+        table = check_vectors(vectors, dim=self.dim)
+        joined: list[str] | None = None
+        if self.has_words:
+            more = list(words)
+            if len(more) != len(table):
+                raise KDError(f"words must be {len(table)}, one a vector, got {len(more)}")
+            for word in more:
+                if word in self:
+                    raise KDError(f"words must be new, got {word!r}")
+            joined = [*self.words, *more]
+        made = type(self).__new__(type(self))
+        grown = self._embedding.extended(table)
+        made._set(grown, self.settings, joined, self.how)
+        return made
+
+    def sharing(self) -> int | None:
+        """How many words have the code of another, and so its vector; None without codes."""
+        plain = self._embedding.plain()
+        if not isinstance(plain, KDEmbedding):
+            return None
+        kind = np.uint8 if plain.K <= 256 else np.int64
+        codes = plain.codes
+        starts = range(0, len(self), PIECE)
+        table = np.concatenate([codes[i : i + PIECE].numpy().astype(kind) for i in starts])
+        rows = np.ascontiguousarray(table).view(f"V{table.shape[1] * table.itemsize}")
+        counts = np.unique(rows, return_counts=True)[1]
+        return int(counts[counts > 1].sum())
+
+    def info(self) -> Info:
+        """What it consists of, every bit accounted for."""
+        tensors = self._embedding.export()
+        bits = stored_bits(tensors)
+        N, dim = len(self), self.dim
+        return Info(
+            N, dim, self.settings.model_dump(mode="json"),
+            {name: stored_bits({name: tensor}) for name, tensor in tensors.items()},
+            bits, bits / N, N * dim * FLOAT_BITS / bits,
+            0 if self._named is None else stored_bits(self._named.tensors()),
+            self._file_bits, self.sharing(), self.how,
+        )  # fmt: skip
+
+
+def compress(
+    vectors: Any,
+    *,
+    words: Iterable[str] | None = None,
+    ratio: float | None = None,
+    bits_per_word: float | None = None,
+    size: float | None = None,
+    max_error: float | None = None,
+    **options: Any,
+) -> CompressedVectors:
+    """A table in a given fraction of its size, with as small an error as is found.
+
+    Args:
+        vectors: a path (see `kdcore.formats.read_vectors`), a tensor or array (N, d), gensim's
+            KeyedVectors, `WordVectors`, or an `nn.Embedding`.
+        words: one a row, for a table that has none.
+        ratio: bits of the table in float32 over those of the compressed one, words left out.
+        bits_per_word: bits that are stored over the number of words.
+        size: bytes that are stored.
+        max_error: share of the variance that may be lost; the smallest form found within it.
+        options: `counts`, `seed`, `seconds` and `report` of `kdcore.compressing.compress_table`.
+
+    Returns:
+        The compressed table; `how` says what was tried and chosen.
+
+    Raises:
+        KDError: vectors that cannot be read, no target or several, one that cannot be reached.
+
+    Warns:
+        UserWarning: what was odd in the file; more than one word in a hundred has the vector of
+            another.
+
+    Example:
+        >>> kdcore.compress("vectors.txt", ratio=20).save("vectors.kd")
+        >>> kdcore.compress(torch.randn(10_000, 64), bits_per_word=128).how["error"]
+    """
+    found = given_vectors(vectors)
+    for note in found.notes:
+        warnings.warn(f"{vectors}: {note}", stacklevel=2)
+    named = Words(words) if words is not None else found.words
+    if named is not None and len(named) != len(found.vectors):
+        raise KDError(f"words must be {len(found.vectors)}, one a row, got {len(named)}")
+    result = import_module("kdcore.compressing").compress_table(
+        found.vectors, ratio=ratio, bits_per_word=bits_per_word, size=size, max_error=max_error,
+        **options,
+    )  # fmt: skip
+    made = CompressedVectors(result.embedding, result.settings, named, result.how)
+    if line := shared_line(made):
+        warnings.warn(line, stacklevel=2)
+    return made
+
+
+def shared_line(vectors: CompressedVectors) -> str | None:
+    """What is to be said where more than one word in a hundred has the vector of another."""
+    sharing = vectors.sharing() or 0
+    if sharing <= SHARING * len(vectors):
+        return None
+    share = f"{sharing:,} of {len(vectors):,} words ({sharing / len(vectors):.1%})"
+    return f"{share} have the same vector as another word; more bits a word tell them apart"

@@ -1,0 +1,170 @@
+"""Models: their large embedding tables replaced by compressed ones."""
+
+import warnings
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from kdcore.compressed import CompressedVectors, compress
+from kdcore.embeddings import Embedding
+from kdcore.errors import KDError
+
+
+class CompressedEmbedding(nn.Module):
+    """A compressed table in the place of an `nn.Embedding`: same ids, same type of numbers.
+
+    The type follows the model's: after `model.half()` vectors are half precision.
+
+    Args:
+        embedding: of any kind, in eval mode; it is not trained.
+        dtype: of the vectors.
+        padding_idx: this id gives zeros, where it did in the table.
+    """
+
+    like: torch.Tensor
+
+    def __init__(
+        self, embedding: Embedding, dtype: torch.dtype, padding_idx: int | None = None
+    ) -> None:
+        super().__init__()
+        self.num_embeddings, self.embedding_dim = embedding.num_embeddings, embedding.embedding_dim
+        self.embedding = embedding.requires_grad_(False)
+        self.padding_idx = padding_idx
+        # Empty: it is there for its type, which `.to()` changes.
+        self.register_buffer("like", torch.empty(0, dtype=dtype), persistent=False)
+
+    def train(self, mode: bool = True) -> "CompressedEmbedding":
+        """The table composes as in eval mode, whatever the model around it does."""
+        super().train(mode)
+        self.embedding.eval()
+        return self
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Integer ids (…) to vectors (…, embedding_dim)."""
+        vectors: torch.Tensor = self.embedding(ids).to(self.like.dtype)
+        if self.padding_idx is not None:
+            vectors = vectors.masked_fill((ids == self.padding_idx)[..., None], 0)
+        return vectors
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A table that was replaced.
+
+    Attributes:
+        name: of the module in the model.
+        words, dim: N and d.
+        before, after: bytes of the table and of what took its place.
+        how: how it was compressed, as `CompressedVectors.how`.
+    """
+
+    name: str
+    words: int
+    dim: int
+    before: int
+    after: int
+    how: dict[str, Any]
+
+    def __str__(self) -> str:
+        sizes = f"{self.before / 1e6:,.2f} MB to {self.after / 1e6:,.2f} MB"
+        return f"{self.name}: {self.words:,} x {self.dim}, {sizes}"
+
+
+def compress_module(
+    model: nn.Module,
+    *,
+    smallest: int = 1_000_000,
+    tied: Literal["refuse", "keep"] = "refuse",
+    **target: Any,
+) -> list[Saved]:
+    """Replace every large `nn.Embedding` of a model by a compressed table, in place.
+
+    For inference: the tables are not trained further. Vectors come in the type of the model's own.
+    To store such a model, store its `state_dict`; to load one, compress a model alike first.
+
+    Args:
+        model: of PyTorch or transformers.
+        smallest: tables of fewer numbers than this stay as they are.
+        tied: what is done where a table's weight is another module's too, as in a language model
+            whose output layer is its input embedding: "refuse", or "keep" the table as it is.
+        target: what `kdcore.compress` takes: `ratio`, `bits_per_word`, `size` (of each table),
+            `max_error`, `seed`, `seconds`, `report`.
+
+    Returns:
+        What was replaced, by name; nothing where no table is large enough.
+
+    Raises:
+        KDError: a tied table, with `tied="refuse"`; then the model is as it was. What `compress`
+            raises.
+
+    Example:
+        >>> model = transformers.AutoModel.from_pretrained("sentence-encoder")
+        >>> for saved in kdcore.compress_module(model, ratio=8):
+        ...     print(saved)
+        embeddings.word_embeddings: 30,522 x 384, 46.88 MB to 5.98 MB
+    """
+    if tied not in ("refuse", "keep"):
+        raise KDError(f"tied must be 'refuse' or 'keep', got {tied!r}")
+    owners = _owners(model)
+    chosen: dict[nn.Embedding, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if not isinstance(module, nn.Embedding) or module.weight.numel() < smallest:
+            continue
+        others = sorted(owners[id(module.weight)] - _names(model, module))
+        if others and tied == "refuse":
+            raise KDError(
+                f"{name}.weight is {others[0]}'s weight too, which needs the whole table: untie "
+                "them (give the output layer a copy), or pass tied='keep' to leave it as it is"
+            )
+        if not others:
+            chosen.setdefault(module, []).append(name)
+    made = []
+    for module, names in chosen.items():
+        replaced, how = _replacement(module, target)
+        for name in names:
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, replaced)
+        before = module.weight.numel() * module.weight.element_size()
+        after = replaced.embedding.size().bits // 8
+        N, dim = module.weight.shape
+        made.append(Saved(names[0], N, dim, before, after, how))
+    if not made:
+        warnings.warn(f"no embedding of {smallest:,} numbers or more to compress", stacklevel=2)
+    return made
+
+
+def _names(model: nn.Module, module: nn.Module) -> set[str]:
+    """All names under which a module stands in a model."""
+    found = model.named_modules(remove_duplicate=False)
+    return {name for name, other in found if other is module}
+
+
+def _owners(model: nn.Module) -> dict[int, set[str]]:
+    """The modules that hold each parameter, by the parameter's identity."""
+    found: dict[int, set[str]] = defaultdict(set)
+    for name, module in model.named_modules(remove_duplicate=False):
+        for parameter in module.parameters(recurse=False):
+            found[id(parameter)].add(name)
+    return found
+
+
+def _replacement(
+    module: nn.Embedding, target: dict[str, Any]
+) -> tuple[CompressedEmbedding, dict[str, Any]]:
+    table = module.weight.detach().float().cpu()
+    if module.max_norm is not None:
+        # What a lookup does to each row.
+        lengths = table.norm(module.norm_type, dim=1, keepdim=True)
+        table = table * (module.max_norm / lengths.clamp(min=1e-30)).clamp(max=1)
+    found: CompressedVectors = compress(table, **target)
+    padding = module.padding_idx
+    if padding is not None and bool(table[padding].any()):
+        padding = None
+    made = CompressedEmbedding(found.stored(), module.weight.dtype, padding)
+    return made.to(module.weight.device).train(module.training), found.how

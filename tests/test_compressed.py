@@ -1,0 +1,455 @@
+"""Compressed tables by word, in models, and what is lost of them."""
+
+import json
+import re
+import sys
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+
+from kdcore import EMBEDDINGS, Codes, KDEmbedding, KDError, WordVectors
+from kdcore.compressed import CompressedVectors, compress
+from kdcore.embeddings import EmbeddingInputs
+from kdcore.embeddings.uniform import UniformEmbedding
+from kdcore.evaluation import evaluate, read_pairs, spearman
+from kdcore.evaluation_page import page
+from kdcore.modules import compress_module
+
+N, DIM = 40, 6
+WORDS = [f"w{i}" for i in range(N)]
+KINDS = [
+    {"kind": "kd", "transform": {"kind": "linear"}},
+    {"kind": "kd", "transform": {"kind": "linear", "code_dim": 4, "normalise": True}},
+    {"kind": "kd", "transform": {"kind": "product", "groups": 2}, "packing": "code"},
+    {"kind": "kd", "transform": {"kind": "lstm"}},
+    {"kind": "rounded", "bits": 6, "of": {"kind": "kd", "transform": {"kind": "product"}}},
+    {"kind": "uniform", "bits": 4},
+    {"kind": "low_rank", "rank": 3},
+]
+
+
+def make(values=KINDS[0], words=WORDS, count=N):
+    settings = EMBEDDINGS.parse(values)
+    inputs = EmbeddingInputs(codes=Codes.random(count, 6, 4, seed=0), init_scale=1.0)
+    embedding = settings.module.build(settings, count, DIM, inputs)
+    return CompressedVectors(embedding, settings, words, {"ratio": 9})
+
+
+@pytest.fixture
+def rounding(monkeypatch):
+    """Stands in for the choice of a form: 4 bits a number, whatever is asked for."""
+
+    def compress_table(vectors, **options):
+        settings = EMBEDDINGS.parse({"kind": "uniform", "bits": 4})
+        how = {name: value for name, value in options.items() if value is not None}
+        return SimpleNamespace(
+            embedding=UniformEmbedding(vectors, 4).eval(), settings=settings, how=how
+        )
+
+    stub = SimpleNamespace(compress_table=compress_table)
+    monkeypatch.setitem(sys.modules, "kdcore.compressing", stub)
+
+
+every_kind = pytest.mark.parametrize("values", KINDS, ids=str)
+
+
+# Looking up
+
+
+@every_kind
+def test_vectors_by_word_are_rows_of_the_embedding(values):
+    v = make(values)
+    table = v.embedding()(torch.arange(N)).detach()
+    ids = torch.tensor([[1, 2], [3, 4]])
+    for given, rows in (
+        ("w3", 3), (["w3", "w0", "w3"], [3, 0, 3]), (3, 3), (-1, -1), (ids, ids)
+    ):  # fmt: skip
+        torch.testing.assert_close(v[given], table[rows])
+    assert v[[]].shape == (0, DIM)
+    assert len(v) == N and v.dim == DIM and list(v) == WORDS == list(v.words)
+    assert "w3" in v and "x" not in v and v.index("w7") == 7
+
+
+def test_unknown_words_and_rows_are_refused_by_name():
+    v = make(words=["king", *WORDS[1:]])
+    with pytest.raises(KeyError, match="'kimg' is not in the table; did you mean 'king'"):
+        v["kimg"]
+    with pytest.raises(KeyError, match="'kimg'"):
+        v.most_similar("kimg")
+    with pytest.raises(IndexError, match="row must be from 0 to 39, got 40"):
+        v[40]
+    with pytest.raises(IndexError, match="from 0 to 39, got 40"):
+        v[torch.tensor([40])]
+    with pytest.raises(TypeError, match="text or a row's number, got float"):
+        v[[1.5]]
+    with pytest.raises(KDError, match="words must be 40, one a row, got 1"):
+        make(words=["a"])
+
+
+def test_rows_without_words_go_by_their_numbers():
+    v = make(words=None)
+    assert not v.has_words and torch.equal(v["7"], v[7]) and v.words[3] == "3"
+    assert v.most_similar("3", topn=2)[0][0] in map(str, range(N))
+
+
+@every_kind
+def test_a_saved_table_is_the_same_when_loaded(values, tmp_path):
+    v = make(values, words=["new york", " ", "\n", *WORDS[3:]])
+    v.save(tmp_path / "v.kd")
+    again = CompressedVectors.load(tmp_path / "v.kd")
+    assert again.words == v.words and again.how == {"ratio": 9}
+    assert again.settings == v.settings
+    rows = torch.arange(N)
+    assert torch.equal(again[rows], v[rows])
+
+
+def test_an_embedding_is_a_copy_that_can_be_trained():
+    v = make()
+    before = v["w1"].clone()
+    embedding = v.embedding()
+    assert isinstance(embedding, KDEmbedding)
+    embedding(torch.tensor([1])).sum().backward()
+    with torch.no_grad():
+        embedding.transform.W.add_(1)
+    assert torch.equal(v["w1"], before)
+
+
+# Searching
+
+
+@every_kind
+def test_the_most_similar_words_are_those_of_brute_force(values):
+    v = make(values)
+    table = nn.functional.normalize(v[torch.arange(N)].double(), dim=1)
+    for word in ("w0", "w17"):
+        scores = table @ table[v.index(word)]
+        scores[v.index(word)] = -2
+        wanted = scores.sort(descending=True)
+        found = v.most_similar(word, topn=5)
+        np.testing.assert_allclose([s for _, s in found], wanted.values[:5], atol=1e-5)
+        near = {f"w{i}" for i in (scores > wanted.values[4] - 1e-6).nonzero().flatten().tolist()}
+        assert {name for name, _ in found} <= near
+    assert v.most_similar(v["w5"] * 3, topn=1)[0][1] == pytest.approx(1, abs=1e-5)
+    assert len(v.most_similar("w0", topn=1000)) == N - 1
+
+
+def test_a_search_on_codes_composes_no_vector(monkeypatch):
+    v = make()
+    v.norms()
+    composed = []
+    forward = KDEmbedding.forward
+    monkeypatch.setattr(
+        KDEmbedding, "forward", lambda self, ids: composed.append(len(ids)) or forward(self, ids)
+    )
+    v.most_similar("w0")
+    assert composed == [1]
+
+
+def test_a_search_for_nothing_is_refused():
+    with pytest.raises(KDError, match="topn must be at least 1, got 0"):
+        make().most_similar("w0", topn=0)
+    with pytest.raises(KDError, match="vectors must have size 6, got 5"):
+        make().most_similar(torch.ones(5))
+    v = CompressedVectors(
+        UniformEmbedding(torch.zeros(3, 2), 2), EMBEDDINGS.parse({"kind": "uniform", "bits": 2})
+    )
+    assert all(score == 0 for _, score in v.most_similar("0"))
+
+
+# What it consists of
+
+
+@every_kind
+def test_every_bit_of_the_file_is_accounted_for(values, tmp_path):
+    v = make(values)
+    assert v.info().file_bits is None
+    path = tmp_path / "v.kd"
+    v.save(path)
+    for info in (v.info(), CompressedVectors.load(path).info()):
+        assert info.bits == sum(info.tensors.values()) == v.stored().size().bits
+        assert info.bits_per_word == info.bits / N
+        assert info.ratio == pytest.approx(N * DIM * 32 / info.bits)
+        assert info.word_bits == 8 * (sum(map(len, WORDS)) + N)
+        header = 8 + int.from_bytes(path.read_bytes()[:8], "little")
+        assert info.file_bits == info.bits + info.word_bits + 8 * header
+        json.dumps(info.as_dict())
+
+
+def test_words_that_share_a_vector_are_counted():
+    settings = EMBEDDINGS.parse(KINDS[0])
+    codes = Codes([[0, 1], [1, 0], [0, 1], [2, 2], [1, 0], [0, 1]], K=3)
+    v = CompressedVectors(KDEmbedding(codes, 4), settings)
+    assert v.sharing() == v.info().sharing == 5
+    assert make({"kind": "uniform", "bits": 3}).sharing() is None
+
+
+# Making
+
+
+def test_compress_takes_tables_in_any_form(rounding, tmp_path):
+    table = torch.randn(N, DIM)
+    path = tmp_path / "t.txt"
+    lines = (f"w{i} {' '.join(map(repr, r))}\n" for i, r in enumerate(table.tolist()))
+    path.write_text("".join(lines))
+    keyed = SimpleNamespace(index_to_key=WORDS, vectors=table.numpy())
+    worded = (path, str(path), keyed, WordVectors(tuple(WORDS), table))
+    found = [compress(given, ratio=8) for given in (*worded, table, table.numpy())]
+    assert all(torch.equal(v[torch.arange(N)], found[0][torch.arange(N)]) for v in found)
+    assert [v.has_words for v in found] == [True] * 4 + [False] * 2
+    assert found[0].how == {"ratio": 8}
+    assert compress(table, words=WORDS, size=1e6, seed=3).how == {"size": 1e6, "seed": 3}
+    with pytest.raises(KDError, match="words must be 40, one a row, got 2"):
+        compress(table, words=["a", "b"], ratio=8)
+
+
+def test_what_is_odd_in_a_file_is_a_warning(rounding, tmp_path):
+    (tmp_path / "t.txt").write_text("a 1 2\na 2 3\nb 1 1\n")
+    with pytest.warns(UserWarning, match=r"t\.txt: line 2: 'a' comes again; the first is kept"):
+        compress(tmp_path / "t.txt", ratio=8)
+
+
+def test_words_that_share_their_vector_are_a_warning(monkeypatch):
+    def compress_table(vectors, **options):
+        codes = Codes(torch.zeros(len(vectors), 1, dtype=torch.long), 2)
+        settings = EMBEDDINGS.parse(KINDS[0])
+        return SimpleNamespace(embedding=KDEmbedding(codes, DIM), settings=settings, how={})
+
+    stub = SimpleNamespace(compress_table=compress_table)
+    monkeypatch.setitem(sys.modules, "kdcore.compressing", stub)
+    said = r"40 of 40 words \(100.0%\) have the same vector as another word; more bits a word"
+    with pytest.warns(UserWarning, match=said):
+        compress(torch.randn(N, DIM), ratio=100)
+
+
+def test_more_words_join_and_those_that_are_there_do_not():
+    v = make()
+    grown = v.extended(["x", "y"], v[["w3", "w4"]])
+    assert grown.words[-2:] == ["x", "y"] and len(grown) == N + 2
+    torch.testing.assert_close(grown["y"], v["w4"])
+    assert torch.equal(grown[WORDS], v[WORDS])
+    with pytest.raises(KDError, match="words must be new, got 'w3'"):
+        v.extended(["w3"], v[["w3"]])
+    with pytest.raises(KDError, match="words must be 1, one a vector, got 2"):
+        v.extended(["x", "y"], v[["w3"]])
+    assert len(make(words=None).extended([], v[["w3"]])) == N + 1
+
+
+# Models
+
+
+class Model(nn.Module):
+    def __init__(self, tied=False, **options):
+        super().__init__()
+        self.words = nn.Embedding(50, 8, padding_idx=0, **options)
+        self.kinds = nn.Embedding(2, 8)
+        self.layers = nn.ModuleList([nn.Linear(8, 8)])
+        self.head = nn.Linear(8, 50, bias=False)
+        if tied:
+            self.head.weight = self.words.weight
+
+    def forward(self, ids):
+        return self.head(self.layers[0](self.words(ids)))
+
+
+def test_large_tables_of_a_model_are_replaced_and_the_rest_is_not(rounding):
+    model = Model()
+    ids = torch.tensor([[0, 3], [7, 0]])
+    before, weight = model(ids).detach(), model.words.weight.detach().clone()
+    (saved,) = compress_module(model, smallest=400, ratio=8)
+    assert (saved.name, saved.words, saved.dim, saved.before) == ("words", 50, 8, 1600)
+    assert saved.after == model.words.embedding.size().bits // 8 and saved.how == {"ratio": 8}
+    assert re.match(r"words: 50 x 8, 0\.00 MB to 0\.00 MB", str(saved))
+    assert isinstance(model.kinds, nn.Embedding)
+    torch.testing.assert_close(model.words(ids), weight[ids], rtol=0, atol=0.3)
+    torch.testing.assert_close(model(ids), before, rtol=0, atol=0.3)
+    assert not model.words(ids)[0, 0].any(), "the padding's vector stays zero"
+    assert not [p for p in model.words.parameters() if p.requires_grad]
+    model.train()
+    model(ids).sum().backward()
+    assert model.head.weight.grad is not None and not model.words.embedding.training
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_vectors_have_the_models_own_type(dtype, when, rounding):
+    model = Model()
+    if when == "before":
+        model.to(dtype)
+    compress_module(model, smallest=400, ratio=8)
+    model.to(dtype)
+    assert model.words(torch.tensor([1])).dtype == dtype == model(torch.tensor([1])).dtype
+
+
+def test_a_models_state_goes_to_one_compressed_alike(rounding, tmp_path):
+    first, second = Model(), Model()
+    for model in (first, second):
+        compress_module(model, smallest=400, ratio=8)
+    torch.save(first.state_dict(), tmp_path / "m.pt")
+    second.load_state_dict(torch.load(tmp_path / "m.pt", weights_only=True))
+    ids = torch.arange(50)
+    assert torch.equal(first(ids), second(ids))
+
+
+def test_a_tied_table_is_refused_with_what_to_do_or_kept(rounding):
+    model = Model(tied=True)
+    with pytest.raises(KDError) as refused:
+        compress_module(model, smallest=400, ratio=8)
+    assert str(refused.value) == (
+        "words.weight is head's weight too, which needs the whole table: untie them (give the "
+        "output layer a copy), or pass tied='keep' to leave it as it is"
+    )
+    assert isinstance(model.words, nn.Embedding)
+    with pytest.warns(UserWarning, match="no embedding of 400 numbers or more"):
+        assert compress_module(model, smallest=400, tied="keep", ratio=8) == []
+    assert model.words.weight is model.head.weight
+    model.head.weight = nn.Parameter(model.head.weight.detach().clone())
+    assert [saved.name for saved in compress_module(model, smallest=400, ratio=8)] == ["words"]
+    with pytest.raises(KDError, match="tied must be 'refuse' or 'keep', got 'maybe'"):
+        compress_module(model, tied="maybe")
+
+
+def test_one_table_under_two_names_is_replaced_under_both(rounding):
+    model = Model()
+    model.again = model.words
+    (saved,) = compress_module(model, smallest=400, ratio=8)
+    assert model.again is model.words and saved.name == "words"
+
+
+def test_rows_are_as_long_as_a_lookup_makes_them(rounding):
+    model = Model(max_norm=0.5)
+    compress_module(model, smallest=400, ratio=8)
+    assert float(model.words(torch.arange(50)).norm(dim=1).max()) < 0.6
+
+
+# What is lost
+
+
+def parts(count=300, dim=8):
+    """A table, and the same at 2 bits."""
+    table = torch.randn(count, dim)
+    settings = EMBEDDINGS.parse({"kind": "uniform", "bits": 2})
+    words = [f"w{i}" for i in range(count)]
+    v = CompressedVectors(UniformEmbedding(table, 2), settings, words)
+    return table, v, WordVectors(tuple(words), table)
+
+
+def test_an_evaluation_is_what_brute_force_finds():
+    table, v, words = parts()
+    found = evaluate(v, words, queries=300)
+    composed = v[torch.arange(300)]
+    error = (table - composed).square().sum() / (table - table.mean(0)).square().sum()
+    cosine = nn.functional.cosine_similarity(table, composed)
+    near = []
+    for rows in (table, composed):
+        unit = nn.functional.normalize(rows, dim=1)
+        near.append((unit @ unit.T).fill_diagonal_(-2).topk(10).indices.tolist())
+    overlap = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(*near, strict=True)])
+    assert found.all.error == pytest.approx(float(error), rel=1e-5)
+    assert found.all.cosine == pytest.approx(float(cosine.mean()), rel=1e-5)
+    assert found.all.worst == pytest.approx(float(cosine.sort().values[3]), rel=1e-5)
+    assert found.all.overlap == pytest.approx(overlap) and found.all.queries == 300
+    assert found.ratio == v.info().ratio and sum(found.histogram) == 300
+    assert found.bands == {} and found.missing == 0
+
+
+def test_words_are_matched_by_name_and_bands_are_those_of_the_ranks(monkeypatch):
+    monkeypatch.setattr("kdcore.evaluation.BANDS", (100, 200, 900))
+    table, v, _ = parts()
+    order = torch.randperm(300)[:250].tolist()
+    other = WordVectors(tuple(f"w{i}" for i in order), table[order])
+    found = evaluate(v, other, queries=60)
+    assert found.missing == 50 and found.all.words == 250
+    assert list(found.bands) == ["1 to 100", "101 to 200", f"201 to {max(order) + 1}"]
+    assert [q.queries for q in found.bands.values()] == [20, 20, 20]
+    rows = torch.tensor(sorted(i for i in order if i < 100))
+    cosine = nn.functional.cosine_similarity(table[rows], v[rows]).mean()
+    assert found.bands["1 to 100"].cosine == pytest.approx(float(cosine), rel=1e-5)
+    whole = sum(q.words * q.overlap for q in found.bands.values()) / 250
+    assert found.all.overlap == pytest.approx(whole)
+
+
+def test_a_table_that_lost_nothing_is_perfect():
+    table = torch.randn(30, 4)
+    v = CompressedVectors(
+        EMBEDDINGS.load("table").TableEmbedding(table), EMBEDDINGS.parse({"kind": "table"})
+    )
+    found = evaluate(v, table)
+    assert (found.all.error, found.all.overlap) == (0, 1)
+    assert found.all.cosine == pytest.approx(1) and found.histogram[-1] == 30
+    assert evaluate(v, table, queries=0).all.overlap is None
+
+
+@pytest.mark.parametrize(
+    ("against", "message"),
+    [
+        (torch.ones(29, 8), "vectors must be 300 where they are not matched by words, got 29"),
+        (WordVectors(("x",), torch.ones(1, 8)), "the two tables have no word in common"),
+        (torch.ones(300, 7), "vectors must be of the compressed table's size 8, got 7"),
+    ],
+)
+def test_tables_that_cannot_be_compared_are_refused(against, message):
+    with pytest.raises(KDError) as refused:
+        evaluate(parts()[1], against)
+    assert str(refused.value) == message
+
+
+def test_ranks_correlate_as_scipy_says():
+    draw = np.random.default_rng(0)
+    for _ in range(5):
+        a, b = draw.integers(0, 9, 40), draw.standard_normal(40)
+        assert spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
+
+
+@pytest.mark.parametrize("separator", ["\t", ",", " "])
+def test_word_similarity_is_that_of_the_file(separator, tmp_path):
+    table, v, words = parts()
+    path = tmp_path / "pairs.tsv"
+    rows = [("# what", "this", "is"), ("Word 1", "Word 2", "Human"), ("W3", "w4", 7.5)]
+    rows += [(f"w{i}", f"w{2 * i}", i % 5) for i in range(1, 30)] + [("w1", "unknown", 3)]
+    rows = rows if separator != " " else rows[2:]
+    path.write_text("\n".join(separator.join(map(str, row)) for row in rows))
+    assert len(read_pairs(path)) == 31
+    (found,) = evaluate(v, words, similarity=[path], queries=0).similarity
+    assert (found.name, found.pairs, found.given) == ("pairs", 30, 31)
+    pairs = [(3, 4), *((i, 2 * i) for i in range(1, 30))]
+    scores = [7.5, *(i % 5 for i in range(1, 30))]
+    for own, rows in ((found.before, table), (found.after, v[torch.arange(300)])):
+        cosines = [float(nn.functional.cosine_similarity(rows[a], rows[b], 0)) for a, b in pairs]
+        assert own == pytest.approx(spearmanr(scores, cosines).statistic, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("w1 w2 3\nw1 w2\n", "p.tsv: line 2 must be two words and a number"),
+        ("a\tb\t3\n", "p.tsv: must have 3 pairs with both words in the table, got 0"),
+        ("# nothing\n", "p.tsv: no pairs of words"),
+        (None, "p.tsv: No such file or directory"),
+    ],
+)
+def test_pairs_that_cannot_be_read_are_refused(content, message, tmp_path):
+    if content is not None:
+        (tmp_path / "p.tsv").write_text(content)
+    with pytest.raises(KDError) as refused:
+        evaluate(parts()[1], parts()[2], similarity=[tmp_path / "p.tsv"], queries=0)
+    assert str(refused.value) == f"{tmp_path}/{message}"
+
+
+def test_the_page_is_whole_and_loads_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr("kdcore.evaluation.BANDS", (100, 200))
+    _, v, words = parts()
+    v.words = ["<script>", *list(v.words)[1:]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = evaluate(v, words.vectors, queries=90)
+    text = page(found, "vectors & more")
+    assert "<title>vectors &amp; more</title>" in text and text.count("<svg") == 2
+    assert not re.search(r"(src|href)=|<script|url\(", text)
+    assert f"{found.all.cosine:.4f}" in text and "1 to 100" in text
+    assert len(re.findall('<rect class="bar"', text)) == 40 + 3
+    json.dumps(found.as_dict(), allow_nan=False)
