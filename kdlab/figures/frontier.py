@@ -28,6 +28,7 @@ COLUMNS = [
 MEASURED, NOT_RUN = "measured", "not run"
 # A row so many times the best one of its panel is an arrow.
 HIGHEST = 1.25
+COLUMNS_OF_LEGEND = 3
 # Marks of the horizontal axis, in bits a word.
 TICKS = [2**i for i in range(2, 15)]
 
@@ -100,9 +101,9 @@ def tables(data: FigureData) -> dict[str, pd.DataFrame]:
 
 
 def draw(data: FigureData, style: Style) -> Figure:
-    """One panel below another, and what the colours are at the right."""
+    """One panel below another, and below them what the colours are."""
     settings, rows = _settings(data), tables(data)["frontier.csv"]
-    figure, panels = style.panels([2.9] * len(settings.panels), 7.2, 0.45)
+    figure, panels = style.panels([2.6] * len(settings.panels), 6.4, 0.4)
     shown: dict[str, str] = {}
     for panel, of in zip(panels, settings.panels, strict=True):
         panel.set_title(of.title, loc="left")
@@ -110,16 +111,19 @@ def draw(data: FigureData, style: Style) -> Figure:
         if here.empty:
             style.not_run(panel)
             continue
+        panel.sharex(panels[0])
         shown |= _points(panel, here, data, style)
         panel.set_ylabel("test perplexity")
     panels[-1].set_xlabel("bits a word of the input embedding")
-    lines = [Line2D([], [], marker="o", ms=4, color=c, label=name) for name, c in shown.items()]
+    signs = [Line2D([], [], marker="o", ms=4, color=c, label=name) for name, c in shown.items()]
     if settings.published:
-        lines.append(
-            Line2D([], [], marker="D", ms=4.5, mfc="none", ls="", color=style.grey,
-                   label="published by others")
-        )  # fmt: skip
-    figure.legend(handles=lines, loc="outside right upper", fontsize=8)
+        others = Line2D([], [], marker="D", ms=4.5, mfc="none", ls="", color=style.grey)
+        others.set_label("published by others")
+        signs.append(others)
+    figure.set_figheight(figure.get_figheight() + 0.3 + 0.18 * -(-len(signs) // COLUMNS_OF_LEGEND))
+    figure.legend(
+        handles=signs, loc="outside lower center", fontsize=8, ncols=COLUMNS_OF_LEGEND
+    )  # fmt: skip
     return figure
 
 
@@ -143,6 +147,10 @@ def _points(panel: Axes, rows: pd.DataFrame, data: FigureData, style: Style) -> 
         )  # fmt: skip
         above = part[part["test_ppl_mean"] > top]
         panel.plot(above["bits_per_word"], [top] * len(above), "^", ms=5, color=color)
+    names = data.experiment.preset.claims
+    whole = measured[measured["method"] == (names.conventional if names else None)]
+    for level in whole["test_ppl_mean"]:
+        panel.axhline(level, color=style.grey, lw=0.8, ls="dashed", zorder=0)
     others = rows[~rows["source"].isin([MEASURED, NOT_RUN])]
     panel.plot(
         others["bits_per_word"], others["test_ppl_mean"], "D", ms=4.5, mfc="none", color=style.grey
@@ -156,7 +164,8 @@ def _points(panel: Axes, rows: pd.DataFrame, data: FigureData, style: Style) -> 
     panel.xaxis.set_major_locator(FixedLocator(TICKS))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter("{x:.0f}")
-    panel.set_ylim(top=top + 0.02 * top)
+    low, _ = panel.get_ylim()
+    panel.set_ylim(low - 0.01 * low, top + 0.02 * top)
     return families
 
 
