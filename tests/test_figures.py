@@ -155,7 +155,7 @@ def test_the_frontier_joins_a_family_and_marks_what_is_far_above(experiment, tmp
     table.loc[(table["model"] == "first") & (table["method"] == "full"), "test_ppl_mean"] = 500
     table.to_csv(results / "front.csv", index=False)
     first, second = draw(data_of(experiment, "frontier", results, tmp_path)).axes
-    joined = [line.get_xdata().tolist() for line in first.lines if len(line.get_xdata()) == 2]
+    joined = [list(line.get_xdata()) for line in first.lines]
     assert [32, 128] in joined
     arrow = next(line for line in first.lines if line.get_marker() == "^" and len(line.get_xdata()))
     assert arrow.get_xdata()[0] == 256 and first.get_ylim()[1] < 150
