@@ -10,61 +10,22 @@ Example:
     torch.Size([2, 2, 50])
 """
 
-from kdcore.codes import Codes as Codes
-from kdcore.codes import CodeStatistics as CodeStatistics
-from kdcore.decoder import load_decoder as load_decoder
-from kdcore.decoder import save_decoder as save_decoder
-from kdcore.embedding import KDEmbedding as KDEmbedding
-from kdcore.embeddings import EMBEDDINGS as EMBEDDINGS
-from kdcore.embeddings import Embedding as Embedding
-from kdcore.embeddings import EmbeddingInputs as EmbeddingInputs
-from kdcore.embeddings import load_embedding as load_embedding
-from kdcore.embeddings import save_embedding as save_embedding
-from kdcore.encoding import encode as encode
-from kdcore.errors import KDError as KDError
-from kdcore.fitting import fit_transform as fit_transform
-from kdcore.learners import LEARNERS as LEARNERS
-from kdcore.learners import Control as Control
-from kdcore.learners import LearnedCodes as LearnedCodes
-from kdcore.learners import LearnerInputs as LearnerInputs
-from kdcore.learners.refine import RefinementRecord as RefinementRecord
-from kdcore.learners.straight_through import LearningRecord as LearningRecord
-from kdcore.learning import learn_codes as learn_codes
-from kdcore.refinement import refine_codes as refine_codes
-from kdcore.size import Size as Size
-from kdcore.transforms import TRANSFORMS as TRANSFORMS
-from kdcore.transforms import Transform as Transform
-from kdcore.transforms.linear import LinearTransform as LinearTransform
-from kdcore.transforms.lstm import LSTMTransform as LSTMTransform
-from kdcore.vectors import WordVectors as WordVectors
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "EMBEDDINGS",
-    "LEARNERS",
-    "TRANSFORMS",
-    "CodeStatistics",
-    "Codes",
-    "Control",
-    "Embedding",
-    "EmbeddingInputs",
-    "KDEmbedding",
-    "KDError",
-    "LSTMTransform",
-    "LearnedCodes",
-    "LearnerInputs",
-    "LearningRecord",
-    "LinearTransform",
-    "RefinementRecord",
-    "Size",
-    "Transform",
-    "WordVectors",
-    "encode",
-    "fit_transform",
-    "learn_codes",
-    "load_decoder",
-    "load_embedding",
-    "refine_codes",
-    "save_decoder",
-    "save_embedding",
-]
+if TYPE_CHECKING:
+    from kdcore.interface import *  # noqa: F403
+
 __version__ = "0.2.0.dev0"
+
+
+def __getattr__(name: str) -> Any:
+    # At first use: importing PyTorch takes seconds, which `kdcore --help` need not wait for.
+    public = import_module("kdcore.interface")
+    if name != "__all__" and name not in public.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(public, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *import_module("kdcore.interface").__all__]

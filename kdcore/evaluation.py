@@ -303,7 +303,8 @@ def _bands(rows: torch.Tensor) -> dict[str, torch.Tensor]:
 def _sample(bands: dict[str, torch.Tensor], queries: int, seed: int) -> torch.Tensor:
     """As many words of each band as can be, in their order."""
     generator = torch.Generator().manual_seed(seed)
-    found, left = [], queries
+    found: list[torch.Tensor] = []
+    left = queries
     for at, members in enumerate(sorted(bands.values(), key=len)):
         count = min(len(members), left // (len(bands) - at))
         left -= count
@@ -340,7 +341,7 @@ def read_pairs(path: Path) -> list[tuple[str, str, float]]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise KDError(f"{path}: {reason}") from None
-    found = []
+    found: list[tuple[str, str, float]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -408,4 +409,5 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
 def _ranks(numbers: torch.Tensor) -> torch.Tensor:
     _, group, counts = torch.unique(numbers, return_inverse=True, return_counts=True)
     ends = counts.cumsum(0).double()
-    return (ends - (counts.double() - 1) / 2)[group]
+    ranks: torch.Tensor = (ends - (counts.double() - 1) / 2)[group]
+    return ranks
