@@ -184,3 +184,14 @@ def test_a_fitted_transform_that_is_not_trained_stays():
     made = settings.module.build(settings, 200, 8, EmbeddingInputs(codes, vectors))
     assert not made(torch.arange(200)).requires_grad
     assert made.size().parameters == 20 * 5 * 8
+
+
+def test_what_an_embedding_adds_to_the_loss_is_added_when_it_is_rounded_too():
+    dpq = {"kind": "dpq", "K": 4, "D": 2, "variant": "vq"}
+    for through in (False, True):
+        _, made = embedding(kind="rounded", bits=4, through=through, of=dpq)
+        made(torch.arange(9))
+        assert made.extra_loss() > 0
+    _, made = embedding(kind="rounded", bits=4, of={"kind": "table"})
+    made(torch.arange(9))
+    assert made.extra_loss() is None
