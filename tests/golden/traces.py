@@ -174,6 +174,16 @@ def random_codes() -> Values:
     return {"drawn": result.codes.tensor().tolist()}
 
 
+GUMBEL = {
+    "kind": "gumbel", "K": K, "D": D, "epochs": 10, "batch_size": 20, "learning_rate": 0.02,
+    "init_scale": 0.5,
+}  # fmt: skip
+
+
+def gumbel() -> Values:
+    return learned(adapters.learn(GUMBEL, vectors(), seed=3))
+
+
 def encode(transform: dict) -> Values:
     """Codes for further vectors."""
     decoder = adapters.learn(algorithm_1(transform), vectors(), seed=3).transform
@@ -478,6 +488,7 @@ def _learners() -> Iterator[tuple[str, Trace]]:
         yield f"learners/{name}", Trace(partial(learn_and_refine, settings), versions)
     random = (f"{LEARNER}random.NUMERICS",)
     yield "learners/random", Trace(random_codes, random)
+    yield "learners/gumbel", Trace(gumbel, (f"{LEARNER}gumbel.NUMERICS",))
     yield "codes/random", Trace(drawn_codes, random)
     for size in (2, 5, 64, 1000):
         yield f"codes/file-{size}", Trace(partial(codes_file, size), ())
