@@ -363,7 +363,8 @@ def compress(
         >>> kdcore.compress(torch.randn(10_000, 64), bits_per_word=128).how["error"]
     """
     found = given_vectors(vectors)
-    for note in found.notes:
+    # Whoever read the file has seen them.
+    for note in () if found is vectors else found.notes:
         warnings.warn(f"{vectors}: {note}", stacklevel=2)
     named = Words(words) if words is not None else found.words
     if named is not None and len(named) != len(found.vectors):

@@ -219,6 +219,18 @@ def _matched(
     return rows, torch.tensor([place for place in places if place is not None])
 
 
+def relative_loss(vectors: torch.Tensor, compressed: CompressedVectors, first: int) -> float:
+    """Of the rows from `first` on, the share of the variance of their vectors that is lost.
+
+    One vector has no variance: there it is the share of its squared length.
+    """
+    rows = torch.arange(first, first + len(vectors))
+    mean = vectors.double().mean(0) if len(vectors) > 1 else 0.0
+    pieces = list(zip(vectors.split(PIECE), rows.split(PIECE), strict=True))
+    lost = sum(float((v - compressed[at]).double().square().sum()) for v, at in pieces)
+    return lost / max(sum(float((v.double() - mean).square().sum()) for v, _ in pieces), 1e-300)
+
+
 class _Pair:
     """The vectors of the same words before and after."""
 
