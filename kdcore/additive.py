@@ -12,6 +12,10 @@ import torch.nn.functional as F
 
 # Words whose codes are improved at a time: memory beyond the vectors is this times K·D numbers.
 PIECE = 10_000
+# Costs that are looked at in one go, some ten megabytes.
+BLOCK = 1 << 22
+# Local search: the share of positions that are set at random, and passes over all that follow.
+SHAKEN, SWEEPS = 0.3, 2
 
 
 def least_squares_codebooks(
@@ -51,9 +55,6 @@ def improve_codes(
 ) -> torch.Tensor:
     """Give each word the best index at one position after another, the others held.
 
-    ‖v − Σ_j W_j‖² as a function of the index at position j is
-    ‖W_j‖² − 2 v·W_j + 2 Σ_{i≠j} W_i·W_j and a constant.
-
     Args:
         rows: the indices c_i^j + j·K, int64 (n, D).
         vectors: shape (n, d).
@@ -63,15 +64,171 @@ def improve_codes(
     Returns:
         New rows; no word's error is higher than before.
     """
-    products = W @ W.t()
-    own = products.diagonal() - 2 * (vectors @ W.t())
-    rows = rows.clone()
-    D = rows.shape[1]
-    for j in order:
-        here = slice(j * K, (j + 1) * K)
-        cost = own[:, here].clone()
-        if D > 1:
-            others = torch.cat([rows[:, :j], rows[:, j + 1 :]], 1)
-            cost += 2 * F.embedding_bag(others, products[:, here].contiguous(), mode="sum")
-        rows[:, j] = cost.argmin(1) + j * K
-    return rows
+    search = Search(W, K)
+    return search.improve(rows, search.own_costs(vectors), order)
+
+
+class Search:
+    """The search for the best codes of vectors, for given books.
+
+    ‖v − Σ_j W_j‖² is ‖v‖² and the sum of *own costs* ‖W_j‖² − 2 v·W_j and of products 2 W_i·W_j of
+    all pairs of positions: what depends on the vector is computed once for all that is tried.
+
+    Args:
+        W: shape (D·K, d).
+        K: values of an index.
+    """
+
+    def __init__(self, W: torch.Tensor, K: int):
+        self.W, self.K, self.D = W, K, len(W) // K
+        products = W @ W.t()
+        self._norms = products.diagonal()
+        self._products = [part.contiguous() for part in products.split(K, 1)]
+
+    def own_costs(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Those of vectors (n, d), (n, D·K)."""
+        return self._norms - 2 * (vectors @ self.W.t())
+
+    def improve(self, rows: torch.Tensor, own: torch.Tensor, order: list[int]) -> torch.Tensor:
+        """See `improve_codes`."""
+        K, rows = self.K, rows.clone()
+        for j in order:
+            cost = own[:, j * K : (j + 1) * K].clone()
+            if self.D > 1:
+                others = torch.cat([rows[:, :j], rows[:, j + 1 :]], 1)
+                cost += 2 * F.embedding_bag(others, self._products[j], mode="sum")
+            rows[:, j] = _argmin(cost) + j * K
+        return rows
+
+    def costs(self, rows: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """Squared errors of codes, (n,)."""
+        return (vectors - F.embedding_bag(rows, self.W, mode="sum")).square_().sum(1)
+
+    def beam(self, own: torch.Tensor, width: int, order: list[int]) -> torch.Tensor:
+        """Codes by beam search: position after position, the `width` best beginnings are kept.
+
+        Babenko and Lempitsky 2014, Section 3.2; from a vector's products with the books as in
+        faiss's residual quantizer.
+
+        Args:
+            own: own costs, (n, D·K).
+            order: the positions, each once.
+
+        Returns:
+            Rows of the best code found, (n, D).
+        """
+        found, least = nothing_found(len(own), own)
+        for j in order:
+            here = own[:, j * self.K : (j + 1) * self.K]
+            kept = 1 if j == order[-1] else width
+            found, least = extend_beam(found, least, here, self._products[j], j * self.K, kept)
+        return found[:, 0].long().sort(1).values
+
+    def perturb(
+        self, rows: torch.Tensor, own: torch.Tensor, vectors: torch.Tensor, *, times: int, seed: int
+    ) -> torch.Tensor:
+        """Iterated local search: random indices at some positions, improved, kept where better.
+
+        Martinez et al., "Revisiting Additive Quantization", 2016, Section 3. All vectors get the
+        same random indices: what is found for one does not depend on which others there are.
+
+        Args:
+            rows: codes to begin with, (n, D).
+            own: own costs of the vectors, (n, D·K).
+            vectors: shape (n, d).
+            times: more take longer and never end worse.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        count = max(2, round(SHAKEN * self.D))
+        least = self.costs(rows, vectors)
+        for _ in range(times):
+            places = torch.randperm(self.D, generator=generator)[:count]
+            tried = rows.clone()
+            values = torch.randint(self.K, (count,), generator=generator)
+            tried[:, places] = values + places * self.K
+            tried = self.improve(tried, own, random_order(self.D, SWEEPS, generator))
+            cost = self.costs(tried, vectors)
+            rows = torch.where((cost < least)[:, None], tried, rows)
+            least = torch.minimum(cost, least)
+        return rows
+
+    def find(self, vectors: torch.Tensor, *, width: int, times: int, seed: int) -> torch.Tensor:
+        """Codes of vectors, block by block: beam search, then iterated local search.
+
+        The books with the largest spread have their turn first. Memory beyond the result is that
+        of a block, some ten megabytes.
+
+        Args:
+            vectors: shape (n, d).
+            width: beginnings that the beam search keeps.
+            times: perturbations of the local search.
+
+        Returns:
+            Rows, int64 (n, D).
+        """
+        books, found = self.W.view(self.D, self.K, -1), []
+        spread = (books - books.mean(1, keepdim=True)).square().sum((1, 2))
+        order = spread.argsort(descending=True).tolist()
+        sweep = random_order(self.D, SWEEPS, torch.Generator().manual_seed(seed))
+        for piece in vectors.split(max(1, BLOCK // max(len(self.W), width * self.K))):
+            own = self.own_costs(piece)
+            rows = self.beam(own, width, order)
+            if self.D > 1:
+                rows = self.improve(rows, own, sweep)
+                rows = self.perturb(rows, own, piece, times=times, seed=seed)
+            found.append(rows)
+        return torch.cat(found)
+
+
+def random_order(D: int, sweeps: int, generator: torch.Generator) -> list[int]:
+    """All positions in random order, `sweeps` times."""
+    order = [torch.randperm(D, generator=generator) for _ in range(sweeps)]
+    return torch.cat(order).tolist()  # type: ignore[no-any-return]
+
+
+def nothing_found(n: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where a beam search of n codes begins, see `extend_beam`."""
+    return torch.zeros(n, 1, 0, dtype=torch.int32), like.new_zeros(n, 1)
+
+
+def extend_beam(
+    found: torch.Tensor, least: torch.Tensor, own: torch.Tensor, products: torch.Tensor,
+    first: int, width: int,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """The best beginnings of codes with a position more.
+
+    Args:
+        found: rows of the beginnings kept, int32 (n, kept, positions), in the order of choice.
+        least: their costs, (n, kept): squared errors less ‖v‖².
+        own: own costs of the next position, (n, K).
+        products: of all rows that can have been chosen with those of the next position, (…, K).
+        first: the next position's first row.
+        width: beginnings to keep.
+
+    Returns:
+        `found` and `least`, a position longer; the beginnings are in no order.
+    """
+    n, kept, past = found.shape
+    K = own.shape[1]
+    costs = own[:, None] + least[:, :, None]
+    if past:
+        costs += 2 * F.embedding_bag(found.view(-1, past), products, mode="sum").view(n, kept, K)
+    least, at = _smallest(costs.view(n, -1), width)
+    parents = torch.div(at, K, rounding_mode="floor")
+    longer = torch.empty(n, at.shape[1], past + 1, dtype=found.dtype)
+    longer[:, :, past] = at - parents * K + first
+    longer[:, :, :past] = found.gather(1, parents[:, :, None].expand(-1, -1, past))
+    return longer, least
+
+
+def _argmin(costs: torch.Tensor) -> torch.Tensor:
+    """Of each row; NumPy's is three times as fast as PyTorch's."""
+    return torch.from_numpy(costs.numpy().argmin(1))
+
+
+def _smallest(costs: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The least numbers of each row, in no order, and where they are."""
+    if count == 1:
+        at = _argmin(costs)[:, None]
+        return costs.gather(1, at), at
+    return costs.topk(min(count, costs.shape[1]), dim=1, largest=False, sorted=False)

@@ -151,6 +151,21 @@ def check_counts(counts: torch.Tensor | np.ndarray, N: int) -> torch.Tensor:
     return checked
 
 
+def count_weights(counts: torch.Tensor, power: float) -> torch.Tensor:
+    """How much a word's error counts: its number of occurrences to a power.
+
+    Raises:
+        KDError: one of them is too large for float32.
+    """
+    weights = counts**power
+    if not weights.isfinite().all():
+        raise KDError(
+            f"counts to the power {power:g} must be finite in float32, got "
+            f"{float(counts.max()):g} to that power"
+        )
+    return weights
+
+
 def warn_if_pointless(vectors: torch.Tensor, K: int, parameters: int) -> None:
     """Warn the caller of a learner's caller of codes that save nothing.
 

@@ -14,9 +14,14 @@ from pydantic import Field
 
 from kdcore.additive import PIECE, improve_codes, least_squares_codebooks
 from kdcore.codes import Codes
-from kdcore.errors import KDError
 from kdcore.kinds import KindSettings, Section
-from kdcore.learners import Control, LearnedCodes, LearnerInputs, warn_if_pointless
+from kdcore.learners import (
+    Control,
+    LearnedCodes,
+    LearnerInputs,
+    count_weights,
+    warn_if_pointless,
+)
 from kdcore.standardise import Standardisation
 from kdcore.transforms.linear import LinearTransform
 from kdcore.vectors import relative_error
@@ -94,12 +99,7 @@ def learn(
             table it replaces.
     """
     vectors, start, counts = inputs.given_vectors(), inputs.given_start(), inputs.given_counts()
-    weights = counts**settings.count_power
-    if not weights.isfinite().all():
-        raise KDError(
-            f"counts to the power {settings.count_power:g} must be finite in float32, got "
-            f"{float(counts.max()):g} to that power"
-        )
+    weights = count_weights(counts, settings.count_power)
     K, D, dim = start.K, start.D, vectors.shape[1]
     warn_if_pointless(vectors, K, K * D * dim)
     standard = Standardisation.of(vectors, components=settings.standardise)

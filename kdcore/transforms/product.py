@@ -6,6 +6,9 @@ that of a product-additive quantizer. Books shared by all slices are those of Ch
 "Differentiable Product Quantization for End-to-End Embedding Compression", 2020, Section 3.
 """
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -14,6 +17,7 @@ from torch import nn
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 from kdcore.transforms import Transform
+from kdcore.transforms.linear import LinearTransform
 
 NUMERICS = 1
 
@@ -93,8 +97,9 @@ class ProductTransform(Transform):
 
     @property
     def slices(self) -> list[slice]:
-        ends = [self.code_dim * (g + 1) + min(g + 1, self._longer) for g in range(self.groups)]
-        return [slice(*ends_of) for ends_of in zip([0, *ends], ends, strict=False)]
+        sizes = [self.code_dim + (g < self._longer) for g in range(self.groups)]
+        ends = list(accumulate(sizes))
+        return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
     def forward(
         self,
@@ -202,6 +207,31 @@ class ProductTransform(Transform):
         for at, (part, (of_slice, _)) in enumerate(zip(self.slices, parts, strict=True)):
             books[at * self._depth : (at + 1) * self._depth, :, part] = of_slice
         return books, torch.cat([offset for _, offset in parts])
+
+
+def grouped_sum(K: int, D: int, dim: int, groups: int) -> Transform:
+    """The transform of so many groups, linear where it is one; what is random leaves no trace.
+
+    Raises:
+        KDError: a shape that cannot be.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return (
+            LinearTransform(K, D, dim)
+            if groups == 1
+            else ProductTransform(K, D, dim, groups=groups)
+        )
+
+
+@torch.no_grad()
+def set_books(transform: Transform, books: Sequence[torch.Tensor]) -> None:
+    """Store the books of each group of a `grouped_sum`, (D/G·K, size of its slice), in place."""
+    for group, of in enumerate(books):
+        of = of.view(-1, transform.K, of.shape[1])
+        if isinstance(transform, ProductTransform):
+            transform.set_slice_books(group, of)
+        else:
+            transform.W.copy_(of)
 
 
 def build(settings: Settings, K: int, D: int, dim: int) -> ProductTransform:

@@ -115,6 +115,13 @@ LEARNED_AND_REFINED = {
 }
 
 
+RESIDUAL = {
+    "residual": {"kind": "residual", "K": K, "D": D, "beam": 2},
+    "residual-groups": {"kind": "residual", "K": K, "D": 4, "groups": 2, "count_power": 1.0},
+    "residual-sample": {"kind": "residual", "K": K, "D": D, "sample": 60, "standardise": True},
+}
+
+
 def learned(result: Any) -> Values:
     """What is traced of learned codes."""
     values: Values = {}
@@ -159,6 +166,11 @@ def refine(weighted: bool, **settings: Any) -> Values:
     return learned(
         adapters.learn({**REFINE, **settings}, vectors(), seed=3, counts=weights, start=start)
     )
+
+
+def residual(name: str) -> Values:
+    """k-means of what is left."""
+    return learned(adapters.learn(RESIDUAL[name], vectors(), seed=3, counts=counts()))
 
 
 def learn_and_refine(settings: dict) -> Values:
@@ -486,6 +498,9 @@ def _learners() -> Iterator[tuple[str, Trace]]:
     for name, settings in LEARNED_AND_REFINED.items():
         versions = (*_versions(LEARNER, REFINE), *_versions(LEARNER, settings))
         yield f"learners/{name}", Trace(partial(learn_and_refine, settings), versions)
+    for name, settings in RESIDUAL.items():
+        trace = Trace(partial(residual, name), _versions(LEARNER, settings))
+        yield f"learners/{name}", trace
     random = (f"{LEARNER}random.NUMERICS",)
     yield "learners/random", Trace(random_codes, random)
     yield "learners/gumbel", Trace(gumbel, (f"{LEARNER}gumbel.NUMERICS",))
