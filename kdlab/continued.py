@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 log = logging.getLogger("kd")
+# The level of what is said once, between information and warnings.
+NOTICE = 25
 
 
 @contextmanager
@@ -26,14 +28,24 @@ def locked(checkpoint: Path, name: str) -> Iterator[bool]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waited = True
-            log.info("%s: another process is at it; waiting for its end", name)
+            log.log(NOTICE, "%s: another process is at it; waiting for its end", name)
             fcntl.flock(stream, fcntl.LOCK_EX)
         # The file stays: to remove it would give the next process a lock of its own.
         yield waited
 
 
 def asked_to_stop() -> Callable[[], bool]:
-    """Whether SIGTERM has come, which a cluster sends at a job's time limit."""
+    """Whether SIGTERM has come, which a cluster sends at a job's time limit, or Ctrl-C.
+
+    A second one ends the process at once.
+    """
     received: list[bool] = []
-    signal.signal(signal.SIGTERM, lambda *_: received.append(True))
+
+    def note(number: int, _: object) -> None:
+        received.append(True)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, note)
     return lambda: bool(received)

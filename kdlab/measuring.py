@@ -17,7 +17,7 @@ from kdcore.errors import KDError
 from kdcore.files import fingerprint, read_json, write_json, write_text
 from kdcore.products import product_library
 from kdcore.tensors import save_tensors
-from kdlab.continued import asked_to_stop, locked
+from kdlab.continued import NOTICE, asked_to_stop, locked
 from kdlab.corpus import EOS, Corpus
 from kdlab.language_model import LanguageModel, perplexity
 from kdlab.language_model_settings import LanguageModelSettings
@@ -99,10 +99,10 @@ def train_and_measure(
     checkpoint = scratch / f"{name}.safetensors"
     with locked(checkpoint, title) as waited:
         if waited and _is_there(outputs.measurement, about["address"]):
-            log.info("%s: the other process has finished it", title)
+            log.log(NOTICE, "%s: the other process has finished it", title)
             return
         if checkpoint.exists():
-            log.info("%s: continuing from a checkpoint", title)
+            log.log(NOTICE, "%s: continuing from a checkpoint", title)
         stop = asked_to_stop()
 
         def trained() -> tuple[Embedding, LanguageModel, list[EpochRecord] | None]:

@@ -11,6 +11,7 @@ from kdlab.addresses import upstream
 from kdlab.compute import device_of, gpu_here, precision_of
 from kdlab.download import name_mirror
 from kdlab.planning import Plan, megabytes, minutes
+from kdlab.progress import follow
 from kdlab.unlock import forget_host, note_host
 
 try:
@@ -28,6 +29,8 @@ if PRESET.data_mirror:
     name_mirror(PRESET.data_mirror)
 
 RESULTS = f"results/{EXPERIMENT.name}"
+# A job that Snakemake starts elsewhere reads this, too: it is one line of the run that started it.
+PROGRESS = follow(RESULTS) if workflow.is_main_process else None
 DEVICE = device_of(PRESET.compute)
 GPU = int(DEVICE == "cuda")
 # Learning codes takes minutes on a CPU: it is no reason to ask a cluster for a GPU.
@@ -60,10 +63,12 @@ onstart:
 
 onsuccess:
     forget_host()
+    print(PROGRESS.made(), file=sys.stderr)
 
 
 onerror:
     forget_host()
+    print(PROGRESS.how_to_go_on(), file=sys.stderr)
 
 
 wildcard_constraints:

@@ -19,6 +19,7 @@ import pytest
 from project_copy import (
     CONFIG,
     ROOT,
+    command,
     conventional,
     copy_project,
     edit,
@@ -102,6 +103,18 @@ def test_the_report_needs_no_network(finished):
     page = (finished / "results/tiny/report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == len(plan(finished).preset.figures)
     assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", page)
+
+
+def test_snakemakes_own_report_shows_every_result_with_its_caption(project):
+    succeed(project, "all", "--report", "steps.html")
+    page = (project / "steps.html").read_text(encoding="utf-8")
+    shown = dict(re.findall(r'"results/tiny/([^"]+)": \{"name".*?"caption": "<p>([^"]+)</p>', page))
+    preset = plan(project).preset
+    figures = {f"{name}.png" for name in preset.figures}
+    tables = {f"{name}.csv" for name in preset.tables}
+    others = {"measurements.csv", "claims.csv", "table2.csv", "report.html"}
+    assert shown.keys() == figures | tables | others
+    assert all(caption.strip() for caption in shown.values())
 
 
 def test_a_second_run_does_nothing(project):
@@ -342,6 +355,32 @@ def test_a_slice_ends_by_ctrl_c_or_when_its_time_is_up(tmp_path, minutes, says):
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     assert (process.returncode == 0) == bool(says) and says in output
+    assert not jobs_in(project)
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_that_the_same_command_continues(tmp_path):
+    project = copy_project(tmp_path / "project")
+    edit(project / CONFIG, "epochs: 2\n", "epochs: 20000\n")
+    edit(project / CONFIG, "text: {", "compute: {checkpoint_seconds: 0.1}\ntext: {")
+    process = subprocess.Popen(
+        command("models"), cwd=project, env=environment(project), start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
+        eventually(lambda: any((project / "runs/scratch").glob("[!.]*.safetensors")))
+        os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=300)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    assert process.returncode != 0
+    end = r"Stopped, \d of \d jobs done\. The same command continues\."
+    assert re.fullmatch(end, output.splitlines()[-1])
+    assert "WorkflowError" not in output and "Traceback" not in output
+    assert max(map(len, output.splitlines())) < 120
     assert not jobs_in(project)
 
 

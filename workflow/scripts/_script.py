@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,27 @@ from pydantic import BaseModel, ValidationError
 
 from kdcore.errors import KDError
 from kdcore.files import read_json
+from kdlab.continued import NOTICE
 from kdlab.experiment import Experiment, from_dump
 
 log = logging.getLogger("kd")
 Settings = TypeVar("Settings", bound=BaseModel)
+
+
+class NowAndAgain(logging.Filter):
+    """Lets notices pass, and other messages when none was shown for half a minute."""
+
+    SECONDS = 30.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.next = time.monotonic() + self.SECONDS
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < NOTICE and time.monotonic() < self.next:
+            return False
+        self.next = time.monotonic() + self.SECONDS
+        return True
 
 
 def run(main: Callable[..., None]) -> None:
@@ -41,13 +59,16 @@ def run(main: Callable[..., None]) -> None:
 def start_log(path: Path | None) -> None:
     """Send messages to standard error and, when given, to a log file as well.
 
+    With a log file, the screen is that of many jobs: what is no notice is then shown now and again.
     A log that later cannot be written loses lines and stops nothing: results are what counts.
     """
     logging.raiseExceptions = False
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    screen = logging.StreamHandler(sys.stderr)
+    handlers: list[logging.Handler] = [screen]
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
+        screen.addFilter(NowAndAgain())
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
 
 

@@ -16,7 +16,7 @@ from kdcore.errors import KDError
 from kdcore.files import fingerprint, write_text
 from kdcore.learners import LEARNERS, Control, LearnerInputs
 from kdcore.vectors import WordVectors
-from kdlab.continued import asked_to_stop, locked
+from kdlab.continued import NOTICE, asked_to_stop, locked
 from kdlab.corpus import Corpus
 from kdlab.training import resolve_device
 
@@ -58,7 +58,7 @@ def main(
     checkpoint = scratch / f"{fingerprint([address, threads, device])}.safetensors"
     with locked(checkpoint, title):
         if checkpoint.exists():
-            _script.log.info("%s: continuing from a checkpoint", title)
+            _script.log.log(NOTICE, "%s: continuing from a checkpoint", title)
         control = Control(checkpoint, checkpoint_seconds, report, asked_to_stop())
         learned = learner.module.learn(learner, inputs, values["seed"], control)
         if learned is None:
