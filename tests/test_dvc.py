@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from project_copy import (
     CONFIG,
+    ROOT,
     commit,
     conventional,
     copy_project,
@@ -31,6 +33,7 @@ from project_copy import (
 
 pytestmark = pytest.mark.slow
 
+REPRODUCE = ROOT / "docs/reproduce.md"
 TABLE2 = "table2: {extends: linear, K: 3}"
 OTHER_TABLE2 = "table2: {extends: linear, K: 2}"
 
@@ -197,9 +200,9 @@ def test_nothing_is_sent_anywhere(project):
     assert run(project, "dvc", "config", "core.check_update").strip() == "false"
 
 
-def shown(project: Path) -> dict[str, dict[str, str]]:
+def shown(project: Path, *options: str) -> dict[str, dict[str, str]]:
     """The rows of `dvc exp show`, by experiment."""
-    text = run(project, "dvc", "exp", "show", "--csv")
+    text = run(project, "dvc", "exp", "show", "--csv", *options)
     table = csv.DictReader(io.StringIO(text[text.index("Experiment,") :]))
     return {row["Experiment"] or row["rev"]: row for row in table}
 
@@ -228,6 +231,11 @@ def test_experiments_show_perplexity_size_and_rate_side_by_side(project):
     # DVC shows hashes of what stages depend on as well.
     measures = {n for n in before if n not in about and not (project / n).exists()}
     assert measures and all(re.search(r"\.(test_ppl|valid_ppl|size|rate)$", n) for n in measures)
+    # As the page on reproducing says.
+    (options,) = re.findall("^dvc exp show (--only.*?) +#", REPRODUCE.read_text("utf-8"), re.M)
+    narrow = shown(project, *shlex.split(options))["narrow"]
+    assert row in narrow and conventional_row in narrow
+    assert narrow.keys() - about <= measures
     run(project, "dvc", "plots", "show", "-o", "shown")
     page = (project / "shown/index.html").read_text(encoding="utf-8")
     assert len(re.findall("<img", page)) == 3
