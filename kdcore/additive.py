@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 # Words whose codes are improved at a time: memory beyond the vectors is this times K·D numbers.
 PIECE = 10_000
-# Costs that are looked at in one go, some ten megabytes.
-BLOCK = 1 << 22
+# Costs that are looked at in one go, some megabytes.
+BLOCK = 1 << 20
 # Local search: the share of positions that are set at random, and passes over all that follow.
 SHAKEN, SWEEPS = 0.3, 2
 
@@ -82,21 +82,21 @@ class Search:
     def __init__(self, W: torch.Tensor, K: int):
         self.W, self.K, self.D = W, K, len(W) // K
         products = W @ W.t()
-        self._norms = products.diagonal()
-        self._products = [part.contiguous() for part in products.split(K, 1)]
+        self._norms = products.diagonal().clone()
+        self._twice = [part.contiguous() for part in products.mul_(2).split(K, 1)]
 
     def own_costs(self, vectors: torch.Tensor) -> torch.Tensor:
         """Those of vectors (n, d), (n, D·K)."""
-        return self._norms - 2 * (vectors @ self.W.t())
+        return (vectors @ self.W.t()).mul_(-2).add_(self._norms)
 
     def improve(self, rows: torch.Tensor, own: torch.Tensor, order: list[int]) -> torch.Tensor:
         """See `improve_codes`."""
         K, rows = self.K, rows.clone()
         for j in order:
-            cost = own[:, j * K : (j + 1) * K].clone()
+            cost = own[:, j * K : (j + 1) * K]
             if self.D > 1:
                 others = torch.cat([rows[:, :j], rows[:, j + 1 :]], 1)
-                cost += 2 * F.embedding_bag(others, self._products[j], mode="sum")
+                cost = F.embedding_bag(others, self._twice[j], mode="sum").add_(cost)
             rows[:, j] = _argmin(cost) + j * K
         return rows
 
@@ -121,7 +121,7 @@ class Search:
         for j in order:
             here = own[:, j * self.K : (j + 1) * self.K]
             kept = 1 if j == order[-1] else width
-            found, least = extend_beam(found, least, here, self._products[j], j * self.K, kept)
+            found, least = extend_beam(found, least, here, self._twice[j], j * self.K, kept)
         return found[:, 0].long().sort(1).values
 
     def perturb(
@@ -156,7 +156,7 @@ class Search:
         """Codes of vectors, block by block: beam search, then iterated local search.
 
         The books with the largest spread have their turn first. Memory beyond the result is that
-        of a block, some ten megabytes.
+        of a block, some megabytes.
 
         Args:
             vectors: shape (n, d).
@@ -192,7 +192,7 @@ def nothing_found(n: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
 
 
 def extend_beam(
-    found: torch.Tensor, least: torch.Tensor, own: torch.Tensor, products: torch.Tensor,
+    found: torch.Tensor, least: torch.Tensor, own: torch.Tensor, twice: torch.Tensor,
     first: int, width: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """The best beginnings of codes with a position more.
@@ -201,7 +201,8 @@ def extend_beam(
         found: rows of the beginnings kept, int32 (n, kept, positions), in the order of choice.
         least: their costs, (n, kept): squared errors less ‖v‖².
         own: own costs of the next position, (n, K).
-        products: of all rows that can have been chosen with those of the next position, (…, K).
+        twice: the products, times 2, of all rows that can have been chosen with those of the next
+            position, (…, K).
         first: the next position's first row.
         width: beginnings to keep.
 
@@ -210,9 +211,11 @@ def extend_beam(
     """
     n, kept, past = found.shape
     K = own.shape[1]
-    costs = own[:, None] + least[:, :, None]
     if past:
-        costs += 2 * F.embedding_bag(found.view(-1, past), products, mode="sum").view(n, kept, K)
+        costs = F.embedding_bag(found.view(-1, past), twice, mode="sum").view(n, kept, K)
+        costs.add_(own[:, None]).add_(least[:, :, None])
+    else:
+        costs = own[:, None] + least[:, :, None]
     least, at = _smallest(costs.view(n, -1), width)
     parents = torch.div(at, K, rounding_mode="floor")
     longer = torch.empty(n, at.shape[1], past + 1, dtype=found.dtype)

@@ -131,14 +131,14 @@ class Group:
         )
         norms, width = centres.square().sum(1), 1 if last else self.width
         past = torch.cat(self.books) if self.books else centres[:0]
-        products, pieces = past @ centres.t(), []
+        twice, pieces = 2 * (past @ centres.t()), []
         block = max(1, BLOCK // (K * self._found.shape[1]))
         for of in zip(
             self.vectors.split(block), self._found.split(block), self._least.split(block),
             strict=True,
         ):  # fmt: skip
             own = torch.addmm(norms, of[0], centres.t(), alpha=-2)
-            pieces.append(extend_beam(of[1], of[2], own, products, len(past), width))
+            pieces.append(extend_beam(of[1], of[2], own, twice, len(past), width))
         self._found, self._least = (torch.cat(parts) for parts in zip(*pieces, strict=True))
         self.books.append(centres)
 
