@@ -196,6 +196,13 @@ def gumbel() -> Values:
     return learned(adapters.learn(GUMBEL, vectors(), seed=3))
 
 
+GRID = {"kind": "grid", "rounds": 5}
+
+
+def grid() -> Values:
+    return learned(adapters.learn(GRID, vectors(), seed=3, counts=counts()))
+
+
 def encode(transform: dict) -> Values:
     """Codes for further vectors."""
     decoder = adapters.learn(algorithm_1(transform), vectors(), seed=3).transform
@@ -503,6 +510,7 @@ def _learners() -> Iterator[tuple[str, Trace]]:
         yield f"learners/{name}", trace
     random = (f"{LEARNER}random.NUMERICS",)
     yield "learners/random", Trace(random_codes, random)
+    yield "learners/grid", Trace(grid, (f"{LEARNER}grid.NUMERICS",))
     yield "learners/gumbel", Trace(gumbel, (f"{LEARNER}gumbel.NUMERICS",))
     yield "codes/random", Trace(drawn_codes, random)
     for size in (2, 5, 64, 1000):

@@ -1,0 +1,171 @@
+"""Words in a grid, a row vector and a column vector each: K = ⌈√N⌉, D = 2, no code used twice.
+
+Li, Qin, Yang, Hu and Liu 2016, "LightRNN: Memory and Computation-Efficient Recurrent Neural
+Networks", Section 3.2, for given vectors: a word's cost in a cell is count · ‖v − x_r − y_c‖². In
+place of one matching of all words with all cells, an assignment within each column and one within
+each row are solved exactly, in turn with the best row and column vectors; noise
+on these that fades away lets words leave poor local minima, as in `kdcore.learners.refine`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+
+from kdcore.additive import least_squares_codebooks
+from kdcore.codes import Codes
+from kdcore.errors import KDError
+from kdcore.kinds import KindSettings
+from kdcore.learners import (
+    Control,
+    LearnedCodes,
+    LearnerInputs,
+    count_weights,
+    warn_if_pointless,
+)
+from kdcore.standardise import Standardisation
+from kdcore.transforms.linear import LinearTransform
+from kdcore.vectors import relative_error
+
+NUMERICS = 1
+EXAMPLE: dict[str, object] = {"rounds": 3}
+
+
+class Settings(KindSettings):
+    """How long words move in the grid."""
+
+    rounds: int = Field(60, gt=0, description="times that vectors and cells are improved in turn")
+    noise: float = Field(
+        0.3,
+        ge=0,
+        description="standard deviation of the noise on row and column vectors at the start, as a "
+        "share of that of the vectors; its square falls linearly, to zero after the last round",
+    )
+    count_power: float = Field(
+        1.0,
+        ge=0,
+        description="a word's error counts by its number of occurrences to this power",
+    )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Vectors; counts where they count."""
+        return frozenset({"vectors", "counts"} if self.count_power > 0 else {"vectors"})
+
+
+@dataclass(frozen=True)
+class GridRecord:
+    """The state of the grid after a round.
+
+    Attributes:
+        round: rounds done; 0 is a random grid.
+        noise: standard deviation of the noise, as a share of that of the vectors.
+        error: relative squared error, weighted where words have weights, with the best vectors.
+        changed: share of words whose cell differs from the round before.
+        entropy, used, unique: as in `LearningRecord`.
+    """
+
+    round: int
+    noise: float
+    error: float
+    changed: float
+    entropy: float
+    used: int
+    unique: int
+
+
+def learn(
+    settings: Settings, inputs: LearnerInputs, seed: int, control: Control
+) -> LearnedCodes | None:
+    """The cells of the round with the least error, and the linear transform best for them.
+
+    Stopped, it begins again: 10,000 words take seconds.
+
+    Raises:
+        KDError: vectors or counts that do not belong together or are not finite; SciPy, which
+            `pip install kdcore[grid]` brings, is missing.
+
+    Warns:
+        UserWarning: the row and column vectors are no smaller than the table they replace.
+    """
+    vectors = inputs.given_vectors()
+    weights = count_weights(inputs.given_counts(), settings.count_power)
+    N, dim = vectors.shape
+    K = max(2, math.ceil(math.sqrt(N)))
+    warn_if_pointless(vectors, K, 2 * K * dim)
+    standard = Standardisation.of(vectors)
+    targets = standard.apply(vectors)
+    generator = torch.Generator().manual_seed(seed)
+    cells = torch.randperm(K * K, generator=generator)[:N]
+    indices = torch.stack([cells // K, cells % K], 1)
+    first, spread = torch.tensor([0, K]), targets.std(0)
+    W = least_squares_codebooks(indices + first, targets, K, weights)
+    least, best = math.inf, (indices, W)
+    history: list[GridRecord] = []
+    for done in range(settings.rounds + 1):
+        noise, before = 0.0, indices
+        if done:
+            noise = settings.noise * math.sqrt(1 - (done - 1) / settings.rounds)
+            shaken = W + noise * spread * torch.randn(W.shape, generator=generator)
+            for position in (0, 1):
+                indices = assigned(indices, position, targets, shaken.view(2, K, dim), weights)
+            W = least_squares_codebooks(indices + first, targets, K, weights)
+        composed = F.embedding_bag(indices + first, W, mode="sum")
+        health = Codes(indices, K).statistics()
+        record = GridRecord(
+            round=done,
+            noise=noise,
+            error=relative_error(targets, composed, weights),
+            changed=float((indices != before).any(1).double().mean()),
+            entropy=sum(health.entropy) / 2,
+            used=min(health.used),
+            unique=health.unique,
+        )
+        history.append(record)
+        control.report(record, indices)
+        if record.error < least:
+            least, best = record.error, (indices, W)
+        if done < settings.rounds and control.stop():
+            return None
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):  # its random start is of no use
+        transform = LinearTransform(K, 2, dim)
+        transform.W.copy_(best[1].view_as(transform.W))
+    standard.fold_into(transform)
+    return LearnedCodes(Codes(best[0], K), transform, tuple(history))
+
+
+def assigned(
+    indices: torch.Tensor, position: int, vectors: torch.Tensor, W: torch.Tensor,
+    weights: torch.Tensor,
+) -> torch.Tensor:  # fmt: skip
+    """The best rows of the words of each column (position 0), or columns of those of each row.
+
+    Args:
+        indices: rows and columns, no cell twice, int64 (N, 2).
+        position: which of the two may change.
+        vectors: shape (N, d).
+        W: row and column vectors, (2, K, d).
+        weights: of the words' errors, (N,).
+
+    Returns:
+        The new indices, of which no two are equal either.
+    """
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError:
+        raise KDError(
+            "learner kind 'grid' needs scipy, which is not installed: pip install kdcore[grid]"
+        ) from None
+    held = indices[:, 1 - position]
+    left = vectors - W[1 - position][held]
+    # ‖left − x‖² without what no choice changes.
+    costs = W[position].square().sum(1) - 2 * left @ W[position].t()
+    costs = (weights[:, None] * costs).double()
+    new = indices.clone()
+    for line in range(W.shape[1]):
+        words = (held == line).nonzero()[:, 0]
+        _, best = linear_sum_assignment(costs[words].numpy())
+        new[words, position] = torch.from_numpy(best).long()
+    return new
