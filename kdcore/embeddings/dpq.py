@@ -104,11 +104,13 @@ class DPQEmbedding(Embedding):
         if self._chosen is None:
             return None
         indices, q = self._chosen
-        return (_chosen(self.keys, indices) - q).square().mean()
+        distance: torch.Tensor = (_chosen(self.keys, indices) - q).square().mean()
+        return distance
 
     def _queries(self, ids: torch.Tensor) -> torch.Tensor:
         """The groups of the words' queries, (n, D, d/D)."""
-        return F.embedding(ids.reshape(-1), self.queries).unflatten(1, (self.D, -1))
+        rows = F.embedding(ids.reshape(-1), self.queries)
+        return rows.view(len(rows), self.D, self.embedding_dim // self.D)
 
     def _responses(self, q: torch.Tensor) -> torch.Tensor:
         """Standardised responses, (n, D, K)."""
@@ -118,11 +120,11 @@ class DPQEmbedding(Embedding):
             responses = 2 * responses - lengths
         # One group has no spread of its own.
         own = self.training and responses.numel() > self.K
-        flat = responses.reshape(-1, self.K)
-        flat = F.batch_norm(
-            flat, self.mean, self.variance, training=own, momentum=MOMENTUM, eps=EPSILON
-        )
-        return flat.view_as(responses)
+        standard = F.batch_norm(
+            responses.reshape(-1, self.K), self.mean, self.variance, training=own,
+            momentum=MOMENTUM, eps=EPSILON,
+        )  # fmt: skip
+        return standard.view_as(responses)
 
     @torch.no_grad()
     def codes(self) -> Codes:

@@ -64,15 +64,17 @@ class RoundedEmbedding(Embedding):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Integer ids (…) to vectors (…, embedding_dim)."""
+        exact: torch.Tensor
         if not self.training:
-            stored = self._stored()(ids)
+            stored: torch.Tensor = self._stored()(ids)
             if not torch.is_grad_enabled():
                 return stored
             # Adding an exact zero, of which the gradient is taken.
-            vectors = self.inner(ids)
-            return stored.to(vectors.dtype) + (vectors - vectors.detach())
+            exact = self.inner(ids)
+            return stored.to(exact.dtype) + (exact - exact.detach())
         if not self.settings.through:
-            return self.inner(ids)
+            exact = self.inner(ids)
+            return exact
         found = {name: self._through(p) for name, p in self.inner.named_parameters()}
         vectors = torch.func.functional_call(self.inner, found, (ids,))
         assert isinstance(vectors, torch.Tensor)
@@ -80,7 +82,8 @@ class RoundedEmbedding(Embedding):
 
     def extra_loss(self) -> torch.Tensor | None:
         """That of the embedding that is rounded."""
-        return self.inner.extra_loss()
+        extra: torch.Tensor | None = self.inner.extra_loss()
+        return extra
 
     def _through(self, p: torch.Tensor) -> torch.Tensor:
         if p.ndim < 2:
