@@ -37,12 +37,12 @@ def refine_codes(
             same machine.
         report: called after each round.
         stop: asked after each round; when true, None is returned.
-        settings: `rounds`, `sweeps`, `noise`, `count_power`, `standardise`: see
-            `kdcore.learners.refine.RefinementSettings`.
+        settings: `rounds`, `sweeps`, `noise`, `perturbations`, `groups`, `count_power`,
+            `standardise`: see `kdcore.learners.refine.RefinementSettings`.
 
     Returns:
-        The codes of the round with the least error, the linear transform (d′ = d, no H) that is
-        best for them, and a `RefinementRecord` a round. None when stopped before the end.
+        The codes of the round with the least error, the linear transform (d′ = d, no H; with
+        groups the product transform) that is best for them, and a `RefinementRecord` a round. None when stopped before the end.
 
     Raises:
         KDError: vectors, codes or counts that do not belong together or are not finite, an

@@ -184,3 +184,34 @@ def test_bad_input_is_refused_in_one_line(vectors, options, message):
     with pytest.raises(KDError, match=message) as caught:
         refine_codes(vectors, codes, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_groups_are_refined_each_by_itself():
+    vectors, codes = torch.randn(300, 7), Codes.random(300, 6, 4, seed=1)
+    refined = refine_codes(vectors, codes, groups=2, noise=0.0, rounds=4, sweeps=1)
+    assert [part.stop - part.start for part in refined.transform.slices] == [4, 3]
+    for group, part in enumerate(refined.transform.slices):
+        start = Codes(codes.tensor()[:, 2 * group : 2 * group + 2], 6)
+        alone = [
+            refine_codes(vectors[:, part], start, noise=0.0, rounds=4, sweeps=1, seed=seed)
+            for seed in range(6)
+        ]
+        found = refined.codes.tensor()[:, 2 * group : 2 * group + 2]
+        # The order of two positions is all that is random.
+        close = [(one.codes.tensor() == found).double().mean() for one in alone]
+        assert max(close) > 0.8
+    composed = refined.transform.compose_all(refined.codes.tensor())
+    left = (vectors - composed).square().sum() / (vectors - vectors.mean(0)).square().sum()
+    assert float(left) == pytest.approx(min(r.error for r in refined.history), rel=1e-4)
+    with pytest.raises(KDError, match="groups must divide the D = 4 positions, got 3"):
+        refine_codes(vectors, codes, groups=3)
+
+
+def test_perturbations_leave_local_minima():
+    vectors = torch.randn(800, 10)
+    codes = Codes.random(800, 8, 4, seed=3)
+    errors = [
+        min(r.error for r in refine_codes(vectors, codes, noise=0.0, rounds=8, **o).history)
+        for o in ({}, {"perturbations": 6})
+    ]
+    assert errors[1] < 0.97 * errors[0]
