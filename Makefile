@@ -10,7 +10,7 @@
 # make slice   as much of it as fits (GNU timeout): make slice MINUTES=20 TARGET=table1_large
 # make plan    what `make paper` would compute, what is there already, and how long it takes;
 #              of one target: make plan TARGET=table1_large
-# make collect tables and figures from what `make paper` has measured so far
+# make collect tables and figures from what `make paper` has measured so far, while it runs too
 #              (another preset: make paper CONFIG=config/ablations.yaml; plan, slice, collect too)
 # make clean   removes the demo's tables and figures; `make distclean` downloads, all runs and the
 #              environment too
@@ -29,6 +29,7 @@ DEMO := --configfile config/demo.yaml
 $(VENV)/.ready: requirements.lock pyproject.toml kdlab/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
+	cat workflow/home.sh >> $(VENV)/bin/activate
 	$(RUN) pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./kdlab
 	touch $@
@@ -82,11 +83,12 @@ slice: $(VENV)/.ready
 plan: $(VENV)/.ready
 	$(RUN) python workflow/scripts/plan.py --config $(CONFIG) --cores $(CORES) --target $(TARGET)
 
+# Also beside a run that is going on, whose lock it leaves alone.
 collect: $(VENV)/.ready
-	$(RUN) python -m kdlab.unlock
-	$(RUN) snakemake --cores $(CORES) --configfile $(CONFIG) -- data
-	$(RUN) python workflow/scripts/publish.py --config $(CONFIG)
-	$(RUN) snakemake --cores $(CORES) --configfile $(CONFIG) --config partial=true -- all
+	$(RUN) beside=$$(python -m kdlab.unlock --beside) && \
+		snakemake --cores $(CORES) $$beside --configfile $(CONFIG) -- data && \
+		python workflow/scripts/publish.py --config $(CONFIG) && \
+		snakemake --cores $(CORES) $$beside --configfile $(CONFIG) --config partial=true -- all
 
 # Material for MkDocs speaks of its successor at each build.
 docs: $(VENV)/.ready

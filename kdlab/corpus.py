@@ -75,8 +75,10 @@ class Corpus:
     def from_files(cls, files: dict[str, Path]) -> "Corpus":
         """Read a corpus from three UTF-8 text files, one sentence a line.
 
+        A blank line is a sentence of no words.
+
         Raises:
-            KDError: a file is missing, empty or not UTF-8.
+            KDError: a file is missing, empty or no UTF-8 text; the line is named.
 
         Warns:
             UserWarning: there are unknown words, and the training split has no `<unk>` from
@@ -91,9 +93,16 @@ class Corpus:
             except OSError as error:
                 raise KDError(f"{files[split]}: {error.strerror} (the {split} split)") from None
             except UnicodeDecodeError as error:
-                raise KDError(f"{files[split]}: not UTF-8 text ({error})") from None
+                line = 1 + error.object[: error.start].count(b"\n")
+                raise KDError(
+                    f"{files[split]}, line {line}: must be UTF-8 text, has the byte "
+                    f"0x{error.object[error.start]:02x}"
+                ) from None
             if not text.strip():
                 raise KDError(f"{files[split]}: empty (the {split} split)")
+            if "\0" in text:
+                line = 1 + text[: text.index("\0")].count("\n")
+                raise KDError(f"{files[split]}, line {line}: must be text, has a NUL")
             lines[split] = text.removesuffix("\n").split("\n")
         corpus = cls.from_lines(lines)
         if UNK in corpus.words and not (corpus.train == (unk := corpus.words.index(UNK))).any():

@@ -22,6 +22,11 @@ SILENT = (
     "Elapsed time", "Exiting because a job execution failed",
 )  # fmt: skip
 ENDED = "At least one job did not complete successfully"
+# Events of which there is a line when the job has ended.
+SHORTENED = (
+    LogEvent.JOB_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, LogEvent.SHELLCMD,
+    LogEvent.RESOURCES_INFO, LogEvent.WORKFLOW_STARTED,
+)  # fmt: skip
 STOPS = ("Terminating processes", "Will exit after finishing")
 
 
@@ -60,17 +65,13 @@ class Progress(logging.Formatter):
             self.jobs[told["jobid"]] = job
         elif event == LogEvent.JOB_FINISHED and told["job_id"] in self.jobs:
             self.finished.append(self.jobs[told["job_id"]])
-        elif event == LogEvent.PROGRESS:
+        if event == LogEvent.PROGRESS:
             return self._note(told["done"], told["total"])
-        elif event == LogEvent.RUN_INFO:
-            return True
-        elif event == LogEvent.JOB_ERROR:
+        if event == LogEvent.JOB_ERROR:
             return not self.stopped
-        elif event is None:
-            text = str(record.msg)
-            self.stopped |= text.startswith(STOPS)
-            return not text.lstrip().startswith(SILENT) and ENDED not in text
-        return False
+        text = str(record.msg)
+        self.stopped |= text.startswith(STOPS)
+        return event not in SHORTENED and not text.lstrip().startswith(SILENT) and ENDED not in text
 
     def _note(self, done: int, total: int) -> bool:
         self.done, self.total = done, total

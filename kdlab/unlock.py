@@ -3,6 +3,9 @@
 Snakemake keeps two runs apart by a lock that `kill -9` leaves behind. `make` calls this first,
 so that the same command continues a killed run: `python -m kdlab.unlock`. A run on another machine
 that shares the folder is never touched: its processes cannot be seen from here.
+
+`python -m kdlab.unlock --beside` is for who only looks: beside a run that is alive it leaves the lock
+and prints the option with which Snakemake does without one.
 """
 
 import platform
@@ -64,6 +67,11 @@ def main() -> None:
     folder = Path.cwd()
     locks = folder / LOCKS
     if not any(locks.glob("*")):
+        return
+    if sys.argv[1:] == ["--beside"] and (
+        host_of_run() not in ("", platform.node()) or alive(folder)
+    ):
+        print("--nolock")
         return
     if (host := host_of_run()) not in ("", platform.node()):
         sys.exit(

@@ -58,16 +58,19 @@ onstart:
             raise WorkflowError(
                 "compute.device is cuda, but PyTorch sees no CUDA device; set cpu or auto"
             )
-    note_host()
+    if workflow.execution_settings.lock:
+        note_host()
 
 
 onsuccess:
-    forget_host()
+    if workflow.execution_settings.lock:
+        forget_host()
     print(PROGRESS.made(), file=sys.stderr)
 
 
 onerror:
-    forget_host()
+    if workflow.execution_settings.lock:
+        forget_host()
     print(PROGRESS.how_to_go_on(), file=sys.stderr)
 
 

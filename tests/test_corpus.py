@@ -70,11 +70,24 @@ def test_an_empty_split_is_told(tmp_path, texts, message):
 def test_a_missing_or_binary_file_is_told(tmp_path):
     files = write_splits(tmp_path)
     files["valid"].write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(KDError, match=r"valid\.txt: not UTF-8"):
+    with pytest.raises(KDError, match=r"valid\.txt, line 1: must be UTF-8 text, has the byte 0xff"):
+        Corpus.from_files(files)
+    files["valid"].write_bytes(b"a b\n" * 30_000 + "caf\xe9\n".encode("latin-1"))
+    with pytest.raises(KDError, match=r"valid\.txt, line 30001: must be UTF-8 text, .* 0xe9"):
+        Corpus.from_files(files)
+    files["valid"].write_bytes(b"a b\na\0b\n")
+    with pytest.raises(KDError, match=r"valid\.txt, line 2: must be text, has a NUL"):
         Corpus.from_files(files)
     files["valid"].unlink()
     with pytest.raises(KDError, match=r"valid\.txt: no such file"):
         Corpus.from_files(files)
+
+
+def test_a_blank_line_is_a_sentence_of_no_words(tmp_path):
+    files = write_splits(tmp_path)
+    before = len(Corpus.from_files(files).valid)
+    files["valid"].write_text(files["valid"].read_text() + "\n\n")
+    assert len(Corpus.from_files(files).valid) == before + 2
 
 
 def test_an_end_of_line_that_is_written_already_is_told(tmp_path):

@@ -85,7 +85,8 @@ def test_other_messages_are_shown_as_they_are(told):
     lines, logger, _ = told
     follow("results/x")
     logger.error("MissingInputException in rule a")
-    assert lines == ["MissingInputException in rule a"]
+    say(logger, LogEvent.ERROR, "Directory cannot be locked.")
+    assert lines == ["MissingInputException in rule a", "Directory cannot be locked."]
 
 
 @pytest.mark.parametrize("asked", ["dryrun", "verbose", "debug_dag", "printshellcmds"])

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from project_copy import (
     model,
     plan,
     planned,
+    run,
     snakemake,
     start,
     succeed,
@@ -196,6 +198,18 @@ def test_results_that_came_with_a_clone_are_kept_or_made_again(project, tmp_path
     edit(clone / CONFIG, "label: Low rank, embedding", "label: Rank, embedding")
     found = planned(clone)
     assert "table_table1" in found and "retrain_model" not in found
+
+
+@pytest.mark.slow
+def test_settings_beside_the_report_are_those_that_made_it(project):
+    """A target alone, after a change of settings, leaves both."""
+    results = project / "results/tiny"
+    before = {name: (results / name).read_bytes() for name in ("settings.json", "report.html")}
+    edit(project / CONFIG, "epochs: 2\n", "epochs: 9\n")
+    assert "[2/3] Figure: figure2" in succeed(project, "figure2")
+    for name, content in before.items():
+        assert (results / name).read_bytes() == content
+    assert json.loads(before["settings.json"])["models"]["small"]["epochs"] == 2
 
 
 @pytest.mark.slow
@@ -419,6 +433,13 @@ def test_two_runs_at_once_are_kept_apart(project):
         refused = unlock(project)
         assert refused.returncode != 0 and "already going on" in refused.stderr
         assert tree(project) == before
+        # What has been measured can be looked at all the same: `make collect`.
+        beside = [sys.executable, "-m", "kdlab.unlock", "--beside"]
+        assert run(project, *beside) == "--nolock\n"
+        succeed(project, "table1", "figure2", "--nolock", "--config", "partial=true")
+        assert "not run" in (project / "results/tiny/table1.md").read_text(encoding="utf-8")
+        assert any((project / LOCKS).iterdir())
+        assert (project / ".snakemake/host").read_text().strip() == platform.node()
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
@@ -453,6 +474,26 @@ def test_a_wrong_preset_stops_before_any_work(tmp_path, old, new, message):
     assert failed.returncode != 0
     assert len(lines) == 1 and lines[0].startswith(f"error: {CONFIG}: ") and message in lines[0]
     assert not (project / "runs").exists()
+
+
+def test_a_home_that_cannot_be_written(tmp_path):
+    """What `make` appends to the environment's activate script."""
+    project = copy_project(tmp_path / "project")
+    variables = {**environment(project), "HOME": "/proc/self", "VIRTUAL_ENV": str(tmp_path)}
+    variables.pop("XDG_CACHE_HOME", None)
+    words = shlex.join([*command("figure2", "-n")])
+    done = subprocess.run(
+        ["sh", "-c", f". workflow/home.sh && {words}"], cwd=project, env=variables,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "cache/snakemake").is_dir()
+    home = {**variables, "HOME": str(tmp_path)}
+    shown = subprocess.run(
+        ["sh", "-c", ". workflow/home.sh && echo $XDG_CACHE_HOME"], cwd=project, env=home,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert shown.stdout.strip() == ""
 
 
 @pytest.mark.slow
