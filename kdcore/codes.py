@@ -108,7 +108,7 @@ def unpack_bits(packed: torch.Tensor, start: torch.Tensor, bits: int) -> torch.T
     value = torch.zeros_like(start)
     for i in range(span):
         # Past the end, any byte will do: its bits are masked away.
-        value |= packed[(byte + i).clamp_(max=len(packed) - 1)].long() << (8 * i)
+        value |= packed[(byte + i).clamp(max=len(packed) - 1)].long() << (8 * i)
     # ONNX has this name for a shift by a tensor, and none for `>>`.
     return torch.bitwise_right_shift(value, shift) & ((1 << bits) - 1)
 

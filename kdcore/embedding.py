@@ -10,12 +10,15 @@ import torch
 from torch import nn
 
 from kdcore.codes import Codes, code_bits, index_bits, unpack_at
-from kdcore.embeddings import Embedding, stored_tensor
+from kdcore.embeddings import Embedding, check_ids, stored_tensor
 from kdcore.encoding import encode
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
+from kdcore.learners import LearnedCodes
 from kdcore.transforms import TRANSFORMS, Transform
 
+# Rows that are unpacked at a time.
+PIECE = 10_000
 # How codes are stored in what is exported: index by index, or each code as one number.
 Packing = Literal["index", "code"]
 
@@ -101,6 +104,9 @@ class KDEmbedding(Embedding):
             raise KDError(f"gradient_scale must be above 0 and finite, got {gradient_scale}")
         self.gradient_scale, self.dropout, self.packing = gradient_scale, dropout, packing
         self.register_buffer("packed", codes.packed.clone())
+        # The packed codes, their version, and all codes, one number each, that were made of them.
+        self._unpacked: tuple[torch.Tensor, int, torch.Tensor] | None = None
+        self._lookups = 0
 
     def get_extra_state(self) -> torch.Tensor:
         """N, K and D, which the packed codes do not tell."""
@@ -130,14 +136,59 @@ class KDEmbedding(Embedding):
         ones = torch.ones(words, self.D, device=self.packed.device)
         return nn.functional.dropout(ones, self.dropout)
 
+    def _indices(self, ids: torch.Tensor) -> torch.Tensor:
+        """The codes of some words, (n, D)."""
+        positions = ids[:, None] * self.D + torch.arange(self.D, device=ids.device)
+        return unpack_at(self.packed, positions, index_bits(self.K))
+
+    def _unpacked_rows(self, asked: int) -> torch.Tensor | None:
+        """All codes as rows of the code books, once it is worth it: it takes a tenth of the time.
+
+        They are made at the 16th lookup, or when a quarter of the words have been asked for, in the
+        smallest type that holds them.
+        """
+        packed, kept = self.packed, self._unpacked
+        if kept is not None and kept[0] is packed and kept[1] == packed._version:
+            return kept[2]
+        offsets = self.transform.row_offsets
+        if offsets is None or type(self)._compose is not KDEmbedding._compose:
+            return None  # what a class of its own composes is more than a sum of these rows
+        self._lookups += max(asked, self.num_embeddings // 64)
+        if 4 * self._lookups < self.num_embeddings:
+            return None
+        last = int(offsets.max()) + self.K - 1
+        kinds = (torch.uint8, torch.int16, torch.int32, torch.int64)
+        small = next(kind for kind in kinds if last <= torch.iinfo(kind).max)
+        table = torch.empty(self.num_embeddings, self.D, dtype=small)
+        for first in range(0, self.num_embeddings, PIECE):
+            rows = torch.arange(first, min(first + PIECE, self.num_embeddings))
+            table[first : first + PIECE] = self._indices(rows) + offsets
+        self._unpacked = packed, packed._version, table
+        return table
+
+    def _compose_sums(self, ids: torch.Tensor) -> torch.Tensor:
+        """Each id for itself, in eval mode: finding those that are equal would take longer."""
+        table = self._unpacked_rows(ids.shape[0])
+        if table is None:
+            check_ids(ids, self.num_embeddings)
+            return self._compose(ids, None)
+        try:
+            rows = table.index_select(0, ids)
+        except (IndexError, RuntimeError):
+            check_ids(ids, self.num_embeddings)  # its message names the id
+            raise
+        return self.transform.compose_rows(rows.int() if rows.dtype.itemsize < 4 else rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_unpacked": None, "_lookups": 0}
+
     def _compose(
         self,
         ids: torch.Tensor,
         mask: torch.Tensor | None,
         row_weights: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        positions = ids[:, None] * self.D + torch.arange(self.D, device=ids.device)
-        indices = unpack_at(self.packed, positions, index_bits(self.K))
+        indices = self._indices(ids)
         # A transform of one's own need not know of dropout.
         options = {} if mask is None else {"mask": mask}
         vectors: torch.Tensor = self.transform(indices, row_weights, **options)
@@ -160,9 +211,11 @@ class KDEmbedding(Embedding):
 
     def _compose_each(self, ids: torch.Tensor) -> torch.Tensor:
         """The same without a size that depends on the ids, for which the host would wait."""
-        # As they are, but for the device's own check of their range.
-        words = torch.arange(self.num_embeddings, device=ids.device)
-        ids = words.index_select(0, ids)
+        if not torch.onnx.is_in_onnx_export():
+            # As they are, but for the device's own check of their range. A graph of ONNX would
+            # hold all N of them.
+            words = torch.arange(self.num_embeddings, device=ids.device)
+            ids = words.index_select(0, ids)
         if not self.training:
             return self._compose(ids, None)
         exact = torch.promote_types(self.transform.W.dtype, torch.float32)
@@ -183,7 +236,8 @@ class KDEmbedding(Embedding):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids (…) to vectors (…, embedding_dim).
 
-        On a CPU equal ids are composed once. Elsewhere, and in `torch.compile` and
+        On a CPU equal ids are composed once in training, and wherever a projection follows the
+        sum. Elsewhere, and in `torch.compile` and
         `torch.export`, each id is, so that no size depends on the ids' values; vectors and
         gradients are the same up to rounding.
 
@@ -195,8 +249,12 @@ class KDEmbedding(Embedding):
         if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
             raise TypeError(f"ids must be integers, got {ids.dtype}")
         flat = ids.reshape(-1).long()
-        once = flat.device.type == "cpu" and not torch.compiler.is_compiling()
-        vectors = self._compose_distinct(flat) if once else self._compose_each(flat)
+        if flat.device.type != "cpu" or _is_traced(flat):
+            vectors = self._compose_each(flat)
+        elif self.training or self.transform.H is not None:
+            vectors = self._compose_distinct(flat)
+        else:
+            vectors = self._compose_sums(flat)
         if self.padding_idx is not None:
             vectors = vectors.masked_fill((flat == self.padding_idx)[:, None], 0.0)
         return vectors.view(*ids.shape, self.embedding_dim)
@@ -214,15 +272,25 @@ class KDEmbedding(Embedding):
 
     @classmethod
     def from_pretrained(
-        cls, codes: Codes, transform: Transform, *, freeze: bool = True,
+        cls, codes: Codes | LearnedCodes, transform: Transform | None = None, *,
+        freeze: bool = True,
         padding_idx: int | None = None, gradient_scale: float = 1.0, dropout: float = 0.0,
     ) -> Self:  # fmt: skip
         """An embedding from what `learn_codes` returned: its codes and a copy of its transform.
 
         Args:
+            codes: with the transform; or what `learn_codes` returned, alone.
             freeze: whether the transform stays as it is when the model around it trains.
             padding_idx, gradient_scale, dropout: as of the class.
+
+        Raises:
+            KDError: codes without a transform, or see the class.
         """
+        if isinstance(codes, LearnedCodes):
+            transform = codes.transform if transform is None else transform
+            codes = codes.codes
+        if transform is None:
+            raise KDError("transform must be given with codes, got none")
         embedding = cls(
             codes, transform=copy.deepcopy(transform), padding_idx=padding_idx,
             gradient_scale=gradient_scale, dropout=dropout,
@@ -303,6 +371,11 @@ def _positions(length: int, words: int, K: int, whole: bool) -> int:
         D += 1
         size = -(-words * (code_bits(K, D) if whole else D * each) // 8)
     return max(1, D)
+
+
+def _is_traced(ids: torch.Tensor) -> bool:
+    """Whether no values of the ids can be looked at: they stand for others."""
+    return torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(ids)
 
 
 MEAN, VARIANCE = "norm.running_mean", "norm.running_var"

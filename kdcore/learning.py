@@ -35,7 +35,7 @@ def learn_codes(
     transform: str | Mapping[str, object] | KindSettings = "linear",
     *,
     seed: int = 0,
-    refinement: Mapping[str, object] | None = None,
+    refinement: Mapping[str, object] | bool | None = None,
     counts: torch.Tensor | np.ndarray | None = None,
     report: Callable[[LearningRecord, torch.Tensor], None] = no_report,
     checkpoint: str | Path | None = None,
@@ -61,7 +61,8 @@ def learn_codes(
         K, D: shape of the code.
         transform: name of a kind of transform (`kdcore.TRANSFORMS`), or its settings with `kind`.
         seed: of every random choice; equal seeds give equal codes on the same machine.
-        refinement: settings of `refine_codes`, or None. What is standardised is refined so.
+        refinement: settings of `refine_codes`, True for its defaults, or None. What is standardised
+            is refined so.
         counts: for the refinement: how often each word occurs, shape (N,).
         report: called after each epoch with its record and the codes' indices, int64 (N, D);
             random draws in it do not change the codes.
@@ -105,8 +106,9 @@ def learn_codes(
     )  # fmt: skip
     assert isinstance(chosen, straight_through.Settings)
     refined_so = None
-    if refinement is not None:
-        refined_so = parse_refinement({"standardise": chosen.standardise, **refinement})
+    if refinement is not None and refinement is not False:
+        given = {} if refinement is True else refinement
+        refined_so = parse_refinement({"standardise": chosen.standardise, **given})
     if counts is not None:
         if refined_so is None:
             raise KDError("counts must be given with a refinement, got them without")

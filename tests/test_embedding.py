@@ -1,4 +1,6 @@
 import copy
+import pickle
+import warnings
 
 import pytest
 import torch
@@ -198,6 +200,72 @@ def test_padding_has_no_part_in_the_statistics(way, transform, monkeypatch):
     embedding.zero_grad()
     (embedding(torch.tensor([0, 0])) ** 2).sum().backward()
     assert not any(p.grad.any() for p in embedding.parameters() if p.grad is not None)
+
+
+LOOKED_UP = [("linear", {}), ("product", {"groups": 2}), ("product", {"shared": True})]
+
+
+@pytest.mark.parametrize(("transform", "options"), LOOKED_UP, ids=str)
+@pytest.mark.parametrize("K", [3, 300, 40_000])
+@pytest.mark.parametrize("padding_idx", [None, 3])
+def test_many_lookups_give_what_the_first_one_gave(transform, options, K, padding_idx):
+    codes = Codes.random(70, K, 4, seed=0)
+    embedding = KDEmbedding(codes, 8, transform, padding_idx=padding_idx, **options).eval()
+    ids = torch.randint(70, (3, 5))
+    before, one = embedding(ids), embedding(torch.tensor(7))
+    for _ in range(20):
+        embedding(ids)
+    assert torch.equal(embedding(ids), before) and torch.equal(embedding(torch.tensor(7)), one)
+    assert embedding(ids[:0]).shape == (0, 5, 8)
+    for wrong in (-1, 70):
+        with pytest.raises(IndexError, match=f"ids must be from 0 to 69, got {wrong}"):
+            embedding(torch.tensor([3, wrong]))
+    # Gradients are those of the same vectors in training.
+    embedding(ids).square().sum().backward()
+    found = embedding.transform.W.grad.clone()
+    embedding.zero_grad()
+    embedding.train()(ids).square().sum().backward()
+    torch.testing.assert_close(embedding.transform.W.grad, found)
+
+
+def test_codes_that_are_loaded_are_looked_up_from_then_on():
+    first, second = (KDEmbedding(Codes.random(70, 6, 4, seed), 8).eval() for seed in (0, 1))
+    ids = torch.arange(70)
+    for _ in range(3):
+        first(ids)
+    first.load_state_dict(second.state_dict())
+    assert torch.equal(first(ids), second(ids))
+    for _ in range(3):
+        first(ids)
+    again = pickle.loads(pickle.dumps(first))
+    assert torch.equal(copy.deepcopy(first)(ids), first(ids))
+    assert torch.equal(again(ids), first(ids))
+
+
+@pytest.mark.parametrize(("transform", "options"), LOOKED_UP, ids=str)
+def test_it_is_mapped_over_ids(transform, options):
+    embedding = KDEmbedding(Codes.random(70, 6, 4, seed=0), 8, transform, **options).eval()
+    ids = torch.randint(70, (3, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.testing.assert_close(torch.vmap(embedding)(ids), embedding(ids))
+
+
+def test_what_was_learned_is_an_embedding_as_it_is(float32):
+    learned = learn_codes(torch.randn(60, 6), 4, 3, epochs=2)
+    embedding = KDEmbedding.from_pretrained(learned)
+    wanted = learned.transform.compose_all(learned.codes.tensor())
+    torch.testing.assert_close(embedding(torch.arange(60)), wanted)
+    assert not embedding.transform.W.requires_grad
+    with pytest.raises(KDError, match="transform must be given with codes, got none"):
+        KDEmbedding.from_pretrained(learned.codes)
+
+
+def test_refinement_is_asked_for_by_true(float32):
+    vectors = torch.randn(60, 6)
+    asked, given = (learn_codes(vectors, 4, 3, epochs=2, refinement=r) for r in (True, {}))
+    assert asked.codes == given.codes and len(asked.history) > 2
+    assert len(learn_codes(vectors, 4, 3, epochs=2, refinement=False).history) == 2
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -184,6 +184,15 @@ class Transform(nn.Module, ABC):
         return [self.codebooks()]
 
     @property
+    def row_offsets(self) -> torch.Tensor | None:
+        """What is added to indices (n, D) for `compose_rows`, (D,); None where there is no such."""
+        return None
+
+    def compose_rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """What `forward` gives in eval mode, from indices with `row_offsets` added, (n, D)."""
+        raise NotImplementedError
+
+    @property
     def error_scale(self) -> torch.Tensor:
         """What errors of a component are measured in, shape (dim,).
 

@@ -62,13 +62,16 @@ class LinearTransform(Transform):
         row_weights: torch.Tensor | None = None,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        total = F.embedding_bag(
-            indices + torch.arange(self.D, device=indices.device) * self.K,
-            self.W.flatten(0, 1),
-            mode="sum",
-            per_sample_weights=None if mask is None else mask.to(self.W.dtype),
-        )
+        first = torch.arange(0, self.D * self.K, self.K, device=indices.device)
+        total = _summed(indices + first, self.W.flatten(0, 1), mask)
         return self._project(total, row_weights)
+
+    @property
+    def row_offsets(self) -> torch.Tensor | None:
+        return torch.arange(0, self.D * self.K, self.K) if self.H is None else None
+
+    def compose_rows(self, rows: torch.Tensor) -> torch.Tensor:
+        return _summed(rows, self.W.flatten(0, 1), None)
 
     def compose_soft(self, weights: torch.Tensor) -> torch.Tensor:
         return self._project(weights.flatten(1) @ self.W.flatten(0, 1))
@@ -94,6 +97,21 @@ class LinearTransform(Transform):
         books = (exact._project(exact.W.flatten(0, 1)) - nothing).view(self.D, self.K, self.dim)
         means = books.mean(1, keepdim=True)
         return books - means, nothing[0] + means.sum((0, 1))
+
+
+def _summed(rows: torch.Tensor, W: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Rows (n, D) of W, summed up: (n, d′); each times its entry of a mask (n, D)."""
+    weights = None if mask is None else mask.to(W.dtype)
+    if torch.onnx.is_in_onnx_export() or torch._C._functorch.is_batchedtensor(rows):
+        # An ONNX graph would loop over the rows of a bag, and so would `vmap`.
+        found = F.embedding(rows, W)
+        return (found if weights is None else found * weights[..., None]).sum(-2)
+    if weights is None and not torch.compiler.is_compiling():
+        # What `F.embedding_bag` does, without its checks: they take longer than a small batch.
+        flat = rows.view(-1)
+        offsets = torch.arange(0, len(flat), rows.shape[1], dtype=rows.dtype, device=rows.device)
+        return torch.embedding_bag(W, flat, offsets)[0]
+    return F.embedding_bag(rows, W, mode="sum", per_sample_weights=weights)
 
 
 def build(settings: Settings, K: int, D: int, dim: int) -> LinearTransform:

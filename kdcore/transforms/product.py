@@ -107,8 +107,22 @@ class ProductTransform(Transform):
         row_weights: torch.Tensor | None = None,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        first = torch.arange(self.D, device=indices.device) * (0 if self.shared else self.K)
-        rows = indices + first
+        offsets = torch.arange(self.D, device=indices.device) * self._book_size
+        return self._composed(indices + offsets, mask)
+
+    @property
+    def _book_size(self) -> int:
+        """Rows between the books of two positions."""
+        return 0 if self.shared else self.K
+
+    @property
+    def row_offsets(self) -> torch.Tensor:
+        return torch.arange(self.D) * self._book_size
+
+    def compose_rows(self, rows: torch.Tensor) -> torch.Tensor:
+        return self._composed(rows, None)
+
+    def _composed(self, rows: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         sums = self._summed(rows, self.W, mask)
         if self.W_last is None:
             return sums.flatten(1)
