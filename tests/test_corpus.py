@@ -4,6 +4,7 @@ import torch
 from kdcore import KDError, WordVectors
 from kdcore.tensors import save_tensors
 from kdlab.corpus import SPLITS, Corpus
+from kdlab.texts import TEXTS
 from kdlab.texts.ptb import SHA256, fetch_ptb
 
 
@@ -81,6 +82,18 @@ def test_a_missing_or_binary_file_is_told(tmp_path):
     files["valid"].unlink()
     with pytest.raises(KDError, match=r"valid\.txt: no such file"):
         Corpus.from_files(files)
+
+
+@pytest.mark.parametrize("folder", ["~/plain", "~/plain/", "~/./plain"])
+def test_the_home_and_a_trailing_slash_are_taken_as_meant(tmp_path, monkeypatch, folder):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "plain").mkdir()
+    write_splits(tmp_path / "plain")
+    settings = TEXTS.parse({"kind": "folder", "folder": folder}, "text")
+    assert len(settings.module.read(settings).words) > 1
+    by_name = {split: f"{folder}/{split}.txt" for split in ("train", "valid", "test")}
+    files = TEXTS.parse({"kind": "files", **by_name}, "text")
+    assert files.module.read(files).digest == settings.module.read(settings).digest
 
 
 def test_a_blank_line_is_a_sentence_of_no_words(tmp_path):
