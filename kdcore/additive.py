@@ -152,7 +152,10 @@ class Search:
             least = torch.minimum(cost, least)
         return rows
 
-    def find(self, vectors: torch.Tensor, *, width: int, times: int, seed: int) -> torch.Tensor:
+    def find(
+        self, vectors: torch.Tensor, *, width: int, times: int, seed: int,
+        start: torch.Tensor | None = None,
+    ) -> torch.Tensor:  # fmt: skip
         """Codes of vectors, block by block: beam search, then iterated local search.
 
         The books with the largest spread have their turn first. Memory beyond the result is that
@@ -162,6 +165,7 @@ class Search:
             vectors: shape (n, d).
             width: beginnings that the beam search keeps.
             times: perturbations of the local search.
+            start: rows to begin with, without a beam search.
 
         Returns:
             Rows, int64 (n, D).
@@ -170,9 +174,13 @@ class Search:
         spread = (books - books.mean(1, keepdim=True)).square().sum((1, 2))
         order = spread.argsort(descending=True).tolist()
         sweep = random_order(self.D, SWEEPS, torch.Generator().manual_seed(seed))
-        for piece in vectors.split(max(1, BLOCK // max(len(self.W), width * self.K))):
+        size = max(1, BLOCK // max(len(self.W), width * self.K))
+        for at, piece in enumerate(vectors.split(size)):
             own = self.own_costs(piece)
-            rows = self.beam(own, width, order)
+            if start is None or self.D == 1:
+                rows = self.beam(own, width, order)
+            else:
+                rows = start[at * size : (at + 1) * size]
             if self.D > 1:
                 rows = self.improve(rows, own, sweep)
                 rows = self.perturb(rows, own, piece, times=times, seed=seed)

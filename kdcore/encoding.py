@@ -90,13 +90,21 @@ class Encoder:
             self._parts.append((part, standard, Search(W, transform.K)))
 
     @torch.no_grad()
-    def __call__(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Indices, int64 (n, D), of float32 vectors (n, d)."""
-        found = []
+    def __call__(self, vectors: torch.Tensor, start: torch.Tensor | None = None) -> torch.Tensor:
+        """Indices, int64 (n, D), of float32 vectors (n, d).
+
+        Args:
+            start: indices to begin with instead of those of a beam search, (n, D).
+        """
+        found, at = [], 0
         for part, standard, search in self._parts:
-            targets = standard.apply(vectors[:, part])
-            rows = search.find(targets, width=self.beam, times=self.rounds, seed=self.seed)
-            found.append(rows - torch.arange(search.D) * search.K)
+            targets, first = standard.apply(vectors[:, part]), torch.arange(search.D) * search.K
+            begin = None if start is None else start[:, at : at + search.D] + first
+            rows = search.find(
+                targets, width=self.beam, times=self.rounds, seed=self.seed, start=begin
+            )
+            found.append(rows - first)
+            at += search.D
         return torch.cat(found, 1)
 
 

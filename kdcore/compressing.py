@@ -1,0 +1,664 @@
+"""A table in a size that is asked for: the form with the least error is chosen.
+
+Forms of one size are compared on a sample, simple ones first: numbers rounded to a few bits, a
+table of low rank whose factors are rounded, and codes with rounded books, from product quantizers
+to sums over all of the vector. The one chosen is then made for the whole table, block by block:
+memory beyond the result is that of the sample and a block.
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from kdcore.codes import Codes, code_bits, pack
+from kdcore.embeddings import EMBEDDINGS, Embedding
+from kdcore.encoding import Encoder
+from kdcore.errors import KDError
+from kdcore.kinds import KindSettings
+from kdcore.learners import Control, LearnedCodes, LearnerInputs, check_counts, refine, residual
+from kdcore.rounding import Scales, dequantise, quantise, read_rounded, rounded, store_rounded
+from kdcore.size import FLOAT_BITS, stored_bits
+from kdcore.transforms import Transform
+from kdcore.vectors import check_vectors
+
+# Rows that forms are compared on, and further ones that errors are measured on where there are.
+TRIED_ROWS, HELD_OUT = 8192, 2048
+# Rows that books are learned from, and rows that are encoded at a time.
+LEARNED_ROWS, BLOCK = 65_536, 16_384
+# Values of an index, positions of a group, and at most so many rows in the books of a group: their
+# least squares take the third power of it.
+VALUES, POSITIONS, BOOK_ROWS = (8, 16, 32, 64, 128, 256, 512, 1024), (1, 2, 4, 8), 2048
+BOOK_BITS = (4, 6, 8, 16)
+FACTOR_BITS = (2, 3, 4, 5, 6, 8)
+# A simpler form is taken where its error is at most so many times that of the best one.
+SIMPLER = 1.02
+# Codes are given up where the first of them have so many times the error of simpler forms, and are
+# not tried where there are so many bits a number.
+FAR, ROUNDING_BITS = 2, 5
+# Rounds of refinement, and perturbations in each.
+ROUNDS, PERTURBATIONS, NOISE = 12, 4, 0.02
+
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compressed table.
+
+    Attributes:
+        embedding: as it is stored, in eval mode.
+        settings: of its kind.
+        how: `chosen`, in words; `error`, the share of the variance that is lost, of all words;
+            `bits_per_word`, `ratio`, `seed`, `seconds`; `tried`, a row for each form that was
+            compared: `form`, `bits_per_word`, `error` on the sample, `seconds`, `chosen`.
+    """
+
+    embedding: Embedding
+    settings: KindSettings
+    how: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to store a table: settings of an embedding, and the bits that it takes.
+
+    Attributes:
+        name: in words.
+        settings: of the embedding.
+        bits: of all that is stored.
+        simplicity: less is simpler.
+        shape: K, D and groups, of codes.
+    """
+
+    name: str
+    settings: KindSettings
+    bits: int
+    simplicity: int
+    shape: tuple[int, int, int] | None = None
+
+    @property
+    def depth(self) -> int:
+        """Positions of a group; 0 without codes."""
+        return self.shape[1] // self.shape[2] if self.shape else 0
+
+
+@dataclass
+class Trial:
+    """A form with what it costs on the sample."""
+
+    form: Form
+    error: float
+    seconds: float
+    chosen: bool = field(default=False)
+
+
+def compress_table(
+    vectors: torch.Tensor | np.ndarray,
+    *,
+    ratio: float | None = None,
+    bits_per_word: float | None = None,
+    size: float | None = None,
+    max_error: float | None = None,
+    counts: torch.Tensor | np.ndarray | None = None,
+    seed: int = 0,
+    seconds: float | None = None,
+    report: Report = lambda what, share: None,
+) -> Compressed:
+    """A table in a given size, with as small an error as is found.
+
+    Args:
+        vectors: shape (N, d); a `numpy.memmap` is read in pieces.
+        ratio: bits of the table in float32 over those that are stored.
+        bits_per_word: bits that are stored over N.
+        size: bytes that are stored.
+        max_error: share of the variance Σ‖v − mean‖² that may be lost: the smallest form within
+            it, as far as it is found.
+        counts: how often each word occurs, (N,): an error counts by the root of it where forms
+            are compared and books are learned; `error` of the whole weighs all words alike.
+        seed: of every random choice. Equal seeds give equal bytes, but where `seconds` decides.
+        seconds: about how long it may take: less refinement, and a narrower search for codes.
+        report: told what is being done and the share of it that is done.
+
+    Returns:
+        The compressed table, its settings, and how it was made.
+
+    Raises:
+        KDError: no target or several, one that is not above 0 or that no form reaches, vectors
+            that are not finite or no table.
+
+    Example:
+        >>> found = compress_table(torch.randn(2000, 64), ratio=8)
+        >>> found.embedding(torch.tensor([3])).shape, found.how["ratio"] >= 8
+        (torch.Size([1, 64]), True)
+    """
+    begun = time.monotonic()
+    table = _Table(vectors)
+    target = {
+        name: value
+        for name, value in (
+            ("ratio", ratio), ("bits_per_word", bits_per_word), ("size", size),
+            ("max_error", max_error),
+        )
+        if value is not None
+    }  # fmt: skip
+    if len(target) != 1:
+        raise KDError(
+            "exactly one of ratio, bits_per_word, size and max_error must be given, got "
+            + (", ".join(target) or "none")
+        )
+    ((name, value),) = target.items()
+    if not 0 < value < math.inf:
+        raise KDError(f"{name} must be above 0 and finite, got {value:g}")
+    if seconds is not None and not seconds > 0:
+        raise KDError(f"seconds must be above 0, got {seconds:g}")
+    work = _Work(
+        table, None if counts is None else check_counts(counts, table.N), seed,
+        None if seconds is None else begun + seconds, report,
+    )  # fmt: skip
+    full = table.N * table.dim * FLOAT_BITS
+    limits = {"ratio": full / value, "bits_per_word": value * table.N, "size": 8 * value}
+    if name == "max_error":
+        chosen, embedding, error = _within(work, value)
+    else:
+        chosen = _best(work, int(limits[name]))
+        if chosen is None:
+            least = min(form.bits for form in _simple(table.N, table.dim, full))
+            raise KDError(
+                f"{name} must leave room for a form of {table.N:,} words of {table.dim} numbers, "
+                f"got {value:g}; one bit a number takes {least / table.N:.1f} bits a word"
+            )
+        embedding, error = _made(work, chosen.form)
+    chosen.chosen = True
+    bits = stored_bits(embedding.export())
+    how = {
+        "chosen": _reason(chosen, work.trials),
+        "asked": f"{name} {value:g}",
+        "error": error,
+        "bits_per_word": bits / table.N,
+        "ratio": full / bits,
+        "seed": seed,
+        "seconds": round(time.monotonic() - begun, 1),
+        "tried": [
+            {
+                "form": trial.form.name,
+                "bits_per_word": round(trial.form.bits / table.N, 2),
+                "error": trial.error,
+                "seconds": round(trial.seconds, 2),
+                "chosen": "yes" if trial.chosen else "",
+            }
+            for trial in work.trials
+        ],
+    }
+    return Compressed(embedding, chosen.form.settings, how)
+
+
+# The table and the sample
+
+
+class _Table:
+    """Vectors of whatever kind, in blocks of float32."""
+
+    def __init__(self, vectors: torch.Tensor | np.ndarray):
+        if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or 0 in vectors.shape:
+            vectors = check_vectors(vectors)
+        self._vectors = vectors
+        self.N, self.dim = int(vectors.shape[0]), int(vectors.shape[1])
+
+    def rows(self, chosen: torch.Tensor | slice) -> torch.Tensor:
+        """Some of them, float32.
+
+        Raises:
+            KDError: one is not finite.
+        """
+        if isinstance(self._vectors, torch.Tensor):
+            return self._vectors[chosen]
+        index = chosen.numpy() if isinstance(chosen, torch.Tensor) else chosen
+        try:
+            block = torch.from_numpy(np.array(self._vectors[index], dtype=np.float32))
+        except (TypeError, ValueError) as error:
+            raise KDError(f"vectors must be a table of numbers ({error})") from None
+        wrong = ~block.isfinite().all(1)
+        if wrong.any():
+            at = int(wrong.nonzero()[0])
+            row = int(index[at]) if isinstance(chosen, torch.Tensor) else (chosen.start or 0) + at
+            raise KDError(f"vector {row} must be finite, got a value that is not")
+        return block
+
+    def blocks(self, size: int = BLOCK) -> Iterator[slice]:
+        """All rows, in order; a block is a multiple of 8 rows but for the last."""
+        for first in range(0, self.N, size):
+            yield slice(first, min(first + size, self.N))
+
+
+class _Work:
+    """A table, a sample of it and what has been tried."""
+
+    def __init__(
+        self, table: _Table, counts: torch.Tensor | None, seed: int, end: float | None,
+        report: Report,
+    ):  # fmt: skip
+        self.table, self.counts, self.seed, self.end, self.report = table, counts, seed, end, report
+        self.trials: list[Trial] = []
+        generator = torch.Generator().manual_seed(seed)
+        self.order = torch.randperm(table.N, generator=generator)
+        learned = self.order[:TRIED_ROWS].sort().values
+        self.learned = table.rows(learned)
+        self.weights = None if counts is None else counts[learned]
+        held_out = self.order[TRIED_ROWS : TRIED_ROWS + HELD_OUT].sort().values
+        self.whole = table.N <= TRIED_ROWS
+        self.scored = self.learned if self.whole else table.rows(held_out)
+        centre = self.learned.double().mean(0)
+        scored = learned if self.whole else held_out
+        self.importance = torch.ones(len(scored), dtype=torch.float64)
+        if counts is not None and float(counts[scored].max()) > 0:
+            self.importance = counts[scored].double().sqrt()
+        squares = (self.scored.double() - centre).square().sum(1)
+        self.variance = float(self.importance @ squares)
+        self.equal = bool((self.learned == self.learned[0]).all())
+        self.begun, self.basis = time.monotonic(), _principal([self.learned])
+
+    def error(self, composed: torch.Tensor) -> float:
+        """The share of the variance that is lost of the rows that forms are compared on."""
+        lost = float(self.importance @ (self.scored - composed).double().square().sum(1))
+        return lost / self.variance if self.variance else (0.0 if lost < 1e-12 else math.inf)
+
+    def left(self) -> float:
+        """Seconds that are left; infinite without an end."""
+        return math.inf if self.end is None else self.end - time.monotonic()
+
+    def try_form(self, form: Form) -> Trial:
+        """Its error on the sample, measured once."""
+        for trial in self.trials:
+            if trial.form == form:
+                return trial
+        begun = time.monotonic()
+        trial = Trial(form, self.error(_tried(self, form)), time.monotonic() - begun)
+        self.trials.append(trial)
+        self.report(f"comparing forms ({len(self.trials)}: {form.name})", 0.0)
+        return trial
+
+
+def _principal(blocks: Any) -> torch.Tensor:
+    """The directions in which vectors are largest, as columns, in falling order, (d, d)."""
+    gram = sum((block.double().T @ block.double()) for block in blocks)
+    return torch.linalg.eigh(gram).eigenvectors.flip(1)
+
+
+# Forms of a size
+
+
+def _simple(N: int, dim: int, limit: int) -> list[Form]:
+    """The table itself, and its numbers rounded, the finest that fits."""
+    table = EMBEDDINGS.parse({"kind": "table"})
+    found = []
+    if (bits := N * dim * FLOAT_BITS) <= limit:
+        found.append(Form("the table as it is", table, bits, 0))
+    if (bits := N * dim * 16) <= limit:
+        half = EMBEDDINGS.parse({"kind": "rounded", "bits": 16, "of": {"kind": "table"}})
+        found.append(Form("numbers in float16", half, bits, 1))
+    for each in range(8, 0, -1):
+        bits = 8 * -(-N * dim * each // 8) + 32 * N
+        if bits <= limit:
+            settings = EMBEDDINGS.parse({"kind": "uniform", "bits": each})
+            found.append(Form(f"numbers rounded to {_bits(each)}", settings, bits, 1))
+            break
+    return found
+
+
+def _low_rank(N: int, dim: int, limit: int) -> list[Form]:
+    """Two factors, rounded; for each number of bits the largest rank that fits."""
+    found = []
+    for each in FACTOR_BITS:
+        rank = min(N, dim, int((limit - 32 * N) // (N * each + dim * each + 32)) if limit else 0)
+        while rank >= 1:
+            bits = sum(8 * -(-rows * of * each // 8) + 32 * rows for rows, of in
+                       ((N, rank), (rank, dim)))  # fmt: skip
+            if bits <= limit:
+                settings = EMBEDDINGS.parse(
+                    {"kind": "rounded", "bits": each, "of": {"kind": "low_rank", "rank": rank}}
+                )
+                found.append(Form(f"rank {rank} at {_bits(each)}", settings, bits, 2))
+                break
+            rank -= 1
+    return found
+
+
+def _codes(N: int, dim: int, limit: int, book_bits: int) -> dict[str, list[Form]]:
+    """Families of codes that fill a size; in each, those first that are likely to be best."""
+    found: dict[str, list[Form]] = {}
+
+    def add(family: str, K: int, depth: int, most: int) -> None:
+        if N // 4 < K or depth * K > BOOK_ROWS:
+            return
+        low, high = 0, most  # groups that fit, and at most so many
+        while low < high:
+            groups = (low + high + 1) // 2
+            fits = _code_bits(N, dim, K, depth, groups, book_bits)[0] <= limit
+            low, high = (groups, high) if fits else (low, groups - 1)
+        if low:
+            found.setdefault(family, []).append(_code_form(N, dim, K, depth, low, book_bits))
+
+    for K in VALUES:
+        for depth in range(BOOK_ROWS // K, 1, -1):
+            if _code_bits(N, dim, K, depth, 1, book_bits)[0] <= limit:
+                add("additive", K, depth, 1)
+                break
+    for depth in POSITIONS:
+        for K in VALUES:
+            add(f"groups of {depth}", K, depth, dim)
+    for forms in found.values():
+        forms.sort(key=lambda form: -_strength(form))
+    return found
+
+
+def _strength(form: Form) -> float:
+    """More of it is less error, roughly: bits of a code, and of equals fewer positions."""
+    assert form.shape is not None
+    K, D, _ = form.shape
+    return D * math.log2(K) * (1 + 0.08 * math.log2(K))
+
+
+def _code_bits(
+    N: int, dim: int, K: int, depth: int, groups: int, book_bits: int
+) -> tuple[int, Scales]:
+    """Bits of codes and books, and which scales of the books are fewer."""
+    D, longer = depth * groups, dim % groups
+    tables = [(D, dim // groups), (depth * longer, 1)]
+    numbers = sum(8 * -(-books * K * size * book_bits // 8) for books, size in tables)
+    if book_bits == 16:
+        return 8 * -(-N * code_bits(K, D) // 8) + numbers, "row"
+    of_rows = 32 * sum(books * K for books, _ in tables)
+    of_columns = 32 * sum(books * size for books, size in tables)
+    scales: Scales = "row" if of_rows <= of_columns else "column"
+    return 8 * -(-N * code_bits(K, D) // 8) + numbers + min(of_rows, of_columns), scales
+
+
+def _code_form(N: int, dim: int, K: int, depth: int, groups: int, book_bits: int) -> Form:
+    bits, scales = _code_bits(N, dim, K, depth, groups, book_bits)
+    linear: dict[str, object] = {"kind": "linear"}
+    transform = linear if groups == 1 else {"kind": "product", "groups": groups}
+    settings = EMBEDDINGS.parse(
+        {
+            "kind": "rounded", "bits": book_bits, "scales": scales,
+            "of": {"kind": "kd", "transform": transform, "packing": "code"},
+        }
+    )  # fmt: skip
+    structure = (
+        "additive" if groups == 1 else "product" if depth == 1 else f"product-additive, {groups} x"
+    )
+    name = f"{structure} codes, K = {K}, D = {depth * groups}, books at {_bits(book_bits)}"
+    return Form(name, settings, bits, 3, (K, depth * groups, groups))
+
+
+def _bits(count: int) -> str:
+    return "1 bit" if count == 1 else f"{count} bits"
+
+
+# Choosing
+
+
+def _best(work: _Work, limit: int) -> Trial | None:
+    """The form with the least error on the sample of all that are tried in so many bits."""
+    N, dim = work.table.N, work.table.dim
+    tried = [work.try_form(form) for form in _simple(N, dim, limit) + _low_rank(N, dim, limit)]
+    simple = min((trial.error for trial in tried), default=math.inf)
+    stop = time.monotonic() + 0.3 * work.left()
+    families = _codes(N, dim, limit, BOOK_BITS[0])
+    least, best = math.inf, ""
+    for family, forms in families.items():
+        given_up = FAR * simple < least < math.inf or limit >= ROUNDING_BITS * N * dim
+        if work.equal or time.monotonic() > stop or (simple < math.inf and given_up):
+            break
+        error = work.try_form(forms[0]).error
+        if error < least:
+            least, best = error, family
+    if best and least < FAR * simple:
+        near = families[best][1:3]
+        for bits in BOOK_BITS[1:]:
+            near += _codes(N, dim, limit, bits).get(best, [])[:1]
+        for form in near:
+            if time.monotonic() > stop:
+                break
+            work.try_form(form)
+    fitting = [trial for trial in work.trials if trial.form.bits <= limit]
+    if not fitting:
+        return None
+    error = min(trial.error for trial in fitting)
+    enough = [trial for trial in fitting if trial.error <= SIMPLER * error + 1e-12]
+    return min(enough, key=lambda trial: (trial.form.simplicity, trial.error))
+
+
+def _within(work: _Work, max_error: float) -> tuple[Trial, Embedding, float]:
+    """The smallest form that is found with an error on all rows of at most `max_error`."""
+    full = work.table.N * work.table.dim * FLOAT_BITS
+    low, high = 0.0, math.log2(64 * FLOAT_BITS)  # log2 of ratios: known to do, known not to
+    for _ in range(6):
+        middle = (low + high) / 2
+        found = _best(work, int(full / 2**middle))
+        if found is not None and found.error <= max_error:
+            low = middle
+        else:
+            high = middle
+    while True:
+        chosen = _best(work, int(full / 2**low))
+        assert chosen is not None  # the table itself fits
+        embedding, error = _made(work, chosen.form)
+        if error <= max_error or low <= 0:
+            return chosen, embedding, error
+        low = max(0.0, low - 0.15)
+
+
+def _reason(chosen: Trial, trials: list[Trial]) -> str:
+    """Why this form, in words."""
+    rivals = [trial for trial in trials if trial is not chosen and trial.form.bits <= 1.02 * max(
+        chosen.form.bits, 1)]  # fmt: skip
+    kinds = {True: "codes", False: "simpler forms"}
+    others = [trial for trial in rivals if bool(trial.form.shape) != bool(chosen.form.shape)]
+    text = f"{chosen.form.name}: error {chosen.error:.3g} on a sample"
+    if others:
+        best = min(others, key=lambda trial: trial.error)
+        text += (
+            f"; of {kinds[bool(best.form.shape)]} that take no more bits the best, "
+            f"{best.form.name}, has {best.error:.3g}"
+        )
+    return text
+
+
+# Errors on the sample
+
+
+def _tried(work: _Work, form: Form) -> torch.Tensor:
+    """Vectors as a form composes them, of the rows that forms are compared on."""
+    settings: Any = form.settings
+    if form.shape is not None:
+        learned = _learn(form, work.learned, work.weights, work.seed, beam=2, iterations=8)
+        if form.depth > 1:  # products gain nothing by it
+            learned = _refined(work, work.learned, work.weights, learned, form.shape[2], 2, 1)
+        assert learned.transform is not None
+        _rounded_books(learned.transform, settings.bits, settings.scales)
+        encoder = Encoder(learned.transform, beam=2, rounds=0)
+        start = learned.codes.tensor() if work.whole else None
+        return learned.transform.compose_all(encoder(work.scored, start))
+    if settings.kind == "uniform":
+        return dequantise(*quantise(work.scored, settings.bits))
+    if settings.kind == "table":
+        return work.scored
+    if settings.of.kind == "table":
+        return rounded(work.scored, settings.bits)
+    basis = _factors(work.basis, settings.of.rank, work.seed)
+    rows = rounded(work.scored @ basis.T, settings.bits)
+    return rows @ rounded(basis, settings.bits)
+
+
+def _factors(principal: torch.Tensor, rank: int, seed: int) -> torch.Tensor:
+    """An orthonormal basis of the largest directions, (rank, d), turned at random.
+
+    So all components of a row have one size, and share a scale well.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    turned = torch.linalg.qr(torch.randn(rank, rank, generator=generator, dtype=torch.float64)).Q
+    return (turned @ principal[:, :rank].T).float()
+
+
+def _learn(
+    form: Form, vectors: torch.Tensor, counts: torch.Tensor | None, seed: int, *, beam: int,
+    iterations: int,
+) -> LearnedCodes:  # fmt: skip
+    assert form.shape is not None
+    K, D, groups = form.shape
+    settings = residual.Settings(K=K, D=D, groups=groups, beam=beam, iterations=iterations)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a small sample: the table is larger
+        learned = residual.learn(
+            settings, LearnerInputs(len(vectors), vectors, counts), seed, Control()
+        )
+    assert learned is not None
+    return learned
+
+
+def _rounded_books(transform: Transform, bits: int, scales: Scales) -> dict[str, torch.Tensor]:
+    """Give a transform the books that are stored; returns these, by name."""
+    stored: dict[str, torch.Tensor] = {}
+    whole = {}
+    for name, tensor in transform.export().items():
+        part = store_rounded(f"transform.{name}", tensor, bits, scales)
+        whole[name] = (
+            part[f"transform.{name}"].float()
+            if bits == 16
+            else read_rounded(f"transform.{name}", part, bits, scales)
+        )
+        stored |= part
+    transform.load_exported(whole)
+    return stored
+
+
+# The whole table
+
+
+def _made(work: _Work, form: Form) -> tuple[Embedding, float]:
+    """The whole table in a form, and the share of its variance that is lost."""
+    table, settings = work.table, form.settings
+    tensors = _coded(work, form) if form.shape is not None else _simply(work, form)
+    loaded = settings.module.load(settings, table.N, table.dim, tensors)
+    embedding: Embedding = loaded.eval().requires_grad_(False)
+    lost, sums, squares = 0.0, torch.zeros(table.dim, dtype=torch.float64), 0.0
+    with torch.no_grad():
+        for block in table.blocks():
+            exact = table.rows(block)
+            composed = embedding(torch.arange(block.start, block.stop))
+            lost += float((exact - composed).double().square().sum())
+            # About the sample's mean: a large mean would leave no digits.
+            centred = exact.double() - work.learned.double().mean(0)
+            sums += centred.sum(0)
+            squares += float(centred.square().sum())
+            work.report("measuring the error", block.stop / table.N)
+    spread = squares - float(sums.square().sum()) / table.N
+    return embedding, lost / spread if spread > 0 else lost
+
+
+def _simply(work: _Work, form: Form) -> dict[str, torch.Tensor]:
+    """The tensors of a form without codes."""
+    table, settings = work.table, form.settings
+    assert isinstance(settings, KindSettings)
+    plain: Any = settings
+    if settings.kind == "uniform":
+        pieces = []
+        for block in table.blocks():
+            levels, scale, offset = quantise(table.rows(block), plain.bits)
+            pieces.append((pack(levels.long(), plain.bits), scale.flatten(), offset.flatten()))
+            work.report("rounding", block.stop / table.N)
+        packed, scale, offset = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+        return {"packed": packed, "scale": scale, "offset": offset}
+    if settings.kind == "table":
+        return {"weight": torch.cat([table.rows(block) for block in table.blocks()])}
+    if plain.of.kind == "table":
+        halves = [rounded(table.rows(block), plain.bits).half() for block in table.blocks()]
+        return {"weight": torch.cat(halves)}
+    principal = _principal(table.rows(block) for block in table.blocks())
+    basis = _factors(principal, plain.of.rank, work.seed)
+    rows = torch.cat([table.rows(block) @ basis.T for block in table.blocks()])
+    return {
+        **store_rounded("rows", rows, plain.bits), **store_rounded("basis", basis, plain.bits)
+    }  # fmt: skip
+
+
+def _coded(work: _Work, form: Form) -> dict[str, torch.Tensor]:
+    """Books of a sample, refined and rounded, and codes of all rows."""
+    assert form.shape is not None
+    table, settings = work.table, form.settings
+    plain: Any = settings
+    groups = form.shape[2]
+    chosen = work.order[:LEARNED_ROWS].sort().values
+    sample = table.rows(chosen)
+    counts = None if work.counts is None else work.counts[chosen]
+    work.report("learning the books", 0.0)
+    begun = time.monotonic()
+    learned = _learn(form, sample, counts, work.seed, beam=8, iterations=20)
+    if form.depth > 1:
+        rounds = ROUNDS
+        if work.end is not None:
+            # A round with its perturbations takes about as long as learning did.
+            each = time.monotonic() - begun
+            rounds = max(0, min(ROUNDS, int(0.5 * work.left() / each)))
+        if rounds:
+            learned = _refined(work, sample, counts, learned, groups, rounds)
+    assert learned.transform is not None
+    stored = _rounded_books(learned.transform, plain.bits, plain.scales)
+    known = learned.codes.tensor() if len(sample) == table.N else None
+    packed = _encoded(work, learned.transform, known).pack_whole()
+    return {"packed": packed, **stored}
+
+
+def _refined(
+    work: _Work, sample: torch.Tensor, counts: torch.Tensor | None, learned: LearnedCodes,
+    groups: int, rounds: int, perturbations: int = PERTURBATIONS,
+) -> LearnedCodes:  # fmt: skip
+    def tell(record: Any, _: torch.Tensor) -> None:
+        if sample is not work.learned:
+            work.report("refining the books", record.round / rounds)
+
+    settings = refine.RefinementSettings(
+        rounds=rounds, groups=groups, noise=NOISE, perturbations=perturbations
+    )
+    inputs = LearnerInputs(len(sample), sample, counts, learned.codes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found = refine.learn(settings, inputs, work.seed, Control(report=tell))
+    assert found is not None
+    return found
+
+
+def _encoded(work: _Work, transform: Transform, known: torch.Tensor | None) -> Codes:
+    """Codes of all rows, block by block, in as many threads as PyTorch has."""
+    table, K, D = work.table, transform.K, transform.D
+    effort = table.N * D * K
+    beam = next(width for width, most in ((16, 1e9), (8, 5e9), (4, 2e10), (2, math.inf))
+                if effort <= most)  # fmt: skip
+    encoder = Encoder(transform, beam=beam, rounds=4, seed=work.seed)
+    blocks = list(table.blocks())
+    if work.end is not None and known is None:
+        # A first block tells how long all of them take.
+        begun = time.monotonic()
+        encoder(table.rows(blocks[0]))
+        while encoder.beam > 1 and (time.monotonic() - begun) * len(blocks) > work.left():
+            encoder = Encoder(transform, beam=encoder.beam // 2, rounds=0, seed=work.seed)
+            begun = time.monotonic()
+            encoder(table.rows(blocks[0]))
+
+    def code(block: slice) -> Codes:
+        start = None if known is None else known[block]
+        return Codes(encoder(table.rows(block), start), K)
+
+    threads, parts = torch.get_num_threads(), []
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for done, part in enumerate(pool.map(code, blocks), 1):
+            parts.append(part)
+            work.report("encoding", done / len(blocks))
+    return Codes.cat(parts)

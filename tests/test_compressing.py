@@ -1,0 +1,196 @@
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from kdcore import KDError
+from kdcore import compressing as c
+from kdcore.compressing import compress_table
+from kdcore.embeddings import EMBEDDINGS, load_embedding, save_embedding
+from kdcore.size import stored_bits
+from kdcore.vectors import relative_error
+
+N, DIM = 800, 16
+
+
+@pytest.fixture(scope="module")
+def clustered() -> torch.Tensor:
+    """Vectors that codes suit: around 60 centres."""
+    generator = torch.Generator().manual_seed(1)
+    centres = torch.randn(60, DIM, generator=generator)
+    noise = torch.randn(N, DIM, generator=generator)
+    return centres[torch.randint(60, (N,), generator=generator)] + 0.25 * noise
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Seconds, not minutes."""
+    monkeypatch.setattr(c, "ROUNDS", 2)
+    monkeypatch.setattr(c, "VALUES", (8, 32))
+
+
+def composed(found) -> torch.Tensor:
+    return found.embedding(torch.arange(found.embedding.num_embeddings))
+
+
+@pytest.mark.parametrize(
+    ("target", "bits"),
+    [
+        ({"ratio": 12}, N * DIM * 32 / 12),
+        ({"bits_per_word": 50.5}, 50.5 * N),
+        ({"size": 5_000}, 40_000),
+    ],
+)
+def test_a_table_takes_no_more_than_was_asked_and_little_less(clustered, target, bits, tmp_path):
+    found = compress_table(clustered, **target)
+    taken = stored_bits(found.embedding.export())
+    assert 0.8 * bits < taken <= bits
+    how = found.how
+    assert how["bits_per_word"] == taken / N and how["ratio"] == N * DIM * 32 / taken
+    assert how["error"] == pytest.approx(relative_error(clustered, composed(found)), rel=1e-3)
+    assert json.loads(json.dumps(how)) == how
+    chosen = [row for row in how["tried"] if row["chosen"]]
+    assert len(chosen) == 1 and how["chosen"].startswith(chosen[0]["form"])
+    assert chosen[0]["bits_per_word"] == pytest.approx(taken / N, abs=0.01)
+    save_embedding(tmp_path / "table", found.embedding, found.settings)
+    again = load_embedding(tmp_path / "table")
+    assert torch.equal(again(torch.arange(N)), composed(found))
+
+
+def test_the_error_falls_with_the_size(clustered):
+    errors = [compress_table(clustered, ratio=ratio).how["error"] for ratio in (30, 10, 3)]
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 0.01
+
+
+def test_no_form_that_was_tried_in_as_many_bits_is_better_than_the_chosen_one(clustered):
+    tried = compress_table(clustered, ratio=12).how["tried"]
+    (chosen,) = (row for row in tried if row["chosen"])
+    assert chosen["error"] <= c.SIMPLER * min(row["error"] for row in tried)
+    assert "codes" in chosen["form"]
+    simple = [row["error"] for row in tried if "codes" not in row["form"]]
+    assert chosen["error"] < 0.7 * min(simple)
+
+
+def test_codes_are_not_proposed_where_rounding_is_better():
+    """Many numbers a vector, without structure, four bits each."""
+    vectors = torch.randn(600, 96)
+    found = compress_table(vectors, ratio=6.5)
+    assert found.settings.kind == "uniform"
+    assert "rounded to 4 bits" in found.how["chosen"]
+    assert found.how["error"] < 0.02
+
+
+def test_a_table_of_low_rank_is_found_to_be_one():
+    vectors = torch.randn(800, 3) @ torch.randn(3, 40) + 1e-3 * torch.randn(800, 40)
+    found = compress_table(vectors, ratio=12)
+    assert found.settings.of.kind == "low_rank" and found.how["error"] < 0.01
+
+
+@pytest.mark.parametrize("shape", [(50, 7), (1234, 13), (1234, 16)])
+def test_bits_of_a_form_are_those_of_the_tensors_that_are_stored(shape):
+    rows, dim = shape
+    vectors = torch.randn(rows, dim)
+    limit = rows * dim * 6
+    forms = c._simple(*shape, rows * dim * 32) + c._simple(*shape, limit)
+    forms += c._low_rank(*shape, limit)
+    for book_bits in (4, 16):
+        families = c._codes(*shape, limit, book_bits)
+        forms += [family[0] for family in families.values()][:2]
+    assert len({form.settings.kind for form in forms}) >= 3
+    work = c._Work(c._Table(vectors), None, 0, None, lambda what, share: None)
+    for form in forms:
+        embedding, _ = c._made(work, form)
+        assert stored_bits(embedding.export()) == form.bits, form
+        assert EMBEDDINGS.parse(form.settings.model_dump()) == form.settings
+
+
+def test_a_bound_on_the_error_is_kept_and_a_looser_one_takes_less(clustered):
+    tight, loose = (compress_table(clustered, max_error=error).how for error in (0.01, 0.3))
+    assert tight["error"] <= 0.01 and loose["error"] <= 0.3
+    assert loose["ratio"] > 1.5 * tight["ratio"] > 3
+
+
+def test_equal_seeds_give_equal_bytes(clustered):
+    first, again, other = (compress_table(clustered, ratio=12, seed=s) for s in (1, 1, 2))
+    tensors = [found.embedding.export() for found in (first, again, other)]
+    assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
+    assert any(not torch.equal(tensors[0][n], tensors[2].get(n, tensors[0][n])) for n in tensors[0])
+
+
+def test_blocks_and_a_file_on_disk_give_the_same_as_the_whole(clustered, tmp_path, monkeypatch):
+    for ratio in (12, 4):
+        whole = compress_table(clustered, ratio=ratio).embedding.export()
+        np.save(tmp_path / "table.npy", clustered.numpy())
+        mapped = np.load(tmp_path / "table.npy", mmap_mode="r")
+        with monkeypatch.context() as smaller:
+            smaller.setattr(c, "BLOCK", 256)
+            parts = compress_table(mapped, ratio=ratio).embedding.export()
+        assert whole.keys() == parts.keys()
+        for name, tensor in whole.items():
+            assert torch.equal(tensor, parts[name]), name
+
+
+def test_a_table_larger_than_the_sample_is_compressed_nearly_as_well(clustered, monkeypatch):
+    known = compress_table(clustered, ratio=12).how["error"]
+    monkeypatch.setattr(c, "TRIED_ROWS", 400)
+    monkeypatch.setattr(c, "LEARNED_ROWS", 600)
+    assert compress_table(clustered, ratio=12).how["error"] < 2 * known
+
+
+def test_frequent_words_are_composed_better(clustered):
+    counts = torch.where(torch.arange(N) < 100, 1e4, 1.0)
+
+    def lost(**options) -> float:
+        found = compress_table(clustered, bits_per_word=25, **options)
+        return float((composed(found) - clustered)[:100].square().sum())
+
+    assert lost(counts=counts) < 0.8 * lost()
+
+
+def test_little_time_is_kept_to_and_progress_is_told(clustered):
+    told = []
+    found = compress_table(
+        clustered, ratio=12, seconds=0.01, report=lambda what, share: told.append((what, share))
+    )
+    assert found.how["ratio"] >= 12
+    assert all(0 <= share <= 1 for _, share in told)
+    assert ("measuring the error", 1.0) in told
+
+
+def test_a_ratio_below_one_keeps_the_table_and_equal_rows_are_no_obstacle(clustered):
+    found = compress_table(clustered, ratio=1)
+    assert found.settings.kind == "table" and found.how["error"] == 0
+    assert torch.equal(composed(found), clustered)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same = compress_table(torch.ones(40, 6), ratio=2)
+    assert same.how["error"] < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "exactly one of ratio, bits_per_word, size and max_error must be given, got none"),
+        ({"ratio": 2, "size": 9}, "must be given, got ratio, size"),
+        ({"ratio": 0}, "ratio must be above 0 and finite, got 0"),
+        ({"max_error": math.inf}, "max_error must be above 0 and finite, got inf"),
+        ({"ratio": 5, "seconds": 0}, "seconds must be above 0, got 0"),
+        ({"size": 3}, r"size must leave room for a form of 30 words of 4 numbers, got 3"),
+        ({"ratio": 2, "counts": torch.ones(3)}, r"counts must have shape \(30,\), got \(3,\)"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(options, message):
+    with pytest.raises(KDError, match=message) as refused:
+        compress_table(torch.randn(30, 4), **options)
+    assert "\n" not in str(refused.value)
+
+
+def test_vectors_that_are_not_finite_are_named():
+    for kind in (torch.from_numpy, lambda x: x):
+        vectors = np.zeros((20_000, 4), dtype=np.float32)
+        vectors[17_003, 2] = np.nan
+        with pytest.raises(KDError, match="vector 17003 must be finite"):
+            compress_table(kind(vectors), ratio=2)
