@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from kdcore.embeddings import Embedding
 from kdcore.errors import KDError
 from kdcore.products import denormals_are_zero, linear
 from kdlab.buffers import Buffers
@@ -116,8 +117,12 @@ class LanguageModel(nn.Module):
 
     def extra_loss(self) -> torch.Tensor | None:
         """What training adds to `loss`: see `kdcore.embeddings.Embedding.extra_loss`."""
-        asked = getattr(self.embedding, "extra_loss", None)
-        return asked() if asked else None
+        return self.embedding.extra_loss() if isinstance(self.embedding, Embedding) else None
+
+    def own_step(self, rate: float) -> None:
+        """What the embedding moves by itself: see `kdcore.embeddings.Embedding.own_step`."""
+        if isinstance(self.embedding, Embedding):
+            self.embedding.own_step(rate)
 
 
 @denormals_are_zero()

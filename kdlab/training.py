@@ -151,6 +151,7 @@ def training_step(
         loss, (h, c) = model.loss(ids, targets, state, torch.float32 if halved else dtype)
     extra = model.extra_loss()
     (loss if extra is None else loss + extra).backward()
+    model.own_step(rate)
     clipped_sgd_step(model.parameters(), rate, max_grad_norm)
     return loss.detach(), (h.detach(), c.detach())
 

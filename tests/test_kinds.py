@@ -427,7 +427,7 @@ def test_an_embeddings_gradients_are_those_of_differences(kinds, kind, training)
     check_gradients(made, lambda: declared(made, ids))
     weights, parameters = torch.randn(len(ids), DIM).double(), list(made.parameters())
     found, expected = (
-        torch.autograd.grad((vectors * weights).sum(), parameters)
+        [g.to_dense() for g in torch.autograd.grad((vectors * weights).sum(), parameters)]
         for vectors in (made(ids), declared(made, ids))
     )
     torch.testing.assert_close(found, expected)
@@ -507,6 +507,9 @@ TIERS = {
             {"kind": "seeded", "transform": {"kind": "linear"}, "K": 4, "D": 3, "seed": -1},
             "seed must be at least 0, got -1",
         ),
+        ({"kind": "icml2018", "K": 1, "D": 3}, "K must be at least 2, got 1"),
+        ({"kind": "icml2018", "K": 4, "D": 3, "distil": 0}, "distil must be above 0, got 0"),
+        ({"kind": "icml2018", "K": 4, "D": 3, "code_dim": 0}, "code_dim must be above 0, got 0"),
         ({"kind": "tensor_train", "rank": 0}, "rank must be at least 1, got 0"),
         ({"kind": "tensor_train", "rank": 4}, "rank must be at most 3 for word_factors"),
         ({"kind": "tensor_train", "rank": 1, "cores": 1}, "cores must be at least 2, got 1"),

@@ -88,6 +88,16 @@ class Embedding(nn.Module, ABC):
         """
         return None
 
+    def own_step(self, rate: float) -> None:
+        """Move parameters that are not moved as those of the model around it, in training.
+
+        Called when gradients are there; clears the gradients that it has used, so that they have no
+        part in the model's own step. Nothing, as here, where all are moved alike.
+
+        Args:
+            rate: the model's step size.
+        """
+
     def plain(self) -> "Embedding":
         """One that composes the same vectors in eval mode, in full numbers: itself, as here."""
         return self

@@ -85,6 +85,10 @@ class RoundedEmbedding(Embedding):
         extra: torch.Tensor | None = self.inner.extra_loss()
         return extra
 
+    def own_step(self, rate: float) -> None:
+        """That of the embedding that is rounded."""
+        self.inner.own_step(rate)
+
     def _through(self, p: torch.Tensor) -> torch.Tensor:
         if p.ndim < 2:
             return p

@@ -282,6 +282,7 @@ LINEAR_DROPOUT = {
 LSTM_FITTED = {
     "kind": "kd", "transform": {**LSTM, "normalise": True}, "gradient_scale": 0.1, "fit": FIT,
 }  # fmt: skip
+ICML_2018 = {"kind": "icml2018", "K": 5, "D": 3, "code_dim": 6, "distil": 10.0}
 DPQ_VQ = {"kind": "dpq", "K": 5, "D": 4, "variant": "vq"}
 EMBEDDINGS = {
     "table": {"kind": "table"},
@@ -295,7 +296,9 @@ EMBEDDINGS = {
     "kd-lstm-dropout": {"kind": "kd", "transform": LSTM, "dropout": 0.2},
     "seeded": {"kind": "seeded", "K": 5, "D": 3, "transform": LINEAR, "seed": 2},
     "tiers": {
-        "kind": "tiers", "transform": LINEAR, "tiers": [{"words": 30, "D": 3}, {"D": 2}],
+        "kind": "tiers",
+        "transform": LINEAR,
+        "tiers": [{"words": 30, "D": 3}, {"D": 2}],
     },
     "low-rank": {"kind": "low_rank", "rank": 3},
     "hashed": {"kind": "hashed", "buckets": 9},
@@ -303,12 +306,17 @@ EMBEDDINGS = {
     "uniform": {"kind": "uniform", "bits": 4},
     "rounded": {"kind": "rounded", "bits": 4, "of": {"kind": "kd", "transform": LINEAR}},
     "rounded-through": {
-        "kind": "rounded", "bits": 3, "scales": "column", "through": True,
+        "kind": "rounded",
+        "bits": 3,
+        "scales": "column",
+        "through": True,
         "of": {"kind": "low_rank", "rank": 3},
     },
     "dpq-sx": {"kind": "dpq", "K": 5, "D": 2},
     "dpq-sx-own-books": {"kind": "dpq", "K": 5, "D": 2, "shared": False},
     "dpq-vq": DPQ_VQ,
+    "icml2018": ICML_2018,
+    "icml2018-without-h": {"kind": "icml2018", "K": 5, "D": 3, "code_dim": None},
 }
 
 
@@ -354,6 +362,7 @@ TRAININGS = {
     "kd-linear-dropout": (LINEAR_DROPOUT, {}),
     "kd-lstm-fitted": (LSTM_FITTED, {"dropout": 0.0}),
     "dpq-vq": (DPQ_VQ, {"dropout": 0.0}),
+    "icml2018": (ICML_2018, {"dropout": 0.0}),
 }
 
 
