@@ -260,14 +260,17 @@ def summary(found: "Info", path: str) -> list[str]:
     lines = [
         f"{path}: {found.words:,} words x {found.dim} numbers",
         f"{found.bits_per_word:.1f} bits a word, {found.ratio:.1f} times smaller than in float32",
-        f"form: {form(found.kind)}",
     ]
+    if "chosen" not in found.how:
+        lines.append(f"form: {form(found.kind)}")
     if found.sharing:
         share = found.sharing / found.words
         lines.append(f"{found.sharing:,} words ({share:.1%}) have the vector of another word")
     how = dict(found.how)
     tried = how.pop("tried", None)
     for name, value in how.items():
+        if name in ("ratio", "bits_per_word"):
+            continue  # said above
         shown = f"{value:.4g}" if isinstance(value, float) else _flat(value)
         lines.append(f"{name.replace('_', ' ')}: {shown}")
     if isinstance(tried, list) and tried and all(isinstance(row, dict) for row in tried):

@@ -53,7 +53,7 @@ def save(path, values, embedding=None, words=True):
     inputs = EmbeddingInputs(codes=Codes.random(N, 6, 4, seed=0), init_scale=1.0)
     made = embedding or settings.module.build(settings, N, DIM, inputs)
     named = [f"w{i}" for i in range(N)] if words else None
-    CompressedVectors(made, settings, named, {"ratio": 8}).save(path)
+    CompressedVectors(made, settings, named, {"asked": "ratio 8"}).save(path)
 
 
 def run(capsys, *words, status=0):
@@ -122,7 +122,7 @@ def test_info_accounts_for_every_byte(here, capsys):
     assert sizes["packed"] + sizes["scale"] + sizes["offset"] == sizes["all of the embedding"]
     whole = sizes["all of the embedding"] + sizes["words"] + sizes["header of the file"]
     assert whole == sizes["file"] == os.stat("t.kd").st_size
-    assert "ratio: 8" in out
+    assert "asked: ratio 8" in out
     found = json.loads(run(capsys, "info", "t.kd", "--json")[0])
     assert found["words"] == N and found["file_bits"] == 8 * sizes["file"]
 

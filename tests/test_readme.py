@@ -35,8 +35,8 @@ PAGES += [ROOT / "data/README.md", ROOT / "measurements/README.md", ROOT / "conf
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 # What a command may start with: more than this has to be added here, with a check of it below.
-PROGRAMS = {".", "cd", "dvc", "git", "make", "pip", "pre-commit", "pytest", "python", "sed",
-            "snakemake"}  # fmt: skip
+PROGRAMS = {".", "cd", "dvc", "git", "kdcore", "make", "pip", "pre-commit", "pytest", "python",
+            "sed", "snakemake"}  # fmt: skip
 NUMBER = re.compile(r"(?<![\w.,/·^-])\d[\d,]*(?:\.\d+)?(?![\w%^])")
 
 
@@ -301,6 +301,33 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     # Better than without a refinement, as the page says.
     errors = [record.error for record in names["learned"].history]
     assert min(errors[20:]) < errors[19]
+
+
+@pytest.mark.slow
+def test_the_commands_that_compress_a_table_run_and_so_does_their_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["king", "queen", "paris", *(f"w{i}" for i in range(2_997))]
+    table = torch.randn(3_000, 8) @ torch.randn(8, 32) + 0.3 * torch.randn(3_000, 32)
+    for file, words in (("vectors.txt", names), ("more.vec", ["new", "newer"])):
+        rows = zip(words, table.tolist(), strict=False)
+        lines = (f"{word} {' '.join(map(repr, row))}\n" for word, row in rows)
+        Path(file).write_text("".join(lines), "utf-8")
+    page = ROOT / "docs/get-started.md"
+    typed = [c.words for c in commands(page) if c.program == "kdcore" and len(c.words) > 2]
+    assert [words[1] for words in typed] == [
+        "compress", "info", "evaluate", "neighbours", "encode", "export",
+    ]  # fmt: skip
+    for words in typed:
+        done = subprocess.run(
+            [sys.executable, "-m", *words], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    made = {"vectors.kd", "vectors.html", "larger.kd", "small.vec"}
+    assert made <= {path.name for path in tmp_path.iterdir()}
+    model = torch.nn.Sequential(torch.nn.Embedding(40_000, 32))
+    (code,) = blocks(page, "py")
+    exec(compile(code, str(page), "exec"), {"model": model})
+    assert not isinstance(model[0], torch.nn.Embedding)
 
 
 def test_the_pages_that_have_python_are_run():
