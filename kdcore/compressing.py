@@ -34,7 +34,8 @@ TRIED_ROWS, HELD_OUT = 8192, 2048
 LEARNED_ROWS, BLOCK = 65_536, 16_384
 # Values of an index, positions of a group, and at most so many rows in the books of a group: their
 # least squares take the third power of it.
-VALUES, POSITIONS, BOOK_ROWS = (8, 16, 32, 64, 128, 256, 512, 1024), (1, 2, 4, 8), 2048
+VALUES, POSITIONS, BOOK_ROWS = (8, 16, 32, 64, 128, 256, 512, 1024), (2, 4, 8), 2048
+MOST_POSITIONS = 32
 BOOK_BITS = (4, 6, 8, 16)
 FACTOR_BITS = (2, 3, 4, 5, 6, 8)
 # A simpler form is taken where its error is at most so many times that of the best one.
@@ -346,7 +347,9 @@ def _codes(N: int, dim: int, limit: int, book_bits: int) -> dict[str, list[Form]
             found.setdefault(family, []).append(_code_form(N, dim, K, depth, low, book_bits))
 
     for K in VALUES:
-        for depth in range(BOOK_ROWS // K, 1, -1):
+        add("groups of 1", K, 1, dim)
+    for K in VALUES:
+        for depth in range(min(MOST_POSITIONS, BOOK_ROWS // K), 1, -1):
             if _code_bits(N, dim, K, depth, 1, book_bits)[0] <= limit:
                 add("additive", K, depth, 1)
                 break
