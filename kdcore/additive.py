@@ -191,7 +191,7 @@ class Search:
 def random_order(D: int, sweeps: int, generator: torch.Generator) -> list[int]:
     """All positions in random order, `sweeps` times."""
     order = [torch.randperm(D, generator=generator) for _ in range(sweeps)]
-    return torch.cat(order).tolist()  # type: ignore[no-any-return]
+    return torch.cat(order).tolist()
 
 
 def nothing_found(n: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -168,13 +168,14 @@ def compress_table(
     if name == "max_error":
         chosen, embedding, error = _within(work, value)
     else:
-        chosen = _best(work, int(limits[name]))
-        if chosen is None:
+        found = _best(work, int(limits[name]))
+        if found is None:
             least = min(form.bits for form in _simple(table.N, table.dim, full))
             raise KDError(
                 f"{name} must leave room for a form of {table.N:,} words of {table.dim} numbers, "
                 f"got {value:g}; one bit a number takes {least / table.N:.1f} bits a word"
             )
+        chosen = found
         embedding, error = _made(work, chosen.form)
     chosen.chosen = True
     bits = stored_bits(embedding.export())
@@ -220,7 +221,7 @@ class _Table:
         """
         if isinstance(self._vectors, torch.Tensor):
             return self._vectors[chosen]
-        index = chosen.numpy() if isinstance(chosen, torch.Tensor) else chosen
+        index: Any = chosen.numpy() if isinstance(chosen, torch.Tensor) else chosen
         try:
             block = torch.from_numpy(np.array(self._vectors[index], dtype=np.float32))
         except (TypeError, ValueError) as error:
@@ -255,7 +256,7 @@ class _Work:
         held_out = self.order[TRIED_ROWS : TRIED_ROWS + HELD_OUT].sort().values
         self.whole = table.N <= TRIED_ROWS
         self.scored = self.learned if self.whole else table.rows(held_out)
-        centre = self.learned.double().mean(0)
+        self.centre = centre = self.learned.double().mean(0)
         scored = learned if self.whole else held_out
         self.importance = torch.ones(len(scored), dtype=torch.float64)
         if counts is not None and float(counts[scored].max()) > 0:
@@ -288,8 +289,9 @@ class _Work:
 
 def _principal(blocks: Any) -> torch.Tensor:
     """The directions in which vectors are largest, as columns, in falling order, (d, d)."""
-    gram = sum((block.double().T @ block.double()) for block in blocks)
-    return torch.linalg.eigh(gram).eigenvectors.flip(1)
+    gram: Any = sum(block.double().T @ block.double() for block in blocks)
+    directions: torch.Tensor = torch.linalg.eigh(gram).eigenvectors.flip(1)
+    return directions
 
 
 # Forms of a size
@@ -506,8 +508,9 @@ def _factors(principal: torch.Tensor, rank: int, seed: int) -> torch.Tensor:
     So all components of a row have one size, and share a scale well.
     """
     generator = torch.Generator().manual_seed(seed)
-    turned = torch.linalg.qr(torch.randn(rank, rank, generator=generator, dtype=torch.float64)).Q
-    return (turned @ principal[:, :rank].T).float()
+    turn = torch.linalg.qr(torch.randn(rank, rank, generator=generator, dtype=torch.float64)).Q
+    basis: torch.Tensor = (turn @ principal[:, :rank].T).float()
+    return basis
 
 
 def _learn(
@@ -558,7 +561,7 @@ def _made(work: _Work, form: Form) -> tuple[Embedding, float]:
             composed = embedding(torch.arange(block.start, block.stop))
             lost += float((exact - composed).double().square().sum())
             # About the sample's mean: a large mean would leave no digits.
-            centred = exact.double() - work.learned.double().mean(0)
+            centred = exact.double() - work.centre
             sums += centred.sum(0)
             squares += float(centred.square().sum())
             work.report("measuring the error", block.stop / table.N)
