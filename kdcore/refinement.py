@@ -42,7 +42,8 @@ def refine_codes(
 
     Returns:
         The codes of the round with the least error, the linear transform (d′ = d, no H; with
-        groups the product transform) that is best for them, and a `RefinementRecord` a round. None when stopped before the end.
+        groups the product transform) that is best for them, and a `RefinementRecord` a round. None
+        when stopped before the end.
 
     Raises:
         KDError: vectors, codes or counts that do not belong together or are not finite, an

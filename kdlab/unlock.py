@@ -4,8 +4,8 @@ Snakemake keeps two runs apart by a lock that `kill -9` leaves behind. `make` ca
 so that the same command continues a killed run: `python -m kdlab.unlock`. A run on another machine
 that shares the folder is never touched: its processes cannot be seen from here.
 
-`python -m kdlab.unlock --beside` is for who only looks: beside a run that is alive it leaves the lock
-and prints the option with which Snakemake does without one.
+`python -m kdlab.unlock --beside` is for who only looks: beside a run that is alive it leaves the
+lock and prints the option with which Snakemake does without one.
 """
 
 import platform
