@@ -148,7 +148,8 @@ def shapes(experiment: Experiment, methods: list[str]) -> str:
             settings = codes_settings(experiment, codes)
             sizes = [(name, getattr(settings, name, None)) for name in ("K", "D")]
             text = ", ".join(f"{name} = {size}" for name, size in sizes if size is not None)
-            found.setdefault(text, []).append(codes)
+            if text:
+                found.setdefault(text, []).append(codes)
     if len(found) == 1:
         return next(iter(found))
     return "; ".join(f"{', '.join(dict.fromkeys(c))} codes: {text}" for text, c in found.items())

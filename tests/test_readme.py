@@ -321,13 +321,14 @@ def test_the_commands_that_compress_a_table_run_and_so_does_their_python(tmp_pat
         rows = zip(words, table.tolist(), strict=False)
         lines = (f"{word} {' '.join(map(repr, row))}\n" for word, row in rows)
         Path(file).write_text("".join(lines), "utf-8")
-    page = ROOT / "docs/get-started.md"
-    typed = [c.words for c in commands(page) if c.program == "kdcore" and len(c.words) > 2]
-    assert [words[1] for words in typed] == [
-        "compress", "info", "evaluate", "neighbours", "encode", "export",
-    ]  # fmt: skip
-    for words in typed:
-        assert main(words[1:]) == 0, words
+    page, parts = ROOT / "docs/get-started.md", []
+    for told in (page, ROOT / "README.md"):
+        for command in commands(told):
+            if command.program == "kdcore" and len(command.words) > 2:
+                assert main(command.words[1:]) == 0, command
+                parts.append(command.words[1])
+    every = ["compress", "info", "evaluate", "neighbours", "encode", "export"]
+    assert parts == [*every, "compress", "evaluate", "neighbours", "export"]
     made = {"vectors.kd", "vectors.html", "larger.kd", "small.vec"}
     assert made <= {path.name for path in tmp_path.iterdir()}
     model = torch.nn.Sequential(torch.nn.Embedding(40_000, 32))
