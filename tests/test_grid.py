@@ -1,6 +1,6 @@
 """LightRNN's grid against brute force and its promise: a bijection from words to cells."""
 
-import builtins
+import sys
 import itertools
 import math
 
@@ -92,13 +92,6 @@ def test_frequent_words_are_served_first():
 
 
 def test_without_scipy_one_line_says_how_to_get_it(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *rest, **options):
-        if name.startswith("scipy"):
-            raise ImportError(name)
-        return real(name, *rest, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(KDError, match=r"needs scipy, which is not installed: pip install"):
         learn(torch.randn(10, 3), count_power=0.0)

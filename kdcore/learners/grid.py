@@ -9,6 +9,7 @@ on these that fades away lets words leave poor local minima, as in `kdcore.learn
 
 import math
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 import torch.nn.functional as F
@@ -153,7 +154,7 @@ def assigned(
         The new indices, of which no two are equal either.
     """
     try:
-        from scipy.optimize import linear_sum_assignment
+        linear_sum_assignment = import_module("scipy.optimize").linear_sum_assignment
     except ImportError:
         raise KDError(
             "learner kind 'grid' needs scipy, which is not installed: pip install kdcore[grid]"

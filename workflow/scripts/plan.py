@@ -94,16 +94,22 @@ def models_of(plan: Plan, target: str) -> list[Run]:
         name: experiment.models() for name in ("all", "retrained", "claims")
     }
     ends |= {"data": [], "models": experiment.models(), "codes": experiment.models()}
-    for name in preset.figures:
-        ends[name] = []
+    # What figures are drawn from, and the models that it is of.
+    of_file = {
+        "measurements.csv": experiment.models(),
+        "curves": [run for name in preset.tables for run in experiment.table(name)],
+    }
     for name in preset.sweeps:
-        ends[name] = [point.run for point in experiment.sweep(name)]
+        ends[name] = of_file[f"{name}_sweep.csv"] = [p.run for p in experiment.sweep(name)]
     for name, table in preset.tables.items():
-        ends[name] = experiment.table(name)
+        ends[name] = of_file[f"{name}.csv"] = experiment.table(name)
         for model in preset.models:
             if table.rows_of(model):
-                ends[f"{name}_{model}"] = experiment.table(name, [model])
-                ends[f"codes_{model}"] = experiment.table(name, [model])
+                runs = ends[f"{name}_{model}"] = experiment.table(name, [model])
+                ends[f"codes_{model}"] = [*ends.get(f"codes_{model}", []), *runs]
+    for name, figure in preset.figures.items():
+        shown = [run for need in sorted(figure.needs) for run in of_file.get(need, [])]
+        ends[name] = [*ends.get(name, []), *shown]
     if preset.table2:
         ends["table2"] = [
             run for run in upstream(list(experiment.table2())) if run.stage == "models"
