@@ -1,8 +1,8 @@
 """LightRNN's grid against brute force and its promise: a bijection from words to cells."""
 
-import sys
 import itertools
 import math
+import sys
 
 import pytest
 import torch
