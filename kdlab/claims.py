@@ -365,7 +365,9 @@ def frontier_claims(experiment: Experiment, rows: pd.DataFrame) -> Iterator[Clai
             if other is not None:
                 ahead = replace(
                     ahead, measured=f"{_point(best)}; {_point(other)}",
-                    holds=found < float(other["test_ppl_mean"]), evidence="frontier.csv",
+                    holds=found < float(other["test_ppl_mean"]),
+                    evidence=f"frontier.csv; beside {_plural(int((small & ~ours).sum()), 'row')} "
+                    "of other methods",
                 )  # fmt: skip
         yield reached
         yield ahead

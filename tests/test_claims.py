@@ -131,6 +131,7 @@ def test_a_goal_is_judged_by_the_best_row_of_its_size_or_smaller(with_frontier):
     judged = list(claims.frontier_claims(with_frontier, rows))
     assert [claim.holds for claim in judged] == [True, False, True, True]
     assert judged[1].measured == "L 100.50 at 90.0× (2 seeds); T 100.10 at 25.0× (1 seed)"
+    assert judged[1].evidence == "frontier.csv; beside 2 rows of other methods"
     assert judged[3].measured.endswith("Theirs 104.00 at 85.0× (published)")
     assert {claim.paper for claim in judged} == {"beyond the paper"}
 
