@@ -182,8 +182,6 @@ class Codes:
         same = self.K == other.K and self.shape == other.shape
         return same and torch.equal(self.packed, other.packed)
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"Codes(N={len(self)}, K={self.K}, D={self.D}, {len(self.packed)} bytes)"
 

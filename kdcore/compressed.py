@@ -157,7 +157,7 @@ class CompressedVectors:
     def __repr__(self) -> str:
         return f"CompressedVectors({len(self)} x {self.dim}, {self.settings.kind})"
 
-    def index(self, word: str | int) -> int:
+    def index(self, word: str | int | Integral) -> int:
         """The row of a word; a row's number stays as it is.
 
         Raises:
@@ -168,9 +168,10 @@ class CompressedVectors:
             return self.words.index(word)
         if not isinstance(word, Integral):
             raise TypeError(f"a word must be text or a row's number, got {type(word).__name__}")
-        if not -len(self) <= word < len(self):
-            raise IndexError(f"row must be from 0 to {len(self) - 1}, got {word}")
-        return int(word) % len(self)
+        row = int(word)
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row must be from 0 to {len(self) - 1}, got {row}")
+        return row % len(self)
 
     @torch.no_grad()
     def __getitem__(self, words: Any) -> torch.Tensor:
@@ -185,7 +186,7 @@ class CompressedVectors:
             check_ids(words, len(self))
             return self._composed(words)
         if isinstance(words, (str, Integral)):
-            return self._rows([self.index(words)])[0]  # type: ignore[arg-type]
+            return self._rows([self.index(words)])[0]
         return self._rows([self.index(word) for word in words])
 
     def _rows(self, rows: Sequence[int]) -> torch.Tensor:

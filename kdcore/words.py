@@ -73,8 +73,6 @@ class Words(Sequence[str]):
             return NotImplemented
         return self._text == other._text and bool((self._ends == other._ends).all())
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"Words({len(self)}: {', '.join(map(repr, islice(self, 3)))} …)"
 

@@ -27,6 +27,7 @@ def test_trace(name):
         f"{name} was stored with {entry['numerics']}, now there is {versions}: renew it with "
         f"`{COMMAND} {name}`"
     )
+    # The random numbers are PyTorch's: no change of the project can be seen in them.
     if trace.drawn_by_mkl and not torch.backends.mkl.is_available():
         pytest.skip("without MKL, PyTorch draws dropout otherwise")
     lines = list(differences(entry["values"], trace.compute(), trace.tolerance))

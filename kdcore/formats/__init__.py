@@ -140,7 +140,7 @@ class Source:
                     yield io.BufferedReader(packed, 1 << 20)
             elif self.members:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self._member()) as member:
-                    yield io.BufferedReader(member, 1 << 20)  # type: ignore[type-var]
+                    yield member
             else:
                 with open(self.path, "rb", buffering=1 << 20) as stream:
                     yield stream

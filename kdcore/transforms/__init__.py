@@ -189,8 +189,12 @@ class Transform(nn.Module, ABC):
         return None
 
     def compose_rows(self, rows: torch.Tensor) -> torch.Tensor:
-        """What `forward` gives in eval mode, from indices with `row_offsets` added, (n, D)."""
-        raise NotImplementedError
+        """What `forward` gives in eval mode, from indices with `row_offsets` added, (n, D).
+
+        Raises:
+            KDError: the transform has no `row_offsets`.
+        """
+        raise KDError(f"transform must have row_offsets, got a {type(self).__name__} without")
 
     @property
     def error_scale(self) -> torch.Tensor:

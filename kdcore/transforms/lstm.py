@@ -124,6 +124,7 @@ def summed_lstm(inputs: torch.Tensor, U: torch.Tensor) -> torch.Tensor:
     Returns:
         Shape (n, h).
     """
+    # PyTorch does not annotate `Function.apply`.
     summed: torch.Tensor = _SummedLSTM.apply(inputs, U)  # type: ignore[no-untyped-call]
     return summed
 
