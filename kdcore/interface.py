@@ -1,5 +1,6 @@
 """All public names of the library; `kdcore` itself looks them up here."""
 
+from kdcore.alternating import RefinementRecord as RefinementRecord
 from kdcore.codes import Codes as Codes
 from kdcore.codes import CodeStatistics as CodeStatistics
 from kdcore.compressed import CompressedVectors as CompressedVectors
@@ -21,7 +22,6 @@ from kdcore.learners import LEARNERS as LEARNERS
 from kdcore.learners import Control as Control
 from kdcore.learners import LearnedCodes as LearnedCodes
 from kdcore.learners import LearnerInputs as LearnerInputs
-from kdcore.learners.refine import RefinementRecord as RefinementRecord
 from kdcore.learners.straight_through import LearningRecord as LearningRecord
 from kdcore.learning import learn_codes as learn_codes
 from kdcore.modules import compress_module as compress_module

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from kdcore.alternating import RefinementRecord
 from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.learners import Control, LearnedCodes, LearnerInputs, check_counts, never, refine
-from kdcore.learners.refine import RefinementRecord, RefinementSettings
+from kdcore.learners.refine import RefinementSettings
 from kdcore.vectors import check_vectors
 
 __all__ = ["RefinementRecord", "refine_codes"]

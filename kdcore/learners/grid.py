@@ -4,11 +4,10 @@ Li, Qin, Yang, Hu and Liu 2016, "LightRNN: Memory and Computation-Efficient Recu
 Networks", Section 3.2, for given vectors: a word's cost in a cell is count · ‖v − x_r − y_c‖². In
 place of one matching of all words with all cells, an assignment within each column and one within
 each row are solved exactly, in turn with the best row and column vectors; noise
-on these that fades away lets words leave poor local minima, as in `kdcore.learners.refine`.
+on these that fades away lets words leave poor local minima (`kdcore.alternating`).
 """
 
 import math
-from dataclasses import dataclass
 from importlib import import_module
 
 import torch
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 
 from kdcore.additive import least_squares_codebooks
+from kdcore.alternating import State, best_round
 from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
@@ -27,8 +27,7 @@ from kdcore.learners import (
     warn_if_pointless,
 )
 from kdcore.standardise import Standardisation
-from kdcore.transforms.linear import LinearTransform
-from kdcore.vectors import relative_error
+from kdcore.transforms.product import grouped_sum, set_books
 
 NUMERICS = 1
 EXAMPLE: dict[str, object] = {"rounds": 3}
@@ -54,27 +53,6 @@ class Settings(KindSettings):
     def needs(self) -> frozenset[str]:
         """Vectors; counts where they count."""
         return frozenset({"vectors", "counts"} if self.count_power > 0 else {"vectors"})
-
-
-@dataclass(frozen=True)
-class GridRecord:
-    """The state of the grid after a round.
-
-    Attributes:
-        round: rounds done; 0 is a random grid.
-        noise: standard deviation of the noise, as a share of that of the vectors.
-        error: relative squared error, weighted where words have weights, with the best vectors.
-        changed: share of words whose cell differs from the round before.
-        entropy, used, unique: as in `LearningRecord`.
-    """
-
-    round: int
-    noise: float
-    error: float
-    changed: float
-    entropy: float
-    used: int
-    unique: int
 
 
 def learn(
@@ -103,38 +81,26 @@ def learn(
     indices = torch.stack([cells // K, cells % K], 1)
     first, spread = torch.tensor([0, K]), targets.std(0)
     W = least_squares_codebooks(indices + first, targets, K, weights)
-    least, best = math.inf, (indices, W)
-    history: list[GridRecord] = []
-    for done in range(settings.rounds + 1):
-        noise, before = 0.0, indices
-        if done:
-            noise = settings.noise * math.sqrt(1 - (done - 1) / settings.rounds)
-            shaken = W + noise * spread * torch.randn(W.shape, generator=generator)
-            for position in (0, 1):
-                indices = assigned(indices, position, targets, shaken.view(2, K, dim), weights)
-            W = least_squares_codebooks(indices + first, targets, K, weights)
+
+    def improve(noise: float) -> None:
+        nonlocal indices, W
+        shaken = W + noise * spread * torch.randn(W.shape, generator=generator)
+        for position in (0, 1):
+            indices = assigned(indices, position, targets, shaken.view(2, K, dim), weights)
+        W = least_squares_codebooks(indices + first, targets, K, weights)
+
+    def state() -> State:
         composed = F.embedding_bag(indices + first, W, mode="sum")
-        health = Codes(indices, K).statistics()
-        record = GridRecord(
-            round=done,
-            noise=noise,
-            error=relative_error(targets, composed, weights),
-            changed=float((indices != before).any(1).double().mean()),
-            entropy=sum(health.entropy) / 2,
-            used=min(health.used),
-            unique=health.unique,
-        )
-        history.append(record)
-        control.report(record, indices)
-        if record.error < least:
-            least, best = record.error, (indices, W)
-        if done < settings.rounds and control.stop():
-            return None
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):  # its random start is of no use
-        transform = LinearTransform(K, 2, dim)
-        transform.W.copy_(best[1].view_as(transform.W))
+        return State(Codes(indices, K), [W], composed)
+
+    found = best_round(settings.rounds, settings.noise, improve, state, targets, weights, control)
+    if found is None:
+        return None
+    best, history = found
+    transform = grouped_sum(K, 2, dim, 1)
+    set_books(transform, best.books)
     standard.fold_into(transform)
-    return LearnedCodes(Codes(best[0], K), transform, tuple(history))
+    return LearnedCodes(best.codes, transform, history)
 
 
 def assigned(

@@ -5,14 +5,12 @@ codes leave poor local minima (Martinez et al., "LSQ++", 2018, stochastic relaxa
 Algorithm 1 of the paper can be left behind: it starts from the codes that another learner found.
 """
 
-import math
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 
 from kdcore.additive import PIECE, Search, least_squares_codebooks, random_order
+from kdcore.alternating import State, best_round
 from kdcore.codes import Codes
 from kdcore.kinds import KindSettings, Section
 from kdcore.learners import (
@@ -24,7 +22,6 @@ from kdcore.learners import (
 )
 from kdcore.standardise import Standardisation
 from kdcore.transforms.product import grouped_sum, set_books
-from kdcore.vectors import relative_error
 
 NUMERICS = 1
 EXAMPLE: dict[str, object] = {"start": "linear", "rounds": 3}
@@ -75,28 +72,6 @@ class Settings(KindSettings, RefinementSettings):
     def needs(self) -> frozenset[str]:
         counts = {"counts"} if self.count_power > 0 else set()
         return frozenset({"vectors", "start"} | counts)
-
-
-@dataclass(frozen=True)
-class RefinementRecord:
-    """The state of the codes after a round.
-
-    Attributes:
-        round: rounds done; 0 is the codes as they were given, with the best W for them.
-        noise: standard deviation of the noise on W, as a share of that of the vectors.
-        error: relative squared error, weighted where words have weights; of standardised vectors
-            where these are refined.
-        changed: share of words whose code differs from the round before.
-        entropy, used, unique: as in `LearningRecord`.
-    """
-
-    round: int
-    noise: float
-    error: float
-    changed: float
-    entropy: float
-    used: int
-    unique: int
 
 
 class Refined:
@@ -165,39 +140,26 @@ def learn(
     transform = grouped_sum(K, D, vectors.shape[1], G)
     warn_if_pointless(vectors, K, transform.parameter_count())
     standard = Standardisation.of(vectors, components=settings.standardise)
-    targets, indices = standard.apply(vectors), start.tensor()
+    targets = standard.apply(vectors)
     generator = torch.Generator().manual_seed(seed)
     groups = [
         Refined(targets[:, part], of, K, weights)
-        for part, of in zip(transform.slices, indices.split(D // G, 1), strict=True)
+        for part, of in zip(transform.slices, start.tensor().split(D // G, 1), strict=True)
     ]
-    least, best = math.inf, (start, [group.W for group in groups])
-    history: list[RefinementRecord] = []
-    for done in range(settings.rounds + 1):
-        noise, before = 0.0, indices
-        if done:
-            noise = settings.noise * math.sqrt(1 - (done - 1) / settings.rounds)
-            for group in groups:
-                group.refine(noise, settings.sweeps, settings.perturbations, generator)
-        indices = torch.cat([group.indices() for group in groups], 1)
+
+    def improve(noise: float) -> None:
+        for group in groups:
+            group.refine(noise, settings.sweeps, settings.perturbations, generator)
+
+    def state() -> State:
+        found = torch.cat([group.indices() for group in groups], 1)
         composed = torch.cat([group.composed() for group in groups], 1)
-        now = Codes(indices, K)
-        health = now.statistics()
-        record = RefinementRecord(
-            round=done,
-            noise=noise,
-            error=relative_error(targets, composed, weights),
-            changed=float((indices != before).any(1).double().mean()),
-            entropy=sum(health.entropy) / D,
-            used=min(health.used),
-            unique=health.unique,
-        )
-        history.append(record)
-        control.report(record, indices)
-        if record.error < least:
-            least, best = record.error, (now, [group.W for group in groups])
-        if done < settings.rounds and control.stop():
-            return None
-    set_books(transform, best[1])
+        return State(Codes(found, K), [group.W for group in groups], composed)
+
+    found = best_round(settings.rounds, settings.noise, improve, state, targets, weights, control)
+    if found is None:
+        return None
+    best, history = found
+    set_books(transform, best.books)
     standard.fold_into(transform)
-    return LearnedCodes(best[0], transform, tuple(history))
+    return LearnedCodes(best.codes, transform, history)
