@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import product
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -316,21 +317,33 @@ def _simple(N: int, dim: int, limit: int) -> list[Form]:
 
 
 def _low_rank(N: int, dim: int, limit: int) -> list[Form]:
-    """Two factors, rounded; for each number of bits the largest rank that fits."""
+    """Two factors, rounded; for each number of bits and kind of scales the largest rank that fits.
+
+    Scales of columns take far fewer bits than those of N rows of few numbers.
+    """
     found = []
-    for each in FACTOR_BITS:
-        rank = min(N, dim, int((limit - 32 * N) // (N * each + dim * each + 32)) if limit else 0)
-        while rank >= 1:
-            bits = sum(8 * -(-rows * of * each // 8) + 32 * rows for rows, of in
-                       ((N, rank), (rank, dim)))  # fmt: skip
-            if bits <= limit:
-                settings = EMBEDDINGS.parse(
-                    {"kind": "rounded", "bits": each, "of": {"kind": "low_rank", "rank": rank}}
-                )
-                found.append(Form(f"rank {rank} at {_bits(each)}", settings, bits, 2))
-                break
-            rank -= 1
+    for each, scales in product(FACTOR_BITS, get_args(Scales)):
+        fitting = [
+            (rank, bits)
+            for rank in range(1, min(N, dim) + 1)
+            if (bits := _factor_bits(N, dim, rank, each, scales)) <= limit
+        ]
+        if fitting:
+            rank, bits = fitting[-1]
+            of = {"kind": "low_rank", "rank": rank}
+            settings = EMBEDDINGS.parse(
+                {"kind": "rounded", "bits": each, "scales": scales, "of": of}
+            )
+            name = f"rank {rank} at {_bits(each)}, a scale a {scales}"
+            found.append(Form(name, settings, bits, 2))
     return found
+
+
+def _factor_bits(N: int, dim: int, rank: int, each: int, scales: Scales) -> int:
+    """Bits of the factors (N, rank) and (rank, dim) with their scales and offsets."""
+    shapes = ((N, rank), (rank, dim))
+    numbers = sum(8 * -(-rows * columns * each // 8) for rows, columns in shapes)
+    return numbers + 32 * sum(shape[0 if scales == "row" else 1] for shape in shapes)
 
 
 def _codes(N: int, dim: int, limit: int, book_bits: int) -> dict[str, list[Form]]:
@@ -498,8 +511,8 @@ def _tried(work: _Work, form: Form) -> torch.Tensor:
     if settings.of.kind == "table":
         return rounded(work.scored, settings.bits)
     basis = _factors(work.basis, settings.of.rank, work.seed)
-    rows = rounded(work.scored @ basis.T, settings.bits)
-    return rows @ rounded(basis, settings.bits)
+    rows = rounded(work.scored @ basis.T, settings.bits, settings.scales)
+    return rows @ rounded(basis, settings.bits, settings.scales)
 
 
 def _factors(principal: torch.Tensor, rank: int, seed: int) -> torch.Tensor:
@@ -591,7 +604,8 @@ def _simply(work: _Work, form: Form) -> dict[str, torch.Tensor]:
     basis = _factors(principal, plain.of.rank, work.seed)
     rows = torch.cat([table.rows(block) @ basis.T for block in table.blocks()])
     return {
-        **store_rounded("rows", rows, plain.bits), **store_rounded("basis", basis, plain.bits)
+        **store_rounded("rows", rows, plain.bits, plain.scales),
+        **store_rounded("basis", basis, plain.bits, plain.scales),
     }  # fmt: skip
 
 

@@ -135,7 +135,6 @@ class Goal(Section):
 class FrontierClaims(Section):
     """What is claimed of the frontier: a family's goals, and that no other method is better."""
 
-    figure: str = Field("frontier", description="entry of `figures`")
     family: str = Field(description="family of methods that the claims are of")
     models: list[str] = Field(min_length=1, description="models whose rows are compared")
     goals: list[Goal] = Field(min_length=1, description="goals, one for each size")
@@ -264,7 +263,6 @@ class Preset(Section):
             if self.claims.sweep:
                 yield "claims.sweep", "sweeps", self.claims.sweep
             if frontier := self.claims.frontier:
-                yield "claims.frontier.figure", "figures", frontier.figure
                 for model in frontier.models:
                     yield "claims.frontier.models", "models", model
         for name, figure in self.figures.items():
@@ -274,6 +272,15 @@ class Preset(Section):
             yield "compute.bfloat16", "models", model
         if isinstance(self.vectors, OfModel):
             yield "vectors.method", "methods", self.vectors.method
+
+    @model_validator(mode="after")
+    def _frontier_is_drawn(self) -> "Preset":
+        claimed = self.claims is not None and self.claims.frontier is not None
+        kinds = {figure.kind for figure in self.figures.values()}
+        if claimed and "frontier" not in kinds:
+            found = ", ".join(sorted(kinds)) or "none"
+            raise KDError(f"claims.frontier must have a figure of kind frontier, got {found}")
+        return self
 
     @model_validator(mode="after")
     def _rows_once(self) -> "Preset":

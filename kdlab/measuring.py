@@ -180,11 +180,14 @@ def _with_room(
         gigabytes = f"{needed / 2**30:.1f} of its {whole / 2**30:.1f} GiB"
         if free > OWN_SHARE * whole:
             raise KDError(f"{title}: the GPU is too small for it alone, it took {gigabytes}")
-        log.info("%s: the GPU is full; waiting until other models leave %s", title, gigabytes)
-        while torch.cuda.mem_get_info(device)[0] < needed:
+        full = "%s: the GPU is full; waiting until other models leave %s"
+        log.log(NOTICE, full, title, gigabytes)
+        room = False
+        while not room:
             if stop():
                 raise KDError(f"{title}: stopped; the same command continues from the checkpoint")
             time.sleep(WAIT_SECONDS)
+            room = torch.cuda.mem_get_info(device)[0] >= needed
 
 
 def _is_there(measurement: Path, address: str) -> bool:

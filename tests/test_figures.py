@@ -1,10 +1,13 @@
 """Every figure in the folder of figures, and what is particular to some of them."""
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 from small_experiment import make_results, small_experiment, word_files
 
 from kdcore import KDError
@@ -172,6 +175,26 @@ def test_a_frontier_of_a_table_or_model_that_there_is_not_is_refused_in_one_line
     ]:
         with pytest.raises(KDError, match=message):
             small_experiment({"figures": {"frontier": change}})
+
+
+def test_claims_about_a_frontier_that_is_not_drawn_are_refused_in_one_line():
+    goals = [{"ratio": 20, "test_ppl": 101.0}]
+    asked = {"family": "ours", "models": ["first"], "goals": goals}
+    with pytest.raises(KDError, match="must have a figure of kind frontier, got code_space, "):
+        small_experiment({"claims": {"frontier": asked}, "figures": {"frontier": None}})
+
+
+def test_a_picture_has_the_colours_of_the_figure_in_a_palette(experiment, results, tmp_path):
+    data = data_of(experiment, "figure2", results, results.parent)
+    figures.render(data, tmp_path / "a.png", tmp_path / "a.pdf")
+    with Image.open(tmp_path / "a.png") as picture, parameters():
+        drawn = io.BytesIO()
+        data.settings.module.draw(data, Style()).savefig(drawn, format="png", dpi=200)
+        few = np.asarray(picture.convert("RGB"), dtype=int)
+        assert picture.mode == "P"
+    with Image.open(drawn) as whole:
+        exact = np.asarray(whole.convert("RGB"), dtype=int)
+    assert few.shape == exact.shape and abs(few - exact).mean() < 1
 
 
 def test_what_a_figure_needs_and_has_not_is_one_line(experiment, tmp_path):

@@ -351,24 +351,9 @@ def test_a_slice_ends_by_ctrl_c_or_when_its_time_is_up(tmp_path, minutes, says):
     edit(project / CONFIG, "epochs: 2\n", "epochs: 20000\n")
     edit(project / CONFIG, "text: {", "compute: {checkpoint_seconds: 0.1}\ntext: {")
     with_makefile(project)
-    process = subprocess.Popen(
-        ["make", "slice", f"MINUTES={minutes}", f"CONFIG={CONFIG}", "TARGET=models"],
-        cwd=project, env=environment(project), start_new_session=True, stdout=subprocess.PIPE,
-        text=True,
-        # Ignored in what runs in the background, and then in all that it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    try:
-        if not says:
-            eventually(lambda: any((project / "runs/scratch").glob("[!.]*.safetensors")))
-            # What a terminal does: all that is in the foreground is told.
-            os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=300)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    assert (process.returncode == 0) == bool(says) and says in output
+    words = ["make", "slice", f"MINUTES={minutes}", f"CONFIG={CONFIG}", "TARGET=models"]
+    code, output = in_a_terminal(project, words, ctrl_c=not says)
+    assert (code == 0) == bool(says) and says in output
     assert not jobs_in(project)
 
 
@@ -377,25 +362,34 @@ def test_ctrl_c_says_that_the_same_command_continues(tmp_path):
     project = copy_project(tmp_path / "project")
     edit(project / CONFIG, "epochs: 2\n", "epochs: 20000\n")
     edit(project / CONFIG, "text: {", "compute: {checkpoint_seconds: 0.1}\ntext: {")
-    process = subprocess.Popen(
-        command("models"), cwd=project, env=environment(project), start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    try:
-        eventually(lambda: any((project / "runs/scratch").glob("[!.]*.safetensors")))
-        os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=300)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    assert process.returncode != 0
+    code, output = in_a_terminal(project, command("models"), ctrl_c=True)
+    assert code != 0
     end = r"Stopped, \d of \d jobs done\. The same command continues\."
     assert re.fullmatch(end, output.splitlines()[-1])
     assert "WorkflowError" not in output and "Traceback" not in output
     assert max(map(len, output.splitlines())) < 120
     assert not jobs_in(project)
+
+
+def in_a_terminal(project: Path, words: list[str], ctrl_c: bool) -> tuple[int, str]:
+    """Exit status and all that is printed; Ctrl-C comes once there is a checkpoint."""
+    process = subprocess.Popen(
+        words, cwd=project, env=environment(project), start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        # Ignored in what runs in the background, and then in all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
+        if ctrl_c:
+            eventually(lambda: any((project / "runs/scratch").glob("[!.]*.safetensors")))
+            # What a terminal does: all that is in the foreground is told.
+            os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=300)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return process.returncode, output
 
 
 def with_makefile(project: Path) -> None:
