@@ -20,6 +20,8 @@ SILENT = (
     "Using shell", "Singularity containers", "Conda environments", "Select jobs", "Execute",
     "Will exit after finishing", "Shutting down", "Terminating processes", "Complete log",
     "Elapsed time", "Exiting because a job execution failed",
+    # A job that failed has a line of its own, and has said why itself.
+    "RuleException:\nCalledProcessError",
 )  # fmt: skip
 ENDED = "At least one job did not complete successfully"
 # Events of which there is a line when the job has ended.
