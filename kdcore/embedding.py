@@ -4,9 +4,10 @@ import copy
 import math
 from collections.abc import Mapping
 from numbers import Integral
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from kdcore.codes import Codes, code_bits, index_bits, unpack_at
@@ -19,8 +20,14 @@ from kdcore.transforms import TRANSFORMS, Transform
 
 # Rows that are unpacked at a time.
 PIECE = 10_000
-# How codes are stored in what is exported: index by index, or each code as one number.
-Packing = Literal["index", "code"]
+# Settings of kinds that export codes have it, too.
+Packing = Annotated[
+    Literal["index", "code"],
+    Field(
+        description="how codes are stored: `index`, ⌈log2 K⌉ bits an index; `code`, ⌈D·log2 K⌉ "
+        "bits a code"
+    ),
+]
 
 
 class KDEmbedding(Embedding):

@@ -63,7 +63,7 @@ def test_a_job_that_fails_names_its_log_and_not_its_command(told):
     job(logger, 1, "Text: generated", "runs/a")
     logger.error("Error in rule", extra={"event": LogEvent.JOB_ERROR, "jobid": 1,
                                          "rule_name": "rule", "shellcmd": "long"})  # fmt: skip
-    logger.error('RuleException:\nCalledProcessError in file "a.smk", line 3:\nCommand \'long\'')
+    logger.error("RuleException:\nCalledProcessError in file \"a.smk\", line 3:\nCommand 'long'")
     logger.error("WorkflowError:\nAt least one job did not complete successfully.")
     assert lines == ["Failed: Text: generated; its log: runs/1.txt"]
     assert progress.how_to_go_on().endswith("Once that is mended, the same command continues.")

@@ -42,11 +42,7 @@ class Settings(KindSettings):
     shared: bool = Field(
         True, description="one book for all groups of components; false gives each its own"
     )
-    packing: Packing = Field(
-        "index",
-        description="how codes are stored: `index`, ⌈log2 K⌉ bits an index; `code`, ⌈D·log2 K⌉ "
-        "bits a code",
-    )
+    packing: Packing = "index"
 
 
 class DPQEmbedding(Embedding):

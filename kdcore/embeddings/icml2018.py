@@ -49,11 +49,7 @@ class Settings(KindSettings):
     code_rate: float = Field(
         0.01, gt=0, description="Adam's step size for the logits, as a share of the model's"
     )
-    packing: Packing = Field(
-        "index",
-        description="how codes are stored: `index`, ⌈log2 K⌉ bits an index; `code`, ⌈D·log2 K⌉ "
-        "bits a code",
-    )
+    packing: Packing = "index"
 
     @property
     def needs(self) -> frozenset[str]:

@@ -65,11 +65,7 @@ class Settings(Composition):
         "are learned; null starts at random",
     )
     trained: bool = Field(True, description="whether the model's training changes the transform")
-    packing: Packing = Field(
-        "index",
-        description="how codes are stored: `index`, ⌈log2 K⌉ bits an index; `code`, ⌈D·log2 K⌉ "
-        "bits a code",
-    )
+    packing: Packing = "index"
 
     @model_validator(mode="after")
     def _something_to_keep(self) -> Self:

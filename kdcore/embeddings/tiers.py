@@ -43,11 +43,7 @@ class Settings(Composition):
         description="in the order of the words' ids, which is that of falling frequency in a "
         "text's vocabulary",
     )
-    packing: Packing = Field(
-        "index",
-        description="how codes are stored: `index`, ⌈log2 K⌉ bits an index; `code`, ⌈D·log2 K⌉ "
-        "bits a code",
-    )
+    packing: Packing = "index"
 
     @model_validator(mode="after")
     def _last_has_the_rest(self) -> Self:

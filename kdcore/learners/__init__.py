@@ -9,10 +9,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from kdcore.codes import Codes
 from kdcore.errors import KDError
@@ -21,6 +22,11 @@ from kdcore.transforms import Transform
 from kdcore.vectors import check_unequal, check_vectors
 
 LEARNERS: Kinds[KindSettings] = Kinds("kdcore.learners", "learner")
+# A setting of the learners whose errors have weights.
+CountPower = Annotated[
+    float,
+    Field(ge=0, description="a word's error counts by its number of occurrences to this power"),
+]
 
 
 class Record(Protocol):

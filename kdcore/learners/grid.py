@@ -21,6 +21,7 @@ from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 from kdcore.learners import (
     Control,
+    CountPower,
     LearnedCodes,
     LearnerInputs,
     count_weights,
@@ -43,11 +44,7 @@ class Settings(KindSettings):
         description="standard deviation of the noise on row and column vectors at the start, as a "
         "share of that of the vectors; its square falls linearly, to zero after the last round",
     )
-    count_power: float = Field(
-        1.0,
-        ge=0,
-        description="a word's error counts by its number of occurrences to this power",
-    )
+    count_power: CountPower = 1.0
 
     @property
     def needs(self) -> frozenset[str]:

@@ -15,6 +15,7 @@ from kdcore.codes import Codes
 from kdcore.kinds import KindSettings, Section
 from kdcore.learners import (
     Control,
+    CountPower,
     LearnedCodes,
     LearnerInputs,
     count_weights,
@@ -53,11 +54,7 @@ class RefinementSettings(Section):
         description="groups of D/groups positions, each of which composes its own slice of the "
         "vector; 1 is a sum over all",
     )
-    count_power: float = Field(
-        0.5,
-        ge=0,
-        description="a word's error counts by its number of occurrences to this power",
-    )
+    count_power: CountPower = 0.5
     standardise: bool = Field(
         False, description="refine every component as if of mean 0 and variance 1"
     )

@@ -30,6 +30,7 @@ from kdcore.encoding import ROWS, Encoder
 from kdcore.kinds import KindSettings
 from kdcore.learners import (
     Control,
+    CountPower,
     LearnedCodes,
     LearnerInputs,
     check_counts,
@@ -60,11 +61,7 @@ class Settings(KindSettings):
     sample: int | None = Field(
         None, ge=1, description="words, drawn at random, that the books are learned from; null: all"
     )
-    count_power: float = Field(
-        0.5,
-        ge=0,
-        description="a word's error counts by its number of occurrences to this power",
-    )
+    count_power: CountPower = 0.5
     standardise: bool = Field(
         False, description="learn every component as if of mean 0 and variance 1"
     )
