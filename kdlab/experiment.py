@@ -67,6 +67,11 @@ class Method(Section):
     label: str = Field(description="what tables and figures call it")
     embedding: str = Field(description="entry of `embeddings`")
     codes: str | None = Field(None, description="entry of `codes`; null: it has none")
+    vectors: Raw = Field(
+        {},
+        description="settings of the vectors that its codes are learned from, where they are "
+        "otherwise than the model's",
+    )
     family: str | None = Field(
         None, description="methods that the frontier joins by a line; null: it is alone"
     )
@@ -367,11 +372,15 @@ class Experiment:
             takes = "needs codes" if "codes" in embedding.needs else "takes none"
             raise KDError(f"{where} {has}, and an embedding of kind {embedding.kind!r} {takes}")
         if chosen.codes is not None:
-            inputs["codes"] = self.codes(chosen.codes, model, seed, vary)
+            inputs["codes"] = self._codes(
+                chosen.codes, lambda: self.vectors(model, seed, method), seed, vary
+            )
         elif any(path.startswith("codes.") for path in vary):
             raise KDError(f"{where} has no codes to vary")
+        if chosen.vectors and not {"codes", "vectors"} & set(embedding.needs):
+            raise KDError(f"{where}.vectors: an embedding of kind {embedding.kind!r} takes none")
         if "vectors" in embedding.needs:
-            inputs["vectors"] = self.vectors(model, seed)
+            inputs["vectors"] = self.vectors(model, seed, method)
         title = f"{model}, {chosen.label}, seed {seed}"
         if vary:
             title += "".join(f", {path.partition('.')[2]} = {v}" for path, v in vary.items())
@@ -430,13 +439,18 @@ class Experiment:
             {"codes": name, "seed": seed},
         )
 
-    def vectors(self, model: str, seed: int) -> Run:
+    def vectors(self, model: str, seed: int, method: str | None = None) -> Run:
         """The pretrained vectors that codes for a language model are learned from."""
-        own = self.preset.models[model].vectors
-        raw = merged(self.preset.vectors.model_dump(), own)
-        return self._vectors(VECTORS.parse(raw, f"models.{model}.vectors"), model, seed)
+        raw, where = self.preset.vectors.model_dump(), "vectors"
+        if own := self.preset.models[model].vectors:
+            raw, where = merged(raw, own), f"models.{model}.vectors"
+        if own := self.preset.methods[method].vectors if method else {}:
+            raw, where = merged(raw, own), f"methods.{method}.vectors"
+        return self._vectors(VECTORS.parse(raw, where), model, seed, where)
 
-    def _vectors(self, settings: VectorSettings, model: str | None, seed: int) -> Run:
+    def _vectors(
+        self, settings: VectorSettings, model: str | None, seed: int, where: str = "vectors"
+    ) -> Run:
         inputs: dict[str, Run] = {}
         content = [_content(path) for path in settings.files]
         spec = {
@@ -447,17 +461,17 @@ class Experiment:
             source, seed = settings.model or model, settings.seed or seed
             if source not in self.preset.models:
                 raise KDError(
-                    "vectors.model: " + unknown("model", source, list(self.preset.models))
+                    f"{where}.model: " + unknown("model", source, list(self.preset.models))
                 )
             if settings.method not in self.preset.methods:
                 known = list(self.preset.methods)
-                raise KDError("vectors.method: " + unknown("method", settings.method, known))
+                raise KDError(f"{where}.method: " + unknown("method", settings.method, known))
             settings = settings.changed(model=source, seed=seed)
             spec = {"kind": settings.kind, "numerics": settings.module.NUMERICS}
             method = self.preset.methods[settings.method]
             if method.codes or "vectors" in self.preset.embeddings[method.embedding].needs:
                 raise KDError(
-                    f"vectors.method is {settings.method!r}, which is itself made from vectors"
+                    f"{where}.method is {settings.method!r}, which is itself made from vectors"
                 )
             inputs["model"] = self.model(source, settings.method, seed)
             inputs["text"] = self.text
@@ -521,7 +535,7 @@ class Experiment:
         if chosen is None:
             raise KDError("table2 is missing")
         of_text = isinstance(chosen.vectors, OfModel)
-        vectors = self._vectors(chosen.vectors, None, 1)
+        vectors = self._vectors(chosen.vectors, None, 1, "table2.vectors")
         return vectors, self._codes(chosen.codes, lambda: vectors, 1, {}, of_text)
 
     def clustering(self) -> list[Run]:

@@ -123,6 +123,15 @@ def test_another_models_vectors_can_be_named(values):
     assert run.inputs["codes"].inputs["vectors"].inputs["model"].names["model"] == "small"
 
 
+def test_a_method_can_take_its_codes_from_other_vectors_than_the_models(values):
+    values["models"]["dropping"]["vectors"] = {"model": "small"}
+    values["methods"]["linear-linear"]["vectors"] = {"model": "large", "seed": 2}
+    experiment = Experiment("tiny", values)
+    for model in ("small", "dropping"):
+        vectors = experiment.model(model, "linear-linear", 1).inputs["codes"].inputs["vectors"]
+        assert vectors.inputs["model"] == experiment.model("large", "conventional", 2)
+
+
 def test_a_sweep_varies_one_setting_and_holds_the_others(tiny):
     points = tiny.sweep("figure3")
     assert [(p.swept, p.values) for p in points] == [
@@ -187,6 +196,9 @@ WRONG = [
     ("claims.random", ["none"], "claims: entry of methods 'none' is unknown"),
     ("compute", {"bfloat16": ["huge"]}, "compute.bfloat16: entry of models 'huge' is unknown"),
     ("colour", "red", "key 'colour' is unknown"),
+    ("methods.linear-linear.vectors", {"model": "smal"}, "vectors.model: model 'smal'"),
+    ("methods.linear-linear.vectors", {"kid": "x"}, "linear.vectors: key 'kid'"),
+    ("methods.low-rank.vectors", {"model": "small"}, "low-rank.vectors: an embedding"),
     ("codes.refined.start", "plan", "codes.refined.start: entry of codes 'plan' is unknown; did"),
 ]  # fmt: skip
 
