@@ -3,12 +3,13 @@
 
 rule make_codes:
     input:
-        corpus=of("text", "corpus.safetensors"),
+        corpus=corpus_of_words,
         vectors=of("vectors", "vectors.safetensors"),
         start=of("start", "codes.safetensors"),
     output:
         codes="runs/codes/{address}/codes.safetensors",
         history="runs/codes/{address}/history.csv",
+        error="runs/codes/{address}/error.json",
     log:
         "runs/codes/{address}/log.txt",
     benchmark:
@@ -34,6 +35,7 @@ rule make_codes:
         " --address {wildcards.address} --title {params.title:q}"
         " {params.corpus} {params.vectors} {params.start}"
         " --codes {output.codes:q} --decoder {params.decoder:q} --history {output.history:q}"
+        " --error {output.error:q}"
         f" --device {CODES_DEVICE} {SCRATCH} --threads {{threads}} --log {{log:q}}"
 
 

@@ -106,6 +106,14 @@ def of(role, name):
     return path
 
 
+def corpus_of_words(wildcards):
+    """The text whose words codes are of, if they are of a text's."""
+    codes = run(wildcards)
+    vectors = codes.inputs.get("vectors")
+    source = codes.inputs.get("text") or (vectors and vectors.inputs.get("text"))
+    return ancient(PLAN.find(source, "corpus.safetensors")) if source else []
+
+
 def trained(wildcards):
     """The model that vectors are taken from; with `partial` nothing trains it."""
     vectors, source = run(wildcards), run(wildcards).inputs.get("model")
@@ -199,11 +207,24 @@ def curves():
     return [ancient(PLAN.find(run, "curve.csv")) for run in PLAN.measured(OF_TABLES)]
 
 
+CODES = [run for run in upstream(OF_TABLES) if run.stage == "codes"]
+
+
 def benchmarks():
     """How long the codes of all tables took to learn, where it is known."""
-    learned = [run for run in upstream(OF_TABLES) if run.stage == "codes"]
-    found = [PLAN.find(run, "benchmark.tsv") for run in learned]
+    found = [PLAN.find(run, "benchmark.tsv") for run in CODES]
     return [ancient(file) for file in found if Path(file).exists()]
+
+
+def codes_with_error():
+    """Codes of all tables whose error is known, or will be: what is published is not learned."""
+
+    def learned_here(run):
+        name = "codes.safetensors"
+        return not PRESET.partial and PLAN.find(run, name) == run.path(name)
+
+    known = PRESET.published
+    return [r for r in CODES if r.exists("error.json", known) or learned_here(r)]
 
 
 def stage(*stages):

@@ -186,6 +186,7 @@ for name, figure in PRESET.figures.items():
     others = getattr(figure.module, "TABLES", ())
     runs = [TABLE2_VECTORS, TABLE2_CODES] if "words" in figure.needs else []
     runs += PLAN.measured(OF_TABLES) if "curves" in figure.needs else []
+    judged = codes_with_error() if "errors" in figure.needs else []
 
     rule:
         name:
@@ -194,6 +195,7 @@ for name, figure in PRESET.figures.items():
             results=results_in(files),
             curves=curves() if "curves" in figure.needs else [],
             benchmarks=benchmarks() if "benchmarks" in figure.needs else [],
+            errors=[ancient(PLAN.find(run, "error.json")) for run in judged],
             words=words() if "words" in figure.needs else [],
             settings=ancient(SETTINGS),
         output:
@@ -203,7 +205,7 @@ for name, figure in PRESET.figures.items():
             made=PLAN.made(
                 f"figure-{name}",
                 [f"{name}.png", f"{name}.pdf", *others],
-                runs=runs,
+                runs=[*runs, *judged],
                 after=files,
                 modules=[figure.module.__name__, "kdlab.style"],
                 sources=["workflow/scripts/figure.py"],
@@ -226,6 +228,7 @@ for name, figure in PRESET.figures.items():
         shell:
             making(
                 "python workflow/scripts/figure.py {input.curves:q} {input.benchmarks:q}"
+                " {input.errors:q}"
                 " --name {params.name} --settings {input.settings:q}"
                 " --results {params.results:q} {params.words}"
                 " --png {output.png:q} --pdf {output.pdf:q} --log {log:q}",

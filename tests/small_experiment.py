@@ -80,6 +80,11 @@ PRESET = {
             "published": [{"model": "first", "label": "Theirs", "ratio": 16, "test_ppl": 101.5,
                            "source": "Someone 2020"}],
         },
+        "errors": {
+            "kind": "errors", "tables": ["front", "quick"],
+            "panels": [{"title": "First", "models": ["first"]},
+                       {"title": "Second", "models": ["second"]}],
+        },
         "figure3": {"kind": "figure3", "sweep": "shape", "table": "front"},
         "run_times": {"kind": "run_times", "table": "front"},
         **{name: {"kind": name} for name in ("curves", "figure1", "figure2", "code_space")},

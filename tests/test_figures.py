@@ -1,6 +1,7 @@
 """Every figure in the folder of figures, and what is particular to some of them."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from kdlab.experiment import Experiment
 from kdlab.figures import FIGURES, FigureData, WordFiles
 from kdlab.style import Style, parameters
 
-NEEDS = {"curves", "benchmarks", "words"}
+NEEDS = {"curves", "benchmarks", "errors", "words"}
 
 
 def data_of(
@@ -31,8 +32,20 @@ def data_of(
         results,
         curves={path.parent.name: path for path in folder.glob("runs/*/curve.csv")},
         benchmarks={learned: benchmark} if benchmarks else {},
+        errors=error_files(experiment, folder),
         word_files=WordFiles(*word_files(folder)),
     )
+
+
+def error_files(experiment: Experiment, folder: Path) -> dict[str, Path]:
+    """Errors of all codes that are learned from vectors: 0.01, 0.02, …"""
+    runs = [run.inputs["codes"] for run in experiment.models() if "codes" in run.inputs]
+    found = {}
+    for run in dict.fromkeys(run for run in runs if "vectors" in run.inputs):
+        found[run.address] = folder / f"{run.address}.json"
+        error = 0.01 * len(found)
+        found[run.address].write_text(json.dumps({"error": error, "error_by_occurrence": error}))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +188,40 @@ def test_a_frontier_of_a_table_or_model_that_there_is_not_is_refused_in_one_line
     ]:
         with pytest.raises(KDError, match=message):
             small_experiment({"figures": {"frontier": change}})
+
+
+def test_errors_stand_beside_the_perplexities_of_the_models_with_those_codes(tmp_path):
+    codes = {f"trained-{D}": {"extends": "trained", "D": D} for D in (1, 2, 4, 5)}
+    methods = {name: {"extends": "learned", "label": name, "codes": name} for name in codes}
+    rows = ["full", "chance", *methods]
+    experiment = small_experiment(
+        {
+            "codes": codes,
+            "methods": methods,
+            "tables": {"many": {"title": "Many", "models": ["first", "second"], "rows": rows}},
+            "figures": {"errors": {"tables": ["many"]}},
+        }
+    )
+    results = make_results(experiment, tmp_path, experiment.models())
+    data = data_of(experiment, "errors", results, tmp_path)
+    measured = pd.read_csv(results / "measurements.csv")
+    # Of the first model a larger error is a lower perplexity; the second has one point too few.
+    order = [data.errors[run.inputs["codes"].address] for run in experiment.table("many", ["first"])
+             if run.names["method"] in methods]  # fmt: skip
+    errors = {path.stem: json.loads(path.read_text())["error"] for path in order}
+    measured["test_ppl"] = [200 - 1000 * errors.get(hash_, 0) for hash_ in measured["codes_hash"]]
+    gone = (measured["model"] == "second") & (measured["method"] == "trained-1")
+    measured[~gone].to_csv(results / "measurements.csv", index=False)
+    made = figures.tables(data)
+    points = made["errors.csv"]
+    assert set(points["method"]) == set(methods) and len(points) == 7
+    assert (points[points["model"] == "first"].eval("test_ppl + 1000 * error") == 200).all()
+    correlation = made["errors_correlation.csv"].set_index("panel")
+    assert list(correlation["models"]) == [4, 3]
+    assert correlation.loc["First", "error_by_occurrence"] == -1
+    assert pd.isna(correlation.loc["Second", "error_by_occurrence"])
+    first, second = draw(data).axes
+    assert "ρ = -1.00" in first.get_title("left") and "ρ" not in second.get_title("left")
 
 
 def test_claims_about_a_frontier_that_is_not_drawn_are_refused_in_one_line():

@@ -82,7 +82,8 @@ def test_code_learning_stops_when_asked_to_and_continues(tmp_path):
     }  # fmt: skip
 
     def start(name: str) -> subprocess.Popen:
-        outputs = {"codes": "safetensors", "decoder": "safetensors", "history": "csv"}
+        outputs = {"codes": "safetensors", "decoder": "safetensors", "history": "csv",
+                   "error": "json"}  # fmt: skip
         files = [f"--{kind}={tmp_path}/{name}/{kind}.{end}" for kind, end in outputs.items()]
         return subprocess.Popen(
             [
@@ -103,7 +104,7 @@ def test_code_learning_stops_when_asked_to_and_continues(tmp_path):
     continued = again.communicate(timeout=300)[1]
     assert again.returncode == 0 and "continuing from a checkpoint" in continued
     assert whole.communicate(timeout=300) and whole.returncode == 0
-    for name in ("codes.safetensors", "decoder.safetensors", "history.csv"):
+    for name in ("codes.safetensors", "decoder.safetensors", "history.csv", "error.json"):
         first, second = ((tmp_path / run / name).read_bytes() for run in ("whole", "broken"))
         assert first == second
     assert not list((tmp_path / "broken/scratch").glob("[!.]*.safetensors"))

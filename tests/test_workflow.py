@@ -339,7 +339,7 @@ def test_asked_to_stop_in_code_learning_and_continued_by_the_same_command(projec
     assert any(scratch.glob("[!.]*.safetensors"))
     assert not (project / codes).exists()
     assert "continuing from a checkpoint" in succeed(project, codes)
-    for name in ("codes.safetensors", "decoder.safetensors", "history.csv"):
+    for name in ("codes.safetensors", "decoder.safetensors", "history.csv", "error.json"):
         assert (project / folder / name).read_bytes() == (whole / folder / name).read_bytes()
     assert not any(scratch.glob("[!.]*.safetensors"))
 

@@ -7,6 +7,7 @@ can hold:
 - the name of a file of results, for example `table1.csv`;
 - `curves`: the learning curve of every model of the tables;
 - `benchmarks`: how long codes took to learn, where it is known;
+- `errors`: what codes lose of the vectors that they were learned from, where it is known;
 - `words`: vectors, codes and decoder of Table 2.
 
 A kind whose settings name entries of the preset lists them in `names`, as pairs of section and
@@ -64,6 +65,7 @@ class FigureData:
         results: folder with the preset's tables.
         curves: files of learning curves, by the model's address.
         benchmarks: files with the time that codes took to learn, by the codes' address.
+        errors: files with what codes lose of the vectors, by the codes' address.
         word_files: of Table 2.
     """
 
@@ -72,6 +74,7 @@ class FigureData:
     results: Path
     curves: Mapping[str, Path] = field(default_factory=dict)
     benchmarks: Mapping[str, Path] = field(default_factory=dict)
+    errors: Mapping[str, Path] = field(default_factory=dict)
     word_files: WordFiles | None = None
 
     def table(self, name: str) -> "pd.DataFrame":

@@ -34,7 +34,7 @@ TICKS = [2**i for i in range(2, 15)]
 
 
 class Panel(Section):
-    """A panel."""
+    """A panel: models whose rows are compared."""
 
     title: str = Field(description="its title")
     models: list[str] = Field(

@@ -180,6 +180,13 @@ def learn_and_refine(settings: dict) -> Values:
     return {name: values[name] for name in ("error", "codes", "composed")}
 
 
+FAISS = {"kind": "faiss", "K": 4, "D": 4, "groups": 2, "beam": 3}
+
+
+def faiss() -> Values:
+    return learned(adapters.learn(FAISS, vectors(), seed=3))
+
+
 def random_codes() -> Values:
     result = adapters.learn({"kind": "random", "K": K, "D": D}, None, seed=4, words=N)
     # Drawn, not rounded: exact.
@@ -520,6 +527,7 @@ def _learners() -> Iterator[tuple[str, Trace]]:
     random = (f"{LEARNER}random.NUMERICS",)
     yield "learners/random", Trace(random_codes, random)
     yield "learners/grid", Trace(grid, (f"{LEARNER}grid.NUMERICS",))
+    yield "learners/faiss", Trace(faiss, (f"{LEARNER}faiss.NUMERICS",))
     yield "learners/gumbel", Trace(gumbel, (f"{LEARNER}gumbel.NUMERICS",))
     yield "codes/random", Trace(drawn_codes, random)
     for size in (2, 5, 64, 1000):

@@ -13,9 +13,9 @@ import typer
 from kdcore.codes import Codes
 from kdcore.decoder import save_decoder
 from kdcore.errors import KDError
-from kdcore.files import fingerprint, write_text
-from kdcore.learners import LEARNERS, Control, LearnerInputs
-from kdcore.vectors import WordVectors
+from kdcore.files import fingerprint, write_json, write_text
+from kdcore.learners import LEARNERS, Control, LearnedCodes, LearnerInputs
+from kdcore.vectors import WordVectors, relative_error
 from kdlab.continued import NOTICE, asked_to_stop, locked
 from kdlab.corpus import Corpus
 from kdlab.training import resolve_device
@@ -27,6 +27,7 @@ def main(
     codes: Annotated[Path, typer.Option(help="output: codes")],
     decoder: Annotated[Path, typer.Option(help="output: what composes vectors, if it is learned")],
     history: Annotated[Path, typer.Option(help="output: health of the codes as they are learned")],
+    error: Annotated[Path, typer.Option(help="output: what the decoder loses of the vectors")],
     scratch: Annotated[Path, typer.Option(help="folder of checkpoints")],
     title: Annotated[str, typer.Option(help="what messages call the codes")] = "codes",
     corpus: Annotated[Path | None, typer.Option(help="corpus file, for words and counts")] = None,
@@ -60,7 +61,8 @@ def main(
         if checkpoint.exists():
             _script.log.log(NOTICE, "%s: continuing from a checkpoint", title)
         control = Control(checkpoint, checkpoint_seconds, report, asked_to_stop())
-        learned = learner.module.learn(learner, inputs, values["seed"], control)
+        asked = inputs if "counts" in learner.needs else replace(inputs, counts=None)
+        learned = learner.module.learn(learner, asked, values["seed"], control)
         if learned is None:
             raise KDError(f"{title}: stopped; the same command continues from the checkpoint")
         health = learned.codes.statistics()
@@ -68,9 +70,21 @@ def main(
         if learned.transform is not None:
             save_decoder(decoder, learned.transform)
         records = pd.DataFrame([asdict(record) for record in learned.history])
+        write_json(error, errors(learned, inputs))
         write_text(history, records.to_csv(index=False))
         learned.codes.save(codes)
         checkpoint.unlink(missing_ok=True)
+
+
+def errors(learned: LearnedCodes, inputs: LearnerInputs) -> dict[str, float]:
+    """What the decoder loses of the vectors, words alike and by occurrence; nothing without one."""
+    if learned.transform is None or inputs.vectors is None:
+        return {}
+    composed = learned.transform.compose_all(learned.codes.tensor())
+    found = {"error": relative_error(inputs.vectors, composed)}
+    if inputs.counts is not None:
+        found["error_by_occurrence"] = relative_error(inputs.vectors, composed, inputs.counts)
+    return found
 
 
 def read_inputs(corpus: Path | None, vectors: Path | None, start: Path | None) -> LearnerInputs:

@@ -21,7 +21,9 @@ def main(
     pdf: Annotated[Path, typer.Option(help="output: for print")],
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="learning curves (curve.csv) and times of code learning (*.tsv)"),
+        typer.Argument(
+            help="learning curves (curve.csv), and of codes the time (*.tsv) and error (*.json)"
+        ),
     ] = None,
     vectors: Annotated[Path | None, typer.Option(help="word vectors of Table 2")] = None,
     codes: Annotated[Path | None, typer.Option(help="codes learned from them")] = None,
@@ -40,6 +42,7 @@ def main(
         results,
         curves={path.parent.name: path for path in given if path.suffix == ".csv"},
         benchmarks={path.parent.name: path for path in given if path.suffix == ".tsv"},
+        errors={path.parent.name: path for path in given if path.suffix == ".json"},
         word_files=figures.WordFiles(vectors, codes, decoder)
         if vectors and codes and decoder
         else None,

@@ -20,7 +20,7 @@ from kdlab.planning import Plan
 FILES = {
     "models": ("measurement.json", "curve.csv"),
     "retrained": ("measurement.json", "curve.csv"),
-    "codes": ("codes.safetensors", "history.csv", "benchmark.tsv"),
+    "codes": ("codes.safetensors", "history.csv", "benchmark.tsv", "error.json"),
 }
 
 

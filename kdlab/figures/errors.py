@@ -1,0 +1,113 @@
+"""Perplexity against reconstruction error: does a lower error make a better language model?
+
+A point is a model retrained on codes. Across is the share of the variance of the pretrained vectors
+that the learned decoder loses, every word weighing by how often it occurs; upwards the test
+perplexity. The decoder is not what the model uses: it learns its own. ρ is Spearman's rank
+correlation over the points of a panel. Codes learned before errors were recorded are left out.
+"""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from pydantic import Field
+
+from kdcore.files import read_json
+from kdcore.kinds import KindSettings
+from kdlab.figures import FigureData
+from kdlab.figures.frontier import Panel
+from kdlab.style import Style
+
+NUMERICS = 1
+EXAMPLE: dict = {"tables": ["table1"], "panels": [{"title": "small", "models": ["small"]}]}
+TABLES = ("errors.csv", "errors_correlation.csv")
+COLUMNS = ["model", "method", "label", "seed", "error", "error_by_occurrence", "test_ppl"]
+# Fewer points say nothing of a correlation.
+FEWEST = 4
+COLUMNS_OF_LEGEND = 3
+
+
+class Settings(KindSettings):
+    """Which rows, in which panels."""
+
+    tables: list[str] = Field(min_length=1, description="entries of `tables` whose rows are shown")
+    panels: list[Panel] = Field(min_length=1, description="panels, from above")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Perplexities, and the errors of codes."""
+        return frozenset({"measurements.csv", "errors"})
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """Entries of the preset that are named here: their section and name."""
+        found = [("tables", name) for name in self.tables]
+        return found + [("models", name) for panel in self.panels for name in panel.models]
+
+
+def tables(data: FigureData) -> dict[str, pd.DataFrame]:
+    """Every retrained model whose codes' error is known, and the rank correlation by panel."""
+    settings, experiment = _settings(data), data.experiment
+    measured = data.table("measurements.csv").set_index("address")["test_ppl"]
+    rows, seen = [], set()
+    for run in (run for name in settings.tables for run in experiment.table(name)):
+        codes = run.inputs.get("codes")
+        if codes is None or codes.address not in data.errors:
+            continue
+        if run.address in measured.index and run not in seen:
+            seen.add(run)
+            label = experiment.preset.methods[run.names["method"]].label
+            rows.append(
+                {**run.names, "label": label, **read_json(data.errors[codes.address]),
+                 "test_ppl": measured[run.address]}
+            )  # fmt: skip
+    found = pd.DataFrame(rows, columns=COLUMNS)
+    return {"errors.csv": found, "errors_correlation.csv": _correlations(settings, found)}
+
+
+def _correlations(settings: Settings, rows: pd.DataFrame) -> pd.DataFrame:
+    found = []
+    for panel in settings.panels:
+        here = rows[rows["model"].isin(panel.models)]
+        ranks = here[COLUMNS[4:]].rank()
+        numbers = {
+            name: round(ranks[name].corr(ranks["test_ppl"]), 3) if len(here) >= FEWEST else None
+            for name in COLUMNS[4:6]
+        }
+        found.append({"panel": panel.title, "models": len(here), **numbers})
+    return pd.DataFrame(found)
+
+
+def draw(data: FigureData, style: Style) -> Figure:
+    """One panel below another, and below them what the colours are."""
+    settings, made = _settings(data), tables(data)
+    figure, panels = style.panels([2.4] * len(settings.panels), 5.2, 0.5)
+    methods, shown = data.experiment.preset.methods, {}
+    for panel, of, at in zip(panels, settings.panels, range(len(panels)), strict=True):
+        rows = made["errors.csv"]
+        here = rows[rows["model"].isin(of.models)]
+        correlation = made["errors_correlation.csv"]["error_by_occurrence"][at]
+        told = "" if pd.isna(correlation) else f" (ρ = {correlation:.2f})"
+        panel.set_title(of.title + told, loc="left")
+        if here.empty:
+            style.not_run(panel)
+            continue
+        for row in here.to_dict("records"):
+            method = methods[row["method"]]
+            color = shown[method.family or method.label] = style.color(method.style.color)
+            panel.plot(row["error_by_occurrence"], row["test_ppl"], "o", ms=4.5, color=color)
+        panel.set_xlabel("reconstruction error of the pretrained vectors, by occurrence")
+        panel.set_ylabel("test perplexity")
+        panel.margins(0.12)
+    signs = [Line2D([], [], marker="o", ls="", color=c, label=name) for name, c in shown.items()]
+    if signs:
+        below = 0.2 * -(-len(signs) // COLUMNS_OF_LEGEND)
+        figure.set_figheight(figure.get_figheight() + 0.2 + below)
+        figure.legend(
+            handles=signs, loc="outside lower center", fontsize=8, ncols=COLUMNS_OF_LEGEND
+        )  # fmt: skip
+    return figure
+
+
+def _settings(data: FigureData) -> Settings:
+    assert isinstance(data.settings, Settings)
+    return data.settings
