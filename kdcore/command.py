@@ -107,6 +107,11 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--out", required=True, metavar="FILE.kd", help="the file to write")
     p.add_argument("--words", metavar="FILE", help="a word a line, for a table without words")
+    p.add_argument(
+        "--form", dest="forms", action="append", metavar="FORM",
+        help="a form that may be chosen, such as rounding or additive; may be given several times "
+        "(default: all)",
+    )  # fmt: skip
     p.add_argument("--seed", type=int, default=0, help="of all random choices (default 0)")
     p.add_argument("--seconds", type=above_zero, metavar="S", help="time it may take, about")
 
@@ -236,7 +241,7 @@ def compress(given: argparse.Namespace) -> None:
     found = _read(given.table, given.words)
     target = {
         name: getattr(given, name)
-        for name in ("ratio", "bits_per_word", "size", "max_error", "seconds")
+        for name in ("ratio", "bits_per_word", "size", "max_error", "forms", "seconds")
         if getattr(given, name) is not None
     }
     made = run(found, **target, seed=given.seed, report=PROGRESS)

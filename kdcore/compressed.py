@@ -347,7 +347,8 @@ def compress(
         bits_per_word: bits that are stored over the number of words.
         size: bytes that are stored.
         max_error: share of the variance that may be lost; the smallest form found within it.
-        options: `counts`, `seed`, `seconds` and `report` of `kdcore.compressing.compress_table`.
+        options: `forms`, `counts`, `seed`, `seconds` and `report` of
+            `kdcore.compressing.compress_table`.
 
     Returns:
         The compressed table; `how` says what was tried and chosen.

@@ -9,7 +9,7 @@ memory beyond the result is that of the sample and a block.
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
@@ -22,7 +22,7 @@ from kdcore.codes import Codes, code_bits, pack
 from kdcore.embeddings import EMBEDDINGS, Embedding
 from kdcore.encoding import Encoder
 from kdcore.errors import KDError
-from kdcore.kinds import KindSettings
+from kdcore.kinds import KindSettings, unknown
 from kdcore.learners import Control, LearnedCodes, LearnerInputs, check_counts, refine, residual
 from kdcore.rounding import Scales, dequantise, quantise, read_rounded, rounded, store_rounded
 from kdcore.size import FLOAT_BITS, stored_bits
@@ -39,6 +39,8 @@ VALUES, POSITIONS, BOOK_ROWS = (8, 16, 32, 64, 128, 256, 512, 1024), (2, 4, 8), 
 MOST_POSITIONS = 32
 BOOK_BITS = (4, 6, 8, 16)
 FACTOR_BITS = (2, 3, 4, 5, 6, 8)
+# What a table may be stored as, simple ones first.
+FORMS = ("rounding", "low-rank", "product", "additive", "product-additive")
 # A simpler form is taken where its error is at most so many times that of the best one.
 SIMPLER = 1.02
 # Codes are given up where the first of them have so many times the error of simpler forms, and are
@@ -108,6 +110,7 @@ def compress_table(
     bits_per_word: float | None = None,
     size: float | None = None,
     max_error: float | None = None,
+    forms: Iterable[str] | None = None,
     counts: torch.Tensor | np.ndarray | None = None,
     seed: int = 0,
     seconds: float | None = None,
@@ -122,6 +125,7 @@ def compress_table(
         size: bytes that are stored.
         max_error: share of the variance Σ‖v − mean‖² that may be lost: the smallest form within
             it, as far as it is found.
+        forms: those of `FORMS` that may be chosen; None: all. The last three are codes.
         counts: how often each word occurs, (N,): an error counts by the root of it where forms
             are compared and books are learned; `error` of the whole weighs all words alike.
         seed: of every random choice. Equal seeds give equal bytes, but where `seconds` decides.
@@ -132,8 +136,8 @@ def compress_table(
         The compressed table, its settings, and how it was made.
 
     Raises:
-        KDError: no target or several, one that is not above 0 or that no form reaches, vectors
-            that are not finite or no table.
+        KDError: no target or several, one that is not above 0 or that no form reaches, an unknown
+            form, vectors that are not finite or no table.
 
     Example:
         >>> found = compress_table(torch.randn(2000, 64), ratio=8)
@@ -160,8 +164,9 @@ def compress_table(
         raise KDError(f"{name} must be above 0 and finite, got {value:g}")
     if seconds is not None and not seconds > 0:
         raise KDError(f"seconds must be above 0, got {seconds:g}")
+    allowed = _allowed(forms)
     work = _Work(
-        table, None if counts is None else check_counts(counts, table.N), seed,
+        table, allowed, None if counts is None else check_counts(counts, table.N), seed,
         None if seconds is None else begun + seconds, report,
     )  # fmt: skip
     full = table.N * table.dim * FLOAT_BITS
@@ -170,6 +175,11 @@ def compress_table(
         chosen, embedding, error = _within(work, value)
     else:
         found = _best(work, int(limits[name]))
+        if found is None and "rounding" not in allowed:
+            raise KDError(
+                f"{name} must leave room for {_or(allowed)} of {table.N:,} words of {table.dim} "
+                f"numbers, got {value:g}"
+            )
         if found is None:
             least = min(form.bits for form in _simple(table.N, table.dim, full))
             raise KDError(
@@ -200,6 +210,22 @@ def compress_table(
         ],
     }
     return Compressed(embedding, chosen.form.settings, how)
+
+
+def _allowed(forms: Iterable[str] | None) -> tuple[str, ...]:
+    """The forms that may be chosen, in the order of `FORMS`."""
+    asked = FORMS if forms is None else tuple(forms)
+    for form in asked:
+        if form not in FORMS:
+            raise KDError("forms: " + unknown("form", form, list(FORMS)))
+    if not asked:
+        raise KDError(f"forms must be some of {', '.join(FORMS)}, got none")
+    return tuple(form for form in FORMS if form in asked)
+
+
+def _or(names: Sequence[str]) -> str:
+    """For example "product or additive"."""
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 # The table and the sample
@@ -244,10 +270,11 @@ class _Work:
     """A table, a sample of it and what has been tried."""
 
     def __init__(
-        self, table: _Table, counts: torch.Tensor | None, seed: int, end: float | None,
-        report: Report,
+        self, table: _Table, allowed: tuple[str, ...], counts: torch.Tensor | None, seed: int,
+        end: float | None, report: Report,
     ):  # fmt: skip
         self.table, self.counts, self.seed, self.end, self.report = table, counts, seed, end, report
+        self.allowed = allowed
         self.trials: list[Trial] = []
         generator = torch.Generator().manual_seed(seed)
         self.order = torch.randperm(table.N, generator=generator)
@@ -362,7 +389,7 @@ def _codes(N: int, dim: int, limit: int, book_bits: int) -> dict[str, list[Form]
             found.setdefault(family, []).append(_code_form(N, dim, K, depth, low, book_bits))
 
     for K in VALUES:
-        add("groups of 1", K, 1, dim)
+        add("product", K, 1, dim)
     for K in VALUES:
         for depth in range(min(MOST_POSITIONS, BOOK_ROWS // K), 1, -1):
             if _code_bits(N, dim, K, depth, 1, book_bits)[0] <= limit:
@@ -370,7 +397,7 @@ def _codes(N: int, dim: int, limit: int, book_bits: int) -> dict[str, list[Form]
                 break
     for depth in POSITIONS:
         for K in VALUES:
-            add(f"groups of {depth}", K, depth, dim)
+            add(f"product-additive of {depth}", K, depth, dim)
     for forms in found.values():
         forms.sort(key=lambda form: -_strength(form))
     return found
@@ -425,10 +452,16 @@ def _bits(count: int) -> str:
 def _best(work: _Work, limit: int) -> Trial | None:
     """The form with the least error on the sample of all that are tried in so many bits."""
     N, dim = work.table.N, work.table.dim
-    tried = [work.try_form(form) for form in _simple(N, dim, limit) + _low_rank(N, dim, limit)]
+    forms = _simple(N, dim, limit) if "rounding" in work.allowed else []
+    forms += _low_rank(N, dim, limit) if "low-rank" in work.allowed else []
+    tried = [work.try_form(form) for form in forms]
     simple = min((trial.error for trial in tried), default=math.inf)
     stop = time.monotonic() + 0.3 * work.left()
-    families = _codes(N, dim, limit, BOOK_BITS[0])
+    families = {
+        family: forms
+        for family, forms in _codes(N, dim, limit, BOOK_BITS[0]).items()
+        if family.partition(" ")[0] in work.allowed
+    }
     least, best = math.inf, ""
     for family, forms in families.items():
         given_up = FAR * simple < least < math.inf or limit >= ROUNDING_BITS * N * dim
@@ -466,10 +499,15 @@ def _within(work: _Work, max_error: float) -> tuple[Trial, Embedding, float]:
             high = middle
     while True:
         chosen = _best(work, int(full / 2**low))
-        assert chosen is not None  # the table itself fits
-        embedding, error = _made(work, chosen.form)
-        if error <= max_error or low <= 0:
-            return chosen, embedding, error
+        if chosen is not None:
+            embedding, error = _made(work, chosen.form)
+            if error <= max_error:
+                return chosen, embedding, error
+        if low <= 0:
+            raise KDError(
+                f"max_error must be one that {_or(work.allowed)} reaches in at most the table's "
+                f"own size, got {max_error:g}"
+            )
         low = max(0.0, low - 0.15)
 
 

@@ -89,6 +89,22 @@ def test_a_table_of_low_rank_is_found_to_be_one():
     assert found.settings.of.kind == "low_rank" and found.how["error"] < 0.01
 
 
+@pytest.mark.parametrize("form", c.FORMS)
+def test_a_form_that_is_asked_for_is_taken_and_no_other_tried(clustered, form):
+    found = compress_table(clustered, ratio=8, forms=[form])
+    inner = found.settings if form == "rounding" else found.settings.of
+    groups = getattr(getattr(found.embedding.plain(), "transform", None), "groups", 1)
+    if form in ("rounding", "low-rank"):
+        assert inner.kind == {"rounding": "uniform", "low-rank": "low_rank"}[form]
+    else:
+        depth = found.embedding.plain().D // groups
+        kind = "additive" if groups == 1 else "product" if depth == 1 else "product-additive"
+        assert (inner.kind, kind) == ("kd", form)
+    others = [compress_table(clustered, ratio=8, forms=[f, form]) for f in c.FORMS if f != form]
+    assert all(other.how["error"] <= 1.03 * found.how["error"] for other in others)
+    assert all(len(other.how["tried"]) > len(found.how["tried"]) for other in others)
+
+
 @pytest.mark.parametrize("shape", [(50, 7), (1234, 13), (1234, 16)])
 def test_bits_of_a_form_are_those_of_the_tensors_that_are_stored(shape):
     rows, dim = shape
@@ -100,7 +116,7 @@ def test_bits_of_a_form_are_those_of_the_tensors_that_are_stored(shape):
         families = c._codes(*shape, limit, book_bits)
         forms += [family[0] for family in families.values()][:2]
     assert len({form.settings.kind for form in forms}) >= 3
-    work = c._Work(c._Table(vectors), None, 0, None, lambda what, share: None)
+    work = c._Work(c._Table(vectors), c.FORMS, None, 0, None, lambda what, share: None)
     for form in forms:
         embedding, _ = c._made(work, form)
         assert stored_bits(embedding.export()) == form.bits, form
@@ -179,6 +195,10 @@ def test_a_ratio_below_one_keeps_the_table_and_equal_rows_are_no_obstacle(cluste
         ({"max_error": math.inf}, "max_error must be above 0 and finite, got inf"),
         ({"ratio": 5, "seconds": 0}, "seconds must be above 0, got 0"),
         ({"size": 3}, r"size must leave room for a form of 30 words of 4 numbers, got 3"),
+        ({"size": 30, "forms": ["product"]}, "size must leave room for product of 30 words of 4"),
+        ({"ratio": 2, "forms": ["producd"]}, "form 'producd' is unknown; did you mean 'product'"),
+        ({"ratio": 2, "forms": []}, "forms must be some of rounding, low-rank, .*, got none"),
+        ({"max_error": 1e-9, "forms": ["low-rank"]}, "must be one that low-rank"),
         ({"ratio": 2, "counts": torch.ones(3)}, r"counts must have shape \(30,\), got \(3,\)"),
     ],
 )
