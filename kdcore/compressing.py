@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -40,7 +40,8 @@ MOST_POSITIONS = 32
 BOOK_BITS = (4, 6, 8, 16)
 FACTOR_BITS = (2, 3, 4, 5, 6, 8)
 # What a table may be stored as, simple ones first.
-FORMS = ("rounding", "low-rank", "product", "additive", "product-additive")
+FormName = Literal["rounding", "low-rank", "product", "additive", "product-additive"]
+FORMS: tuple[FormName, ...] = get_args(FormName)
 # A simpler form is taken where its error is at most so many times that of the best one.
 SIMPLER = 1.02
 # Codes are given up where the first of them have so many times the error of simpler forms, and are
@@ -49,7 +50,14 @@ FAR, ROUNDING_BITS = 2, 5
 # Rounds of refinement, and perturbations in each.
 ROUNDS, PERTURBATIONS, NOISE = 12, 4, 0.02
 
+# Version of what is chosen and computed, raised where a result moves: it is part of addresses.
+NUMERICS = 1
+
 Report = Callable[[str, float], None]
+
+
+class TargetError(KDError):
+    """No form that may be chosen has the size, or the error, that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +144,9 @@ def compress_table(
         The compressed table, its settings, and how it was made.
 
     Raises:
-        KDError: no target or several, one that is not above 0 or that no form reaches, an unknown
-            form, vectors that are not finite or no table.
+        TargetError: no form that may be chosen reaches the target.
+        KDError: no target or several, one that is not above 0, an unknown form, vectors that are
+            not finite or no table.
 
     Example:
         >>> found = compress_table(torch.randn(2000, 64), ratio=8)
@@ -176,13 +185,13 @@ def compress_table(
     else:
         found = _best(work, int(limits[name]))
         if found is None and "rounding" not in allowed:
-            raise KDError(
+            raise TargetError(
                 f"{name} must leave room for {_or(allowed)} of {table.N:,} words of {table.dim} "
                 f"numbers, got {value:g}"
             )
         if found is None:
             least = min(form.bits for form in _simple(table.N, table.dim, full))
-            raise KDError(
+            raise TargetError(
                 f"{name} must leave room for a form of {table.N:,} words of {table.dim} numbers, "
                 f"got {value:g}; one bit a number takes {least / table.N:.1f} bits a word"
             )
@@ -504,7 +513,7 @@ def _within(work: _Work, max_error: float) -> tuple[Trial, Embedding, float]:
             if error <= max_error:
                 return chosen, embedding, error
         if low <= 0:
-            raise KDError(
+            raise TargetError(
                 f"max_error must be one that {_or(work.allowed)} reaches in at most the table's "
                 f"own size, got {max_error:g}"
             )

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from kdcore.compressing import FORMS, FormName
+from kdcore.compressing import NUMERICS as COMPRESSION_NUMERICS
 from kdcore.embeddings import EMBEDDINGS
 from kdcore.errors import KDError
 from kdcore.files import sha256
@@ -130,6 +132,18 @@ class Table2(Section):
     codes: str = Field(description="entry of `codes`")
 
 
+class Reconstruction(Section):
+    """Word vectors compressed to several forms and sizes, without a language model."""
+
+    title: str = Field(description="what figures call the vectors")
+    vectors: Annotated[VectorSettings, VECTORS] = Field(description="where they come from")
+    ratios: list[float] = Field(
+        min_length=1, description="the table's bits in float32 over those that are stored, at least"
+    )
+    forms: list[FormName] = Field(list(FORMS), min_length=1, description="forms that are compared")
+    seed: int = Field(1, description="of every random choice")
+
+
 class Goal(Section):
     """What an input embedding of a size is to reach."""
 
@@ -210,6 +224,9 @@ class Preset(Section):
     sweeps: dict[Name, Sweep] = Field({}, description="sweeps over one setting at a time")
     clustering: ClusteringSettings | None = Field(None, description="Figure 3, panels a and b")
     table2: Table2 | None = Field(None, description="Table 2")
+    reconstructions: dict[Name, Reconstruction] = Field(
+        {}, description="word vectors compressed without a language model"
+    )
     claims: Claims | None = Field(None, description="what is checked of the paper's claims")
     figures: dict[Name, Annotated[KindSettings, FIGURES]] = Field({}, description="figures")
     compute: Compute = Field(
@@ -538,6 +555,28 @@ class Experiment:
         vectors = self._vectors(chosen.vectors, None, 1, "table2.vectors")
         return vectors, self._codes(chosen.codes, lambda: vectors, 1, {}, of_text)
 
+    def reconstructions(self, name: str) -> list[Run]:
+        """Word vectors in each form and size, size by size."""
+        chosen = self.preset.reconstructions[name]
+        vectors = self._vectors(chosen.vectors, None, 1, f"reconstructions.{name}.vectors")
+        return [
+            Run(
+                "reconstructions",
+                f"{chosen.title}, {form}, {ratio:g} times smaller",
+                {"form": form, "ratio": ratio, "seed": chosen.seed},
+                {
+                    "numerics": COMPRESSION_NUMERICS,
+                    "form": form,
+                    "ratio": ratio,
+                    "seed": chosen.seed,
+                },
+                {"vectors": vectors},
+                {"table": name, "form": form, "asked_ratio": ratio},
+            )
+            for ratio in chosen.ratios
+            for form in chosen.forms
+        ]
+
     def clustering(self) -> list[Run]:
         """The clustering experiment of Figure 3, seed by seed."""
         settings = self.preset.clustering
@@ -576,6 +615,8 @@ class Experiment:
             self.sweep(name)
         if self.preset.table2:
             self.table2()
+        for name in self.preset.reconstructions:
+            self.reconstructions(name)
 
     def dump(self) -> dict[str, Any]:
         """All settings that can have to do with a result, JSON-like, with the name."""
@@ -678,7 +719,9 @@ def _settings_of_kind(old: object, new: object) -> set[str] | None:
     return None
 
 
-EXTENDABLE = ("models", "codes", "embeddings", "methods", "tables", "sweeps")
+EXTENDABLE = (
+    "models", "codes", "embeddings", "methods", "tables", "sweeps", "reconstructions",
+)  # fmt: skip
 
 
 def _with_entries_extended(values: Mapping[str, Any]) -> dict[str, Any]:

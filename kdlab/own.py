@@ -11,8 +11,10 @@ from kdlab.experiment import Preset
 
 def own_files(preset: Preset) -> list[Path]:
     """Their paths: of a text of one's own, of word vectors in a file."""
-    files = list(preset.text.files.values()) + preset.vectors.files
-    return files + (preset.table2.vectors.files if preset.table2 else [])
+    vectors = [preset.vectors, *(table.vectors for table in preset.reconstructions.values())]
+    vectors += [preset.table2.vectors] if preset.table2 else []
+    files = [file for settings in vectors for file in settings.files]
+    return [*preset.text.files.values(), *dict.fromkeys(files)]
 
 
 def check_there(files: list[Path]) -> None:

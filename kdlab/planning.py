@@ -78,6 +78,8 @@ class Plan:
             wanted += experiment.table(name, list(self.preset.models))
         if self.preset.table2:
             wanted += experiment.table2()
+        for name in self.preset.reconstructions:
+            wanted += experiment.reconstructions(name)
         return {run.address: run for run in upstream(wanted)}
 
     def find(self, run: Run, name: str) -> str:

@@ -1,4 +1,5 @@
-# Codes: learned from vectors, or drawn at random. Figure 3 (a, b): codes as clusters.
+# Codes: learned from vectors, or drawn at random. Figure 3 (a, b): codes as clusters. Word vectors
+# compressed without a language model.
 
 
 rule make_codes:
@@ -56,3 +57,24 @@ rule cluster:
     shell:
         "python workflow/scripts/clustering.py --settings {params.settings:q}"
         " --points {output:q} --threads {threads} --log {log:q}"
+
+
+rule reconstruct:
+    input:
+        vectors=of("vectors", "vectors.safetensors"),
+    output:
+        "runs/reconstructions/{address}/measurement.json",
+    log:
+        "runs/reconstructions/{address}/log.txt",
+    threads: PRESET.compute.threads
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        title=title,
+        settings=settings,
+    message:
+        "{params.title}"
+    shell:
+        "python workflow/scripts/reconstruct.py --settings {params.settings:q}"
+        " --vectors {input.vectors:q} --measurement {output:q} --threads {threads} --log {log:q}"

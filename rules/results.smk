@@ -14,6 +14,7 @@ localrules:
     measurements,
     clustering_table,
     table2,
+    reconstruction_table,
     claims,
     report,
 
@@ -178,6 +179,37 @@ if PRESET.table2:
                 " --vectors {input.words[0]:q} --codes {input.words[1]:q}"
                 " --table {output.table:q} --listing {output.listing:q}"
                 " --similarity {output.similarity:q} --log {log:q}",
+            )
+
+
+if PRESET.reconstructions:
+    RECONSTRUCTIONS = PLAN.measured(
+        run
+        for name in PRESET.reconstructions
+        for run in EXPERIMENT.reconstructions(name)
+    )
+
+    rule reconstruction_table:
+        input:
+            files=measurements(RECONSTRUCTIONS),
+            settings=ancient(SETTINGS),
+        output:
+            csv=shown("reconstruction.csv", "Tables"),
+            made=PLAN.made(
+                "reconstruction",
+                ["reconstruction.csv"],
+                runs=RECONSTRUCTIONS,
+                modules=["kdlab.reconstruction"],
+                sources=["workflow/scripts/reconstruction_table.py"],
+            ),
+        log:
+            f"runs/logs/{EXPERIMENT.name}/reconstruction_table.log",
+        message:
+            "Word vectors compressed: joining forms and sizes"
+        shell:
+            making(
+                "python workflow/scripts/reconstruction_table.py {input.files:q}"
+                " --settings {input.settings:q} --csv {output.csv:q} --log {log:q}",
             )
 
 

@@ -32,6 +32,7 @@ rule codes:
         stage("codes"),
         words() if PRESET.table2 else [],
         [ancient(PLAN.find(run, "points.csv")) for run in EXPERIMENT.clustering()],
+        measurements(RECONSTRUCTIONS) if PRESET.reconstructions else [],
 
 
 rule retrained:
@@ -84,5 +85,6 @@ rule all:
         [results_called(name) for name in NAMES],
         results_in(["claims.csv"]) if PRESET.claims else [],
         results_in(["table2.csv"]) if PRESET.table2 else [],
+        results_in(["reconstruction.csv"]) if PRESET.reconstructions else [],
     message:
         "All of the preset {EXPERIMENT.name}: {RESULTS}/report.html"

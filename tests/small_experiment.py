@@ -10,7 +10,7 @@ from kdcore.codes import Codes
 from kdcore.decoder import save_decoder
 from kdcore.transforms import TRANSFORMS
 from kdcore.vectors import WordVectors
-from kdlab import claims, sweeps, table2, tables
+from kdlab import claims, reconstruction, sweeps, table2, tables
 from kdlab.addresses import Run
 from kdlab.experiment import Experiment, merged
 from kdlab.measurements import read_measurements
@@ -69,6 +69,10 @@ PRESET = {
                    "every": 1, "seeds": 2},
     "table2": {"vectors": {"kind": "model", "method": "full", "model": "first"},
                "codes": "trained"},
+    "reconstructions": {
+        "words": {"title": "Words", "vectors": {"kind": "model", "method": "full",
+                                               "model": "first"}, "ratios": [4, 16]},
+    },
     "claims": {"table": "front", "conventional": "full", "random": ["chance"],
                "learned": ["learned"], "sweep": "shape"},
     "figures": {
@@ -85,6 +89,7 @@ PRESET = {
             "panels": [{"title": "First", "models": ["first"]},
                        {"title": "Second", "models": ["second"]}],
         },
+        "reconstruction": {"kind": "reconstruction"},
         "figure3": {"kind": "figure3", "sweep": "shape", "table": "front"},
         "run_times": {"kind": "run_times", "table": "front"},
         **{name: {"kind": name} for name in ("curves", "figure1", "figure2", "code_space")},
@@ -151,6 +156,22 @@ def word_files(folder: Path) -> tuple[Path, Path, Path]:
     return paths
 
 
+def lost(experiment: Experiment, folder: Path) -> list[Path]:
+    """Measurements of compressed word vectors; rounding has no size as small as the last."""
+    paths = []
+    for run in experiment.reconstructions("words"):
+        paths.append(folder / "reconstructions" / run.address / "measurement.json")
+        paths[-1].parent.mkdir(parents=True)
+        ratio = run.settings["ratio"]
+        values = {"ratio": ratio, "bits_per_word": 256 / ratio, "error": 0.01 * ratio,
+                  "cosine": 0.9, "worst_cosine": 0.5, "overlap": 0.6, "chosen": "some form",
+                  "seconds": 1.0}  # fmt: skip
+        none = {"chosen": "none: too small"}
+        impossible = run.settings["form"] == "rounding" and ratio == 16
+        paths[-1].write_text(json.dumps(none if impossible else values))
+    return paths
+
+
 def make_results(experiment: Experiment, folder: Path, runs: list[Run]) -> Path:
     """A folder of results from measurements of some runs, without figures."""
     results = folder / "results"
@@ -170,6 +191,9 @@ def make_results(experiment: Experiment, folder: Path, runs: list[Run]) -> Path:
     words, learned = WordVectors.load(vectors), Codes.load(codes)
     table2.listing(words, learned).to_csv(results / "table2.csv", index=False)
     table2.similarity(words, learned).to_csv(results / "table2_similarity.csv", index=False)
+    reconstruction.table(experiment, lost(experiment, folder) if runs else []).to_csv(
+        results / "reconstruction.csv", index=False
+    )
     judged = claims.judge(experiment, results)
     claims.as_frame(judged).to_csv(results / "claims.csv", index=False)
     return results

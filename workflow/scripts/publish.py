@@ -20,6 +20,7 @@ from kdlab.planning import Plan
 FILES = {
     "models": ("measurement.json", "curve.csv"),
     "retrained": ("measurement.json", "curve.csv"),
+    "reconstructions": ("measurement.json",),
     "codes": ("codes.safetensors", "history.csv", "benchmark.tsv", "error.json"),
 }
 
@@ -34,6 +35,9 @@ def main(
     _script.log.info("%d of %d models published from runs/", len(measured), len(models))
     for run in upstream(measured):
         if run.stage == "codes":
+            publish(run)
+    for name in plan.preset.reconstructions:
+        for run in plan.experiment.reconstructions(name):
             publish(run)
 
 

@@ -1,0 +1,75 @@
+"""Word vectors in fewer bits: what each form loses, without a language model.
+
+A panel a table of vectors. Across are the bits a word that are stored, upwards the share of the
+variance that is lost (left) and the share of a word's ten nearest neighbours that stay (right).
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
+
+from kdcore.kinds import KindSettings
+from kdlab.figures import FigureData
+from kdlab.style import Style
+
+NUMERICS = 1
+EXAMPLE: dict = {}
+MEASURES = {"error": "error", "overlap": "neighbours that stay"}
+COLORS = ("orange", "skyblue", "red", "black", "blue", "green")
+TICKS = [2**i for i in range(2, 15)]
+
+
+class Settings(KindSettings):
+    """All tables of the preset's `reconstructions`."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What was lost."""
+        return frozenset({"reconstruction.csv"})
+
+
+def draw(data: FigureData, style: Style) -> Figure:
+    """A row of panels for each table of vectors."""
+    rows = data.table("reconstruction.csv")
+    tables = data.experiment.preset.reconstructions
+    figure = style.figure(7.2, 2.6 * max(1, len(tables)) + 0.3)
+    axes = figure.subplots(max(1, len(tables)), 2, squeeze=False)
+    forms = list(dict.fromkeys(form for table in tables.values() for form in table.forms))
+    for panels, (name, table) in zip(axes, tables.items(), strict=False):
+        here = rows[(rows["table"] == name) & rows["error"].notna()]
+        for panel, (column, called) in zip(panels, MEASURES.items(), strict=True):
+            panel.set_title(table.title if column == "error" else "", loc="left")
+            if here.empty:
+                style.not_run(panel)
+                continue
+            _lines(panel, here, column, forms, style)
+            panel.set_ylabel(called)
+            panel.set_xlabel("bits a word")
+    drawn = [panel for panel in axes.flat if panel.lines]
+    if drawn:
+        handles, labels = drawn[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(forms), fontsize=8)
+    return figure
+
+
+def _lines(
+    panel: Axes, rows: pd.DataFrame, column: str, forms: Sequence[str], style: Style
+) -> None:
+    for form in forms:
+        part = rows[rows["form"] == form].sort_values("bits_per_word")
+        color = style.color(COLORS[forms.index(form) % len(COLORS)])
+        panel.plot(
+            part["bits_per_word"], part[column], "o-", ms=3.5, lw=1.1, color=color, label=form
+        )
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(FixedLocator(TICKS))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.xaxis.set_major_formatter("{x:.0f}")
+    if column == "error":
+        panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_major_formatter("{x:g}")
