@@ -102,7 +102,7 @@ lint: $(VENV)/.ready
 	$(RUN) snakemake --lint
 
 bench: $(VENV)/.ready
-	$(RUN) python -m benchmarks.language_model && python -m benchmarks.code_learning
+	$(RUN) python -m benchmarks.language_model && python -m benchmarks.code_learning && python -m benchmarks.lookup
 
 clean:
 	rm -rf results/demo

@@ -2,13 +2,16 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field
 from torch import nn
+from torch._C import _get_tracing_state as tracing_state
+from torch._C._functorch import is_batchedtensor
+from torch.compiler import is_compiling
 
 from kdcore.codes import Codes, code_bits, index_bits, unpack_at
 from kdcore.embeddings import Embedding, check_ids, stored_tensor
@@ -111,8 +114,7 @@ class KDEmbedding(Embedding):
             raise KDError(f"gradient_scale must be above 0 and finite, got {gradient_scale}")
         self.gradient_scale, self.dropout, self.packing = gradient_scale, dropout, packing
         self.register_buffer("packed", codes.packed.clone())
-        # The packed codes, their version, and all codes, one number each, that were made of them.
-        self._unpacked: tuple[torch.Tensor, int, torch.Tensor] | None = None
+        self._kept: _Kept | None = None
         self._lookups = 0
 
     def get_extra_state(self) -> torch.Tensor:
@@ -148,18 +150,24 @@ class KDEmbedding(Embedding):
         positions = ids[:, None] * self.D + torch.arange(self.D, device=ids.device)
         return unpack_at(self.packed, positions, index_bits(self.K))
 
-    def _unpacked_rows(self, asked: int) -> torch.Tensor | None:
+    def _compose_sums(self, ids: torch.Tensor) -> torch.Tensor:
+        """Each id for itself, in eval mode: finding those that are equal would take longer."""
+        self._kept = self._rows_worth_keeping(ids.shape[0])
+        if self._kept is not None:
+            return self._scaled(self._kept.compose(self._kept.rows_of(ids)))
+        check_ids(ids, self.num_embeddings)
+        return self._compose(ids, None)
+
+    def _rows_worth_keeping(self, asked: int) -> "_Kept | None":
         """All codes as rows of the code books, once it is worth it: it takes a tenth of the time.
 
         They are made at the 16th lookup, or when a quarter of the words have been asked for, in the
         smallest type that holds them.
         """
-        packed, kept = self.packed, self._unpacked
-        if kept is not None and kept[0] is packed and kept[1] == packed._version:
-            return kept[2]
-        offsets = self.transform.row_offsets
-        if offsets is None or type(self)._compose is not KDEmbedding._compose:
-            return None  # what a class of its own composes is more than a sum of these rows
+        packed, transform = self.packed, self.transform
+        offsets = transform.row_offsets
+        if offsets is None or not _is_plain(self) or packed.is_inference():
+            return None
         self._lookups += max(asked, self.num_embeddings // 64)
         if 4 * self._lookups < self.num_embeddings:
             return None
@@ -170,24 +178,17 @@ class KDEmbedding(Embedding):
         for first in range(0, self.num_embeddings, PIECE):
             rows = torch.arange(first, min(first + PIECE, self.num_embeddings))
             table[first : first + PIECE] = self._indices(rows) + offsets
-        self._unpacked = packed, packed._version, table
-        return table
-
-    def _compose_sums(self, ids: torch.Tensor) -> torch.Tensor:
-        """Each id for itself, in eval mode: finding those that are equal would take longer."""
-        table = self._unpacked_rows(ids.shape[0])
-        if table is None:
-            check_ids(ids, self.num_embeddings)
-            return self._compose(ids, None)
-        try:
-            rows = table.index_select(0, ids)
-        except (IndexError, RuntimeError):
-            check_ids(ids, self.num_embeddings)  # its message names the id
-            raise
-        return self.transform.compose_rows(rows.int() if rows.dtype.itemsize < 4 else rows)
+        narrow, compose = small.itemsize < 4, transform.row_composer()
+        return _Kept(packed, packed._version, transform, table, narrow, compose)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_unpacked": None, "_lookups": 0}
+        return {**self.__dict__, "_kept": None, "_lookups": 0}
+
+    def _scaled(self, vectors: torch.Tensor) -> torch.Tensor:
+        """The same numbers; of the gradient, all that the parameters get passes here."""
+        if self.gradient_scale != 1 and vectors.requires_grad:
+            return torch.lerp(vectors.detach(), vectors, self.gradient_scale)
+        return vectors
 
     def _compose(
         self,
@@ -198,11 +199,7 @@ class KDEmbedding(Embedding):
         indices = self._indices(ids)
         # A transform of one's own need not know of dropout.
         options = {} if mask is None else {"mask": mask}
-        vectors: torch.Tensor = self.transform(indices, row_weights, **options)
-        if self.gradient_scale != 1 and vectors.requires_grad:
-            # The same numbers; of the gradient, all that the parameters get passes here.
-            vectors = torch.lerp(vectors.detach(), vectors, self.gradient_scale)
-        return vectors
+        return self._scaled(self.transform(indices, row_weights, **options))
 
     def _compose_distinct(self, ids: torch.Tensor) -> torch.Tensor:
         distinct, inverse = torch.unique(ids, return_inverse=True)
@@ -253,18 +250,25 @@ class KDEmbedding(Embedding):
             IndexError: an id outside 0 … num_embeddings − 1 (on a GPU, PyTorch's own check on
                 the device).
         """
-        if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-            raise TypeError(f"ids must be integers, got {ids.dtype}")
-        flat = ids.reshape(-1).long()
-        if flat.device.type != "cpu" or _is_traced(flat):
-            vectors = self._compose_each(flat)
-        elif self.training or self.transform.H is not None:
-            vectors = self._compose_distinct(flat)
+        kept = self._kept
+        if kept is not None and kept.serve(self, ids):
+            flat = ids if ids.ndim == 1 else ids.reshape(-1)
+            vectors = kept.compose(kept.rows_of(flat))
+            if self.gradient_scale != 1:
+                vectors = self._scaled(vectors)
         else:
-            vectors = self._compose_sums(flat)
+            if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+                raise TypeError(f"ids must be integers, got {ids.dtype}")
+            flat = ids.reshape(-1).long()
+            if not ids.is_cpu or _is_traced(ids):
+                vectors = self._compose_each(flat)
+            elif self.training or self.transform.H is not None:
+                vectors = self._compose_distinct(flat)
+            else:
+                vectors = self._compose_sums(flat)
         if self.padding_idx is not None:
             vectors = vectors.masked_fill((flat == self.padding_idx)[:, None], 0.0)
-        return vectors.view(*ids.shape, self.embedding_dim)
+        return vectors if ids.ndim == 1 else vectors.view(*ids.shape, self.embedding_dim)
 
     @torch.no_grad()
     def materialise(self) -> nn.Embedding:
@@ -382,7 +386,58 @@ def _positions(length: int, words: int, K: int, whole: bool) -> int:
 
 def _is_traced(ids: torch.Tensor) -> bool:
     """Whether no values of the ids can be looked at: they stand for others."""
-    return torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(ids)
+    return is_compiling() or tracing_state() is not None or is_batchedtensor(ids)
+
+
+class _Kept(NamedTuple):
+    """All codes as rows of the code books, and what they were made of.
+
+    Attributes:
+        packed, version, transform: of the embedding when they were made.
+        rows: (N, D).
+        narrow: whether they are of a type that indexes nothing.
+        compose: what makes vectors of some of them.
+    """
+
+    packed: torch.Tensor
+    version: int
+    transform: Transform
+    rows: torch.Tensor
+    narrow: bool
+    compose: Callable[[torch.Tensor], torch.Tensor]
+
+    def rows_of(self, ids: torch.Tensor) -> torch.Tensor:
+        """Those of some words, (n, D), of a type that indexes."""
+        try:
+            rows = self.rows.index_select(0, ids)
+        except (IndexError, RuntimeError):
+            check_ids(ids, len(self.rows))  # its message names the id
+            raise
+        return rows.int() if self.narrow else rows
+
+    def serve(self, embedding: KDEmbedding, ids: torch.Tensor) -> bool:
+        """Whether these ids are looked up in them, in the fewest steps that can tell."""
+        packed = self.packed
+        return (
+            not embedding.training
+            and not _is_traced(ids)
+            and (ids.dtype is torch.int64 or ids.dtype is torch.int32)
+            and ids.is_cpu
+            # They are the embedding's still. Names as attributes are what a module looks up slowly.
+            and packed is embedding._buffers["packed"]
+            and packed._version == self.version
+            and self.transform is embedding._modules["transform"]
+        )
+
+
+def _is_plain(embedding: KDEmbedding) -> bool:
+    """Whether nothing but the sum of rows has a part in what is composed.
+
+    A class of one's own may compose more.
+    """
+    found = type(embedding.transform).__mro__
+    first = next(of for of in found if "forward" in vars(of) or "row_composer" in vars(of))
+    return type(embedding)._compose is KDEmbedding._compose and "row_composer" in vars(first)
 
 
 MEAN, VARIANCE = "norm.running_mean", "norm.running_var"

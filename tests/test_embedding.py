@@ -202,7 +202,12 @@ def test_padding_has_no_part_in_the_statistics(way, transform, monkeypatch):
     assert not any(p.grad.any() for p in embedding.parameters() if p.grad is not None)
 
 
-LOOKED_UP = [("linear", {}), ("product", {"groups": 2}), ("product", {"shared": True})]
+LOOKED_UP = [
+    ("linear", {}),
+    ("product", {"groups": 2}),
+    ("product", {"shared": True}),
+    ("product", {"groups": 4}),
+]
 
 
 @pytest.mark.parametrize(("transform", "options"), LOOKED_UP, ids=str)
@@ -226,6 +231,89 @@ def test_many_lookups_give_what_the_first_one_gave(transform, options, K, paddin
     embedding.zero_grad()
     embedding.train()(ids).square().sum().backward()
     torch.testing.assert_close(embedding.transform.W.grad, found)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("transform", "options"), [*LOOKED_UP, ("product", {"groups": 2})])
+def test_looked_up_vectors_are_those_of_the_whole_table(transform, options, dtype, float32):
+    dim = 7 if options.get("groups") == 2 else 8  # slices of two sizes, too
+    embedding = KDEmbedding(Codes.random(70, 300, 4, seed=0), dim, transform, **options)
+    embedding = embedding.to(dtype).eval()
+    table = embedding.materialise()
+    for count in (1, 32, 5000):
+        ids = torch.randint(70, (count,))
+        for _ in range(20):
+            found = embedding(ids)
+        assert found.dtype == dtype and torch.equal(found, table(ids))
+        assert torch.equal(embedding(ids.int()), found)
+        assert torch.equal(embedding(ids.view(1, -1, 1)), found.view(1, -1, 1, dim))
+
+
+@pytest.mark.parametrize(("transform", "options"), LOOKED_UP, ids=str)
+def test_weights_that_change_are_looked_up_as_they_are(transform, options):
+    embedding = KDEmbedding(Codes.random(70, 6, 4, seed=0), 8, transform, **options).eval()
+    ids = torch.arange(70)
+
+    def same() -> bool:
+        with torch.no_grad():
+            return torch.equal(embedding(ids), embedding.materialise()(ids))
+
+    for _ in range(20):
+        assert same()
+    W = embedding.transform.W
+    with torch.no_grad():
+        W.mul_(2)
+    assert same()
+    W.data = torch.randn_like(W)
+    assert same()
+    embedding.to(torch.float32)
+    assert same() and embedding(ids).dtype == torch.float32
+    embedding.transform = copy.deepcopy(embedding.transform)
+    torch.nn.init.normal_(embedding.transform.W)
+    assert same()
+    other = KDEmbedding(Codes.random(70, 6, 4, seed=0), 8, "linear").eval()
+    embedding.transform = other.transform
+    assert same()
+
+
+def test_gradients_in_eval_mode_after_many_lookups(codes):
+    """Of lookups without gradient, too: what they kept has no say."""
+    embedding = KDEmbedding(codes, 5, gradient_scale=0.25, padding_idx=2).eval()
+    ids = torch.tensor([3, 2, 3, 7])
+    gradients = []
+    for mode in (torch.enable_grad, torch.inference_mode, torch.no_grad):
+        with mode():
+            for _ in range(20):
+                embedding(ids)
+        embedding.zero_grad()
+        embedding(ids).pow(3).sum().backward()
+        gradients.append(embedding.transform.W.grad.clone())
+    assert gradients[0].any()
+    torch.testing.assert_close(gradients[1:], gradients[:1] * 2)
+    fresh = KDEmbedding(codes, transform=embedding.transform, gradient_scale=0.25, padding_idx=2)
+    embedding.zero_grad()
+    fresh(ids).pow(3).sum().backward()
+    torch.testing.assert_close(embedding.transform.W.grad, gradients[0])
+
+
+def test_a_transform_of_ones_own_composes_in_every_lookup(codes):
+    class Doubled(LinearTransform):
+        def forward(self, *arguments, **options):
+            return 2 * super().forward(*arguments, **options)
+
+    embedding = KDEmbedding(codes, transform=Doubled(6, 4, 5)).eval()
+    ids = torch.arange(11)
+    first = embedding(ids)
+    for _ in range(20):
+        assert torch.equal(embedding(ids), first)
+
+
+def test_what_is_made_without_versions_is_looked_up(codes):
+    with torch.inference_mode():
+        embedding = KDEmbedding(codes, 5).eval()
+        ids = torch.arange(11)
+        for _ in range(20):
+            assert torch.equal(embedding(ids), embedding.materialise()(ids))
 
 
 def test_codes_that_are_loaded_are_looked_up_from_then_on():

@@ -6,7 +6,7 @@ gradient is passed on as if nothing had been rounded (Jacob et al. 2018, "Quanti
 of Neural Networks for Efficient Integer-Arithmetic-Only Inference", Section 3).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -97,7 +97,7 @@ class RoundedEmbedding(Embedding):
     def _stored(self) -> "StoredEmbedding":
         """What is stored, composed anew where a number has changed."""
         tensors = [*self.inner.parameters(), *self.inner.buffers()]
-        now = tuple((id(t), t._version, t.device, t.dtype) for t in tensors)
+        now = _state(tensors)
         if self._kept is None or self._kept[0] != now:
             made = load(self.settings, self.num_embeddings, self.embedding_dim, self.export())
             self._kept = now, made.to(tensors[0].device).eval()
@@ -112,6 +112,16 @@ class RoundedEmbedding(Embedding):
             else:
                 found[name] = tensor
         return found
+
+
+def _state(tensors: Iterable[torch.Tensor | None]) -> object:
+    """Differs from that of the same tensors before where one has been changed or moved."""
+    return tuple(
+        # What is made under `inference_mode` has no version.
+        (id(t), 0 if t.is_inference() else t._version, t.device, t.dtype)
+        for t in tensors
+        if t is not None
+    )
 
 
 def surrogate(embedding: RoundedEmbedding, ids: torch.Tensor) -> torch.Tensor:
@@ -148,9 +158,9 @@ class StoredEmbedding(Embedding):
         self._composed()
 
     def _composed(self) -> Embedding:
-        tensors = self.export()
-        now = tuple((id(t), t._version, t.device) for t in tensors.values())
+        now = _state(self._buffers.values())
         if self._kept is None or self._kept[0] != now:
+            tensors = self.export()
             tables = stored_names(tensors)
             whole = {
                 name: tensor.float() if tensor.dtype == torch.float16 else tensor

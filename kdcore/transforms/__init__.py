@@ -10,7 +10,7 @@ A kind of transform is a module in this folder with `NUMERICS`, `Settings`, its 
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral
 
 import torch
@@ -185,11 +185,14 @@ class Transform(nn.Module, ABC):
 
     @property
     def row_offsets(self) -> torch.Tensor | None:
-        """What is added to indices (n, D) for `compose_rows`, (D,); None where there is no such."""
+        """What is added to indices (n, D) for `row_composer`, (D,); None where there is no such."""
         return None
 
-    def compose_rows(self, rows: torch.Tensor) -> torch.Tensor:
-        """What `forward` gives in eval mode, from indices with `row_offsets` added, (n, D).
+    def row_composer(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What `forward` does in eval mode, to int32 indices with `row_offsets` added, (n, D).
+
+        For many calls with few rows each, on a CPU: what does not depend on them is made once. The
+        weights are read at each call.
 
         Raises:
             KDError: the transform has no `row_offsets`.

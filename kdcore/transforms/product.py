@@ -6,7 +6,7 @@ that of a product-additive quantizer. Books shared by all slices are those of Ch
 "Differentiable Product Quantization for End-to-End Embedding Compression", 2020, Section 3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import torch
@@ -17,7 +17,7 @@ from torch import nn
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 from kdcore.transforms import Transform
-from kdcore.transforms.linear import LinearTransform
+from kdcore.transforms.linear import LinearTransform, row_sums, summed
 
 NUMERICS = 1
 
@@ -108,7 +108,19 @@ class ProductTransform(Transform):
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         offsets = torch.arange(self.D, device=indices.device) * self._book_size
-        return self._composed(indices + offsets, mask)
+
+        def sums(books: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+            W = books.flatten(0, 1)
+            part = None if mask is None else mask[:, : rows.shape[1]]
+            if self._depth > 1:
+                part = None if part is None else part.reshape(-1, self._depth)
+                return summed(rows.reshape(-1, self._depth), W, part)
+            found = F.embedding(rows, W)
+            return found if part is None else found * part.to(found.dtype)[..., None]
+
+        rows = indices + offsets
+        last = None if self.W_last is None else sums(self.W_last, self._of_last(rows))
+        return self._composed(sums(self.W, rows), last)
 
     @property
     def _book_size(self) -> int:
@@ -119,28 +131,24 @@ class ProductTransform(Transform):
     def row_offsets(self) -> torch.Tensor:
         return torch.arange(self.D) * self._book_size
 
-    def compose_rows(self, rows: torch.Tensor) -> torch.Tensor:
-        return self._composed(rows, None)
-
-    def _composed(self, rows: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        sums = self._summed(rows, self.W, mask)
+    def row_composer(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        first = row_sums(self, "W", self._depth)
         if self.W_last is None:
-            return sums.flatten(1)
-        positions = self._longer * self._depth
-        part = None if mask is None else mask[:, :positions]
-        return self._joined(sums, self._summed(rows[:, :positions], self.W_last, part))
+            dim = self.dim
+            return lambda rows: first(rows).view(-1, dim)
+        last = row_sums(self, "W_last", self._depth)
+        return lambda rows: self._composed(first(rows), last(self._of_last(rows)))
 
-    def _summed(
-        self, rows: torch.Tensor, books: torch.Tensor, mask: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Rows (n, p) of some books, summed by group: (n, p·G/D, size)."""
-        found = F.embedding(rows, books.flatten(0, 1))
-        if mask is not None:
-            found = found * mask.to(found.dtype)[..., None]
-        if self._depth == 1:
-            return found
-        groups = rows.shape[1] // self._depth
-        return found.view(-1, groups, self._depth, found.shape[2]).sum(2)
+    def _of_last(self, rows: torch.Tensor) -> torch.Tensor:
+        """Those of rows (n, D) that are rows of `W_last`, too."""
+        return rows[:, : self._longer * self._depth]
+
+    def _composed(self, sums: torch.Tensor, last: torch.Tensor | None) -> torch.Tensor:
+        """Sums of the rows of each group, and those of `W_last`, as vectors."""
+        if last is None:
+            return sums.reshape(-1, self.dim)
+        slices = sums.reshape(-1, self.groups, self.code_dim)
+        return self._joined(slices, last.reshape(-1, self._longer, 1))
 
     def _joined(self, sums: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         """Slices (n, G, ⌊d/G⌋) and the last component of the longer ones, as vectors."""
