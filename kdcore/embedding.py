@@ -237,8 +237,10 @@ class KDEmbedding(Embedding):
             row_weights = row_weights.masked_fill(ids == self.padding_idx, 0.0)
         return self._compose(ids, mask, row_weights)
 
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+    def forward(self, ids: torch.Tensor, offsets: None = None) -> torch.Tensor:
         """Ids (…) to vectors (…, embedding_dim).
+
+        Bags, as of `torch.nn.EmbeddingBag`, are no part of it: `offsets` is there to say so.
 
         On a CPU equal ids are composed once in training, and wherever a projection follows the
         sum. Elsewhere, and in `torch.compile` and
@@ -246,10 +248,15 @@ class KDEmbedding(Embedding):
         gradients are the same up to rounding.
 
         Raises:
-            TypeError: ids that are not integers.
+            TypeError: ids that are not integers, or offsets.
             IndexError: an id outside 0 … num_embeddings − 1 (on a GPU, PyTorch's own check on
                 the device).
         """
+        if offsets is not None:
+            raise TypeError(
+                "offsets must be left out: one vector an id, as of nn.Embedding; for bags, "
+                "nn.EmbeddingBag.from_pretrained(embedding.materialise().weight)"
+            )
         kept = self._kept
         if kept is not None and kept.serve(self, ids):
             flat = ids if ids.ndim == 1 else ids.reshape(-1)

@@ -432,6 +432,17 @@ def test_ids_that_are_no_integers_are_refused(codes, dtype):
         KDEmbedding(codes, 5)(torch.ones(3, dtype=dtype))
 
 
+def test_who_asks_for_bags_is_told_how_to_have_them(codes):
+    embedding, ids, offsets = KDEmbedding(codes, 5), torch.tensor([1, 2, 4]), torch.tensor([0, 2])
+    for call in (lambda: embedding(ids, offsets), lambda: embedding(ids, offsets=offsets)):
+        with pytest.raises(TypeError, match="offsets must be left out") as refused:
+            call()
+    advice = str(refused.value).rpartition(", ")[2]
+    bags = eval(advice, {"nn": nn, "embedding": embedding})
+    vectors = embedding.eval()(ids)
+    torch.testing.assert_close(bags(ids, offsets), torch.stack([vectors[:2].mean(0), vectors[2]]))
+
+
 def test_codes_of_another_shape_are_not_loaded(codes):
     """K = 6 and K = 7 take the same bits."""
     model = nn.Sequential(KDEmbedding(codes, 5, code_dim=3))
