@@ -235,19 +235,23 @@ def _with_file(vectors: "CompressedVectors", path: str) -> "CompressedVectors":
 
 def compress(given: argparse.Namespace) -> None:
     """Compress a table."""
+    from kdcore.checkpoint import remove_checkpoint
     from kdcore.compressed import compress as run
 
     _check_output(given.out, given.table)
+    begun, checkpoint = time.monotonic(), f"{given.out}.partial"
     found = _read(given.table, given.words)
     target = {
         name: getattr(given, name)
         for name in ("ratio", "bits_per_word", "size", "max_error", "forms", "seconds")
         if getattr(given, name) is not None
     }
-    made = run(found, **target, seed=given.seed, report=PROGRESS)
+    made = run(found, **target, seed=given.seed, report=PROGRESS, checkpoint=checkpoint)
     _with_file(made, given.out)
+    remove_checkpoint(checkpoint)
     for line in summary(made.info(), given.out):
         print(line)
+    print(f"took: {duration(time.monotonic() - begun)}")
 
 
 def info(given: argparse.Namespace) -> None:

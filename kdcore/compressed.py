@@ -347,8 +347,8 @@ def compress(
         bits_per_word: bits that are stored over the number of words.
         size: bytes that are stored.
         max_error: share of the variance that may be lost; the smallest form found within it.
-        options: `forms`, `counts`, `seed`, `seconds` and `report` of
-            `kdcore.compressing.compress_table`.
+        options: `forms`, `counts`, `seed`, `seconds`, `report` and `checkpoint`, a folder to
+            continue from, of `kdcore.compressing.compress_table`.
 
     Returns:
         The compressed table; `how` says what was tried and chosen.
@@ -358,7 +358,7 @@ def compress(
 
     Warns:
         UserWarning: what was odd in the file; more than one word in a hundred has the vector of
-            another.
+            another; what `compress_table` found in a checkpoint.
 
     Example:
         >>> kdcore.compress("vectors.txt", ratio=20).save("vectors.kd")

@@ -6,6 +6,7 @@ to sums over all of the vector. The one chosen is then made for the whole table,
 memory beyond the result is that of the sample and a block.
 """
 
+import hashlib
 import math
 import time
 import warnings
@@ -13,20 +14,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 
+import kdcore
+from kdcore.checkpoint import Checkpoint
 from kdcore.codes import Codes, code_bits, pack
 from kdcore.embeddings import EMBEDDINGS, Embedding
 from kdcore.encoding import Encoder
 from kdcore.errors import KDError
+from kdcore.files import fingerprint
 from kdcore.kinds import KindSettings, unknown
 from kdcore.learners import Control, LearnedCodes, LearnerInputs, check_counts, refine, residual
 from kdcore.rounding import Scales, dequantise, quantise, read_rounded, rounded, store_rounded
 from kdcore.size import FLOAT_BITS, stored_bits
 from kdcore.transforms import Transform
+from kdcore.transforms.product import grouped_sum
 from kdcore.vectors import check_vectors
 
 # Rows that forms are compared on, and further ones that errors are measured on where there are.
@@ -60,6 +66,10 @@ class TargetError(KDError):
     """No form that may be chosen has the size, or the error, that is asked for."""
 
 
+def _silent(what: str, share: float) -> None:
+    """Report nothing."""
+
+
 @dataclass(frozen=True)
 class Compressed:
     """A compressed table.
@@ -68,8 +78,8 @@ class Compressed:
         embedding: as it is stored, in eval mode.
         settings: of its kind.
         how: `chosen`, in words; `error`, the share of the variance that is lost, of all words;
-            `bits_per_word`, `ratio`, `seed`, `seconds`; `tried`, a row for each form that was
-            compared: `form`, `bits_per_word`, `error` on the sample, `seconds`, `chosen`.
+            `bits_per_word`, `ratio`, `seed`; `tried`, a row for each form that was compared:
+            `form`, `bits_per_word`, `error` on the sample, `chosen`.
     """
 
     embedding: Embedding
@@ -100,14 +110,18 @@ class Form:
         """Positions of a group; 0 without codes."""
         return self.shape[1] // self.shape[2] if self.shape else 0
 
+    @property
+    def key(self) -> str:
+        """What it is called in a checkpoint."""
+        return fingerprint([self.settings.model_dump(mode="json"), self.bits, self.shape])
+
 
 @dataclass
 class Trial:
-    """A form with what it costs on the sample."""
+    """A form with what is lost of the sample."""
 
     form: Form
     error: float
-    seconds: float
     chosen: bool = field(default=False)
 
 
@@ -122,7 +136,8 @@ def compress_table(
     counts: torch.Tensor | np.ndarray | None = None,
     seed: int = 0,
     seconds: float | None = None,
-    report: Report = lambda what, share: None,
+    report: Report = _silent,
+    checkpoint: str | Path | None = None,
 ) -> Compressed:
     """A table in a given size, with as small an error as is found.
 
@@ -139,6 +154,10 @@ def compress_table(
         seed: of every random choice. Equal seeds give equal bytes, but where `seconds` decides.
         seconds: about how long it may take: less refinement, and a narrower search for codes.
         report: told what is being done and the share of it that is done.
+        checkpoint: a folder to continue from, if it is there, and to keep finished parts in once
+            the work has taken half a minute: errors of forms, books, each block of codes. A
+            continued compression ends with the same bytes as an undisturbed one, but where
+            `seconds` decides. It stays until `kdcore.checkpoint.remove_checkpoint`.
 
     Returns:
         The compressed table, its settings, and how it was made.
@@ -146,79 +165,97 @@ def compress_table(
     Raises:
         TargetError: no form that may be chosen reaches the target.
         KDError: no target or several, one that is not above 0, an unknown form, vectors that are
-            not finite or no table.
+            not finite or no table, a checkpoint that is no folder or cannot be written.
+
+    Warns:
+        UserWarning: it continues from the checkpoint; the checkpoint is damaged or of another
+            table, target, seed or version, and is not used.
 
     Example:
         >>> found = compress_table(torch.randn(2000, 64), ratio=8)
         >>> found.embedding(torch.tensor([3])).shape, found.how["ratio"] >= 8
         (torch.Size([1, 64]), True)
     """
-    begun = time.monotonic()
-    table = _Table(vectors)
-    target = {
-        name: value
-        for name, value in (
-            ("ratio", ratio), ("bits_per_word", bits_per_word), ("size", size),
-            ("max_error", max_error),
-        )
-        if value is not None
+    targets = {
+        "ratio": ratio, "bits_per_word": bits_per_word, "size": size, "max_error": max_error,
     }  # fmt: skip
-    if len(target) != 1:
-        raise KDError(
-            "exactly one of ratio, bits_per_word, size and max_error must be given, got "
-            + (", ".join(target) or "none")
-        )
-    ((name, value),) = target.items()
-    if not 0 < value < math.inf:
-        raise KDError(f"{name} must be above 0 and finite, got {value:g}")
-    if seconds is not None and not seconds > 0:
-        raise KDError(f"seconds must be above 0, got {seconds:g}")
-    allowed = _allowed(forms)
     work = _Work(
-        table, allowed, None if counts is None else check_counts(counts, table.N), seed,
-        None if seconds is None else begun + seconds, report,
+        vectors, targets, forms, counts, seed, seconds=seconds, report=report,
+        checkpoint=checkpoint,
     )  # fmt: skip
-    full = table.N * table.dim * FLOAT_BITS
-    limits = {"ratio": full / value, "bits_per_word": value * table.N, "size": 8 * value}
-    if name == "max_error":
-        chosen, embedding, error = _within(work, value)
+    if work.target[0] == "max_error":
+        chosen, embedding, error = _within(work, work.target[1])
     else:
-        found = _best(work, int(limits[name]))
-        if found is None and "rounding" not in allowed:
-            raise TargetError(
-                f"{name} must leave room for {_or(allowed)} of {table.N:,} words of {table.dim} "
-                f"numbers, got {value:g}"
-            )
-        if found is None:
-            least = min(form.bits for form in _simple(table.N, table.dim, full))
-            raise TargetError(
-                f"{name} must leave room for a form of {table.N:,} words of {table.dim} numbers, "
-                f"got {value:g}; one bit a number takes {least / table.N:.1f} bits a word"
-            )
-        chosen = found
+        chosen = _chosen(work)
         embedding, error = _made(work, chosen.form)
     chosen.chosen = True
-    bits = stored_bits(embedding.export())
+    bits, N = stored_bits(embedding.export()), work.table.N
     how = {
         "chosen": _reason(chosen, work.trials),
-        "asked": f"{name} {value:g}",
+        "asked": "{} {:g}".format(*work.target),
         "error": error,
-        "bits_per_word": bits / table.N,
-        "ratio": full / bits,
+        "bits_per_word": bits / N,
+        "ratio": N * work.table.dim * FLOAT_BITS / bits,
         "seed": seed,
-        "seconds": round(time.monotonic() - begun, 1),
         "tried": [
             {
                 "form": trial.form.name,
-                "bits_per_word": round(trial.form.bits / table.N, 2),
+                "bits_per_word": round(trial.form.bits / N, 2),
                 "error": trial.error,
-                "seconds": round(trial.seconds, 2),
                 "chosen": "yes" if trial.chosen else "",
             }
             for trial in work.trials
         ],
     }
     return Compressed(embedding, chosen.form.settings, how)
+
+
+def compress_share(
+    vectors: torch.Tensor | np.ndarray,
+    share: int | None,
+    shares: int,
+    *,
+    checkpoint: str | Path,
+    ratio: float | None = None,
+    bits_per_word: float | None = None,
+    size: float | None = None,
+    forms: Iterable[str] | None = None,
+    counts: torch.Tensor | np.ndarray | None = None,
+    seed: int = 0,
+    report: Report = _silent,
+) -> None:
+    """Do a share of the work of `compress_table`, for several machines with one folder.
+
+    First, once, the form is chosen and its books are learned; then the shares of the rows are
+    encoded, in any order and side by side. `compress_table` with the same arguments then finds all
+    of that in the checkpoint.
+
+    Args:
+        share: 0 … shares − 1; None for what comes first.
+        shares: how many there are.
+        checkpoint: the folder.
+        vectors, ratio, bits_per_word, size, forms, counts, seed, report: as of `compress_table`.
+
+    Raises:
+        KDError: a share that there is not, and what `compress_table` raises.
+
+    Example:
+        >>> for share in (None, 0, 1):
+        ...     compress_share(vectors, share, 2, checkpoint="parts", ratio=20)
+        >>> found = compress_table(vectors, checkpoint="parts", ratio=20)
+    """
+    if share is not None and not 0 <= share < shares:
+        raise KDError(f"share must be from 0 to {shares - 1}, got {share}")
+    targets = {"ratio": ratio, "bits_per_word": bits_per_word, "size": size}
+    work = _Work(
+        vectors, targets, forms, counts, seed, report=report, checkpoint=checkpoint, patience=0.0
+    )
+    form = _chosen(work).form
+    if form.shape is None:
+        return
+    transform, _, known = _books(work, form)
+    if share is not None:
+        _encoded(work, form, transform, known, list(work.table.blocks())[share::shares])
 
 
 def _allowed(forms: Iterable[str] | None) -> tuple[str, ...]:
@@ -269,21 +306,55 @@ class _Table:
             raise KDError(f"vector {row} must be finite, got a value that is not")
         return block
 
-    def blocks(self, size: int = BLOCK) -> Iterator[slice]:
+    def digest(self) -> str:
+        """A hash of all that is in it."""
+        digest = hashlib.sha256(f"{self.N} {self.dim}".encode())
+        for block in self.blocks():
+            digest.update(self.rows(block).numpy().tobytes())
+        return digest.hexdigest()
+
+    def blocks(self) -> Iterator[slice]:
         """All rows, in order; a block is a multiple of 8 rows but for the last."""
-        for first in range(0, self.N, size):
-            yield slice(first, min(first + size, self.N))
+        for first in range(0, self.N, BLOCK):
+            yield slice(first, min(first + BLOCK, self.N))
 
 
 class _Work:
-    """A table, a sample of it and what has been tried."""
+    """A table, what is asked for, a sample of it and what has been tried."""
 
     def __init__(
-        self, table: _Table, allowed: tuple[str, ...], counts: torch.Tensor | None, seed: int,
-        end: float | None, report: Report,
+        self, vectors: torch.Tensor | np.ndarray, targets: dict[str, float | None],
+        forms: Iterable[str] | None, counts: torch.Tensor | np.ndarray | None, seed: int, *,
+        seconds: float | None = None, report: Report = _silent,
+        checkpoint: str | Path | None = None, patience: float | None = None,
     ):  # fmt: skip
-        self.table, self.counts, self.seed, self.end, self.report = table, counts, seed, end, report
-        self.allowed = allowed
+        begun = time.monotonic()
+        self.table = table = _Table(vectors)
+        given = [(name, value) for name, value in targets.items() if value is not None]
+        if len(given) != 1:
+            *names, last = targets
+            raise KDError(
+                f"exactly one of {', '.join(names)} and {last} must be given, got "
+                + (", ".join(name for name, _ in given) or "none")
+            )
+        self.target = name, value = given[0]
+        if not 0 < value < math.inf:
+            raise KDError(f"{name} must be above 0 and finite, got {value:g}")
+        if seconds is not None and not seconds > 0:
+            raise KDError(f"seconds must be above 0, got {seconds:g}")
+        self.allowed = allowed = _allowed(forms)
+        counts = None if counts is None else check_counts(counts, table.N)
+        self.counts, self.seed, self.report = counts, seed, report
+        self.end = None if seconds is None else begun + seconds
+
+        def identity() -> str:
+            weights = "" if counts is None else hashlib.sha256(counts.numpy().tobytes()).hexdigest()
+            versions = [kdcore.__version__, torch.__version__]
+            return fingerprint(
+                [versions, table.digest(), weights, name, value, allowed, seed, seconds]
+            )
+
+        self.checkpoint = Checkpoint(checkpoint, identity, patience)
         self.trials: list[Trial] = []
         generator = torch.Generator().manual_seed(seed)
         self.order = torch.randperm(table.N, generator=generator)
@@ -301,7 +372,7 @@ class _Work:
         squares = (self.scored.double() - centre).square().sum(1)
         self.variance = float(self.importance @ squares)
         self.equal = bool((self.learned == self.learned[0]).all())
-        self.begun, self.basis = time.monotonic(), _principal([self.learned])
+        self.basis = _principal([self.learned])
 
     def error(self, composed: torch.Tensor) -> float:
         """The share of the variance that is lost of the rows that forms are compared on."""
@@ -317,8 +388,11 @@ class _Work:
         for trial in self.trials:
             if trial.form == form:
                 return trial
-        begun = time.monotonic()
-        trial = Trial(form, self.error(_tried(self, form)), time.monotonic() - begun)
+        error = self.checkpoint.errors.get(form.key)
+        if error is None:
+            error = self.error(_tried(self, form))
+            self.checkpoint.store_error(form.key, error)
+        trial = Trial(form, error)
         self.trials.append(trial)
         self.report(f"comparing forms ({len(self.trials)}: {form.name})", 0.0)
         return trial
@@ -495,6 +569,31 @@ def _best(work: _Work, limit: int) -> Trial | None:
     return min(enough, key=lambda trial: (trial.form.simplicity, trial.error))
 
 
+def _chosen(work: _Work) -> Trial:
+    """The form for a size.
+
+    Raises:
+        TargetError: none fits in it.
+    """
+    name, value = work.target
+    N, dim = work.table.N, work.table.dim
+    full = N * dim * FLOAT_BITS
+    limits = {"ratio": full / value, "bits_per_word": value * N, "size": 8 * value}
+    found = _best(work, int(limits[name]))
+    if found is None and "rounding" not in work.allowed:
+        raise TargetError(
+            f"{name} must leave room for {_or(work.allowed)} of {N:,} words of {dim} numbers, "
+            f"got {value:g}"
+        )
+    if found is None:
+        least = min(form.bits for form in _simple(N, dim, full))
+        raise TargetError(
+            f"{name} must leave room for a form of {N:,} words of {dim} numbers, got {value:g}; "
+            f"one bit a number takes {least / N:.1f} bits a word"
+        )
+    return found
+
+
 def _within(work: _Work, max_error: float) -> tuple[Trial, Embedding, float]:
     """The smallest form that is found with an error on all rows of at most `max_error`."""
     full = work.table.N * work.table.dim * FLOAT_BITS
@@ -658,29 +757,65 @@ def _simply(work: _Work, form: Form) -> dict[str, torch.Tensor]:
 
 def _coded(work: _Work, form: Form) -> dict[str, torch.Tensor]:
     """Books of a sample, refined and rounded, and codes of all rows."""
+    transform, stored, known = _books(work, form)
+    blocks = list(work.table.blocks())
+    codes = Codes.cat(_encoded(work, form, transform, known, blocks))
+    return {"packed": codes.pack_whole(), **stored}
+
+
+def _books(
+    work: _Work, form: Form
+) -> tuple[Transform, dict[str, torch.Tensor], torch.Tensor | None]:
+    """A transform with rounded books, these as they are stored, and all rows' codes if known."""
     assert form.shape is not None
-    table, settings = work.table, form.settings
-    plain: Any = settings
-    groups = form.shape[2]
+    table, plain = work.table, form.settings
+    assert isinstance(plain, KindSettings)
+    rounding: Any = plain
     chosen = work.order[:LEARNED_ROWS].sort().values
     sample = table.rows(chosen)
     counts = None if work.counts is None else work.counts[chosen]
-    work.report("learning the books", 0.0)
     begun = time.monotonic()
-    learned = _learn(form, sample, counts, work.seed, beam=8, iterations=20)
+
+    def learn() -> LearnedCodes:
+        work.report("learning the books", 0.0)
+        return _learn(form, sample, counts, work.seed, beam=8, iterations=20)
+
+    learned = _kept(work, f"learned-{form.key}", form, len(sample), learn)
     if form.depth > 1:
-        rounds = ROUNDS
+        rounds, groups, first = ROUNDS, form.shape[2], learned
         if work.end is not None:
             # A round with its perturbations takes about as long as learning did.
-            each = time.monotonic() - begun
+            each = max(1e-3, time.monotonic() - begun)
             rounds = max(0, min(ROUNDS, int(0.5 * work.left() / each)))
         if rounds:
-            learned = _refined(work, sample, counts, learned, groups, rounds)
+            learned = _kept(
+                work, f"refined-{form.key}", form, len(sample),
+                lambda: _refined(work, sample, counts, first, groups, rounds),
+            )  # fmt: skip
     assert learned.transform is not None
-    stored = _rounded_books(learned.transform, plain.bits, plain.scales)
+    stored = _rounded_books(learned.transform, rounding.bits, rounding.scales)
     known = learned.codes.tensor() if len(sample) == table.N else None
-    packed = _encoded(work, learned.transform, known).pack_whole()
-    return {"packed": packed, **stored}
+    return learned.transform, stored, known
+
+
+def _kept(
+    work: _Work, name: str, form: Form, rows: int, learn: Callable[[], LearnedCodes]
+) -> LearnedCodes:
+    """What was learned, from the checkpoint where it is there."""
+    assert form.shape is not None
+    K, D, groups = form.shape
+    found = work.checkpoint.load(name)
+    if found is not None:
+        codes = Codes.from_packed(found.pop("packed"), K, (rows, D))
+        transform = grouped_sum(K, D, work.table.dim, groups)
+        transform.load_exported(found)
+        return LearnedCodes(codes, transform, ())
+    learned = learn()
+    assert learned.transform is not None
+    # A copy: what is learned is rounded in place.
+    books = {name: tensor.clone() for name, tensor in learned.transform.export().items()}
+    work.checkpoint.store(name, {"packed": learned.codes.packed, **books})
+    return learned
 
 
 def _refined(
@@ -702,30 +837,42 @@ def _refined(
     return found
 
 
-def _encoded(work: _Work, transform: Transform, known: torch.Tensor | None) -> Codes:
-    """Codes of all rows, block by block, in as many threads as PyTorch has."""
+def _encoded(
+    work: _Work, form: Form, transform: Transform, known: torch.Tensor | None, blocks: list[slice]
+) -> list[Codes]:
+    """Codes of some blocks of rows, in as many threads as PyTorch has."""
     table, K, D = work.table, transform.K, transform.D
     effort = table.N * D * K
     beam = next(width for width, most in ((16, 1e9), (8, 5e9), (4, 2e10), (2, math.inf))
                 if effort <= most)  # fmt: skip
     encoder = Encoder(transform, beam=beam, rounds=4, seed=work.seed)
-    blocks = list(table.blocks())
-    if work.end is not None and known is None:
+    found: dict[int, Codes] = {}
+    for block in blocks:
+        kept = work.checkpoint.load(f"codes-{form.key}-{block.start}")
+        if kept is not None:
+            shape = (block.stop - block.start, D)
+            found[block.start] = Codes.from_packed(kept["packed"], K, shape)
+    left = [block for block in blocks if block.start not in found]
+    if work.end is not None and known is None and left:
         # A first block tells how long all of them take.
         begun = time.monotonic()
-        encoder(table.rows(blocks[0]))
-        while encoder.beam > 1 and (time.monotonic() - begun) * len(blocks) > work.left():
+        encoder(table.rows(left[0]))
+        while encoder.beam > 1 and (time.monotonic() - begun) * len(left) > work.left():
             encoder = Encoder(transform, beam=encoder.beam // 2, rounds=0, seed=work.seed)
             begun = time.monotonic()
-            encoder(table.rows(blocks[0]))
+            encoder(table.rows(left[0]))
 
     def code(block: slice) -> Codes:
         start = None if known is None else known[block]
         return Codes(encoder(table.rows(block), start), K)
 
-    threads, parts = torch.get_num_threads(), []
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for done, part in enumerate(pool.map(code, blocks), 1):
-            parts.append(part)
-            work.report("encoding", done / len(blocks))
-    return Codes.cat(parts)
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        for done, (block, part) in enumerate(zip(left, pool.map(code, left), strict=True), 1):
+            found[block.start] = part
+            work.checkpoint.store(f"codes-{form.key}-{block.start}", {"packed": part.packed})
+            work.report("encoding", done / len(left))
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever interrupts does not wait for all blocks
+    return [found[block.start] for block in blocks]

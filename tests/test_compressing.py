@@ -116,7 +116,7 @@ def test_bits_of_a_form_are_those_of_the_tensors_that_are_stored(shape):
         families = c._codes(*shape, limit, book_bits)
         forms += [family[0] for family in families.values()][:2]
     assert len({form.settings.kind for form in forms}) >= 3
-    work = c._Work(c._Table(vectors), c.FORMS, None, 0, None, lambda what, share: None)
+    work = c._Work(vectors, {"ratio": 2}, None, None, 0)
     for form in forms:
         embedding, _ = c._made(work, form)
         assert stored_bits(embedding.export()) == form.bits, form
