@@ -4,6 +4,9 @@ Snakemake keeps two runs apart by a lock that `kill -9` leaves behind. `make` ca
 so that the same command continues a killed run: `python -m kdlab.unlock`. A run on another machine
 that shares the folder is never touched: its processes cannot be seen from here.
 
+A folder has one run at a time, of whatever preset. Snakemake would take a second one that makes
+other files, but whichever ends first removes the locks of both.
+
 `python -m kdlab.unlock --beside` is for who only looks: beside a run that is alive it leaves the
 lock and prints the option with which Snakemake does without one.
 """
@@ -79,7 +82,10 @@ def main() -> None:
             "python -m kdlab.unlock on that machine, or snakemake --unlock if it is gone"
         )
     if running := alive(folder):
-        sys.exit(f"error: a run is already going on in {folder} (process {running[0]})")
+        sys.exit(
+            f"error: a run is already going on in {folder} (process {running[0]}): wait for its "
+            "end, or start this one in another clone; what has been measured so far: make collect"
+        )
     subprocess.run([sys.executable, "-m", "snakemake", "--unlock", "--quiet"])
     if any(locks.glob("*")):
         sys.exit(f"error: the lock in {folder} stays: see above")

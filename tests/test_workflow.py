@@ -439,6 +439,28 @@ def test_two_runs_at_once_are_kept_apart(project):
         first.wait()
 
 
+def test_a_second_run_of_any_preset_is_told_what_to_do(tmp_path):
+    """`make demo` while something else of the pipeline runs in the folder."""
+    project = copy_project(tmp_path / "project")
+    with_makefile(project)
+    lock = project / LOCKS / "0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("model\n")
+    job = project / "workflow/scripts/job.py"
+    job.write_text("import time\ntime.sleep(600)\n")
+    with subprocess.Popen([sys.executable, job.relative_to(project)], cwd=project) as first:
+        try:
+            second = subprocess.run(
+                ["make", "--silent", "demo"], cwd=project, env=environment(project),
+                capture_output=True, text=True,
+            )  # fmt: skip
+        finally:
+            first.kill()
+    told = second.stderr.splitlines()[0]
+    assert second.returncode != 0 and f"(process {first.pid}): wait for its end" in told
+    assert "start this one in another clone" in told and lock.exists()
+
+
 def test_a_run_on_another_machine_keeps_its_lock(tmp_path):
     locks = tmp_path / ".snakemake/locks"
     locks.mkdir(parents=True)
