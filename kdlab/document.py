@@ -291,11 +291,11 @@ def drawn(page: str, root: Path = ROOT) -> str:
     A mark names a file, and of a `.csv` file a row and what is shown of it. A row is meant by
     words that are cells of it, by `column=cell`, or as the `last` of those. Shown is a column with
     its format, or `test_ppl` for a mean with its spread. A `.md` file, or a `.csv` file alone, is
-    shown whole.
+    shown whole; of a table with several models, the one that is named alone.
 
         <!-- = results/paper/table1.csv small linear-linear: test_ppl -->107.71 ± 0.98<!-- / -->
         <!-- = results/paper/table1.csv small linear-lstm: {rate:.4g} -->0.1854<!-- / -->
-        <!-- = results/paper/table1.md -->
+        <!-- = results/paper/table1.md small -->
         …
         <!-- / -->
 
@@ -319,9 +319,10 @@ def _shown(what: str, root: Path) -> str:
     file, *words = place.split()
     if not (root / file).is_file():
         raise KDError(f"{file}: no such file")
+    if not form and file.endswith(".md"):
+        return "\n" + _of_model((root / file).read_text("utf-8"), file, words)
     if not form:
-        text = (root / file).read_text("utf-8")
-        return f"\n{text if file.endswith('.md') else _as_table(root / file)}"
+        return "\n" + _as_table(root / file)
     rows = pd.read_csv(root / file, dtype=str, keep_default_na=False)
     typed = pd.read_csv(root / file)
     for word in words:
@@ -339,6 +340,17 @@ def _shown(what: str, root: Path) -> str:
         raise KDError(f"no such column in {file}; there are {', '.join(row)}") from None
     except ValueError as error:
         raise KDError(str(error)) from None
+
+
+def _of_model(text: str, file: str, words: list[str]) -> str:
+    """A table's title and the part of one model; the whole where none is named."""
+    if not words:
+        return text
+    title, *parts = re.split(r"^(?=\*\*)", text, flags=re.M)
+    found = [part for part in parts if part.startswith(f"**{' '.join(words)}**")]
+    if not found:
+        raise KDError(f"no model {' '.join(words)} in {file}")
+    return f"{title}{found[0].rstrip()}\n"
 
 
 def _perplexity(row: Mapping[str, Any], name: str) -> str:

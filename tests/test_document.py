@@ -12,7 +12,7 @@ from kdcore.errors import KDError
 from kdcore.learners import LEARNERS
 from kdcore.transforms import TRANSFORMS
 from kdlab import document
-from kdlab.experiment import Preset
+from kdlab.experiment import Preset, load_experiment
 from kdlab.figures import FIGURES
 from kdlab.texts import TEXTS
 from kdlab.vectors import VECTORS
@@ -45,8 +45,12 @@ def test_a_page_shows_the_results_that_there_are(page):
 
 
 def test_the_readme_has_table_1():
+    """The small column whole, and of the large one the paper's numbers and what is ours."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert (ROOT / "results/paper/table1.md").read_text(encoding="utf-8") in page
+    assert document._shown("results/paper/table1.md small", ROOT) in page
+    for method in load_experiment(ROOT / "config/paper.yaml").preset.tables["table1"].rows:
+        for what in ("{paper_ppl:.2f}", "test_ppl"):
+            assert f"table1.csv large {method.method}: {what} -->" in page
 
 
 @pytest.fixture
@@ -56,6 +60,7 @@ def results(tmp_path) -> Path:
         "a,1,107.714,0.981,0.05\na,2,118.05,,0.25\nb*,1,,,\n"
     )
     (tmp_path / "t.md").write_text("| a |\n")
+    (tmp_path / "m.md").write_text("T.\n\n**a** (x)\n\n| 1 |\n\n**b c** (y)\n\n| 2 |\n")
     return tmp_path
 
 
@@ -68,6 +73,8 @@ def results(tmp_path) -> Path:
         ("t.csv b*: test_ppl", "not run"),
         ("t.csv b*: {rate:.1f}", "not run"),
         ("t.md", "\n| a |\n"),
+        ("m.md a", "\nT.\n\n**a** (x)\n\n| 1 |\n"),
+        ("m.md b c", "\nT.\n\n**b c** (y)\n\n| 2 |\n"),
     ],
 )
 def test_a_mark_shows_what_it_names(results, mark, shown):
@@ -87,6 +94,7 @@ def test_a_table_of_its_own_is_shown_whole(results):
     ("mark", "message"),
     [
         ("none.csv a: test_ppl", "none.csv: no such file"),
+        ("m.md c", "no model c in m.md"),
         ("t.csv a: test_ppl", "must mean one row of t.csv, means 2"),
         ("t.csv c: test_ppl", "must mean one row of t.csv, means 0"),
         ("t.csv size=1: test_ppl", "no column size in t.csv; there are method, seed"),
