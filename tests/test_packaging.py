@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from datetime import date
 from email.parser import Parser
 from pathlib import Path
 
@@ -70,6 +71,15 @@ def test_library_declares_four_dependencies_and_its_version(wheel):
     assert names(entry for entry in declared if "extra ==" not in entry) == LIBRARY
     assert set(metadata.get_all("Provides-Extra")) == {"faiss", "grid"}
     assert metadata["Version"] == kdcore.__version__
+
+
+def test_changelog_and_citation_are_of_this_version():
+    """The newest entry of the changelog is the version's, with its day."""
+    changes = re.search(r"^## \[(.+)\] - (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert changes is not None
+    assert kdcore.__version__ == changes[1] == cited["version"]
+    assert date.fromisoformat(changes[2]) == cited["date-released"]
 
 
 def test_library_imports_only_what_it_declares():
