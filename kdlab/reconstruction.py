@@ -20,7 +20,7 @@ from kdlab.provenance import environment
 QUERIES = 1000
 COLUMNS = [
     "table", "form", "asked_ratio", "ratio", "bits_per_word", "error", "cosine", "worst_cosine",
-    "overlap", "chosen", "seconds", "seed", "address", "commit", "processor",
+    "overlap", "chosen", "seconds", "seed", "address", "commit", "processor", "data_hash",
 ]  # fmt: skip
 
 

@@ -73,8 +73,10 @@ rule reconstruct:
     params:
         title=title,
         settings=settings,
+        identity=identity,
     message:
         "{params.title}"
     shell:
         "python workflow/scripts/reconstruct.py --settings {params.settings:q}"
+        " --identity {params.identity:q} --address {wildcards.address}"
         " --vectors {input.vectors:q} --measurement {output:q} --threads {threads} --log {log:q}"

@@ -135,6 +135,11 @@ def settings(wildcards):
     return json.dumps(run(wildcards).settings, ensure_ascii=False)
 
 
+def identity(wildcards):
+    """What a run's address is the hash of, as one command-line argument."""
+    return json.dumps(run(wildcards).identity, ensure_ascii=False)
+
+
 def option(name):
     """How an input that is not always there is named on the command line."""
     return lambda wildcards, input: (

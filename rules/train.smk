@@ -22,9 +22,7 @@ rule train_model:
     params:
         title=title,
         settings=settings,
-        identity=lambda wildcards: json.dumps(
-            run(wildcards).identity, ensure_ascii=False
-        ),
+        identity=identity,
         names=lambda wildcards: run(wildcards).names,
         codes=option("codes"),
         vectors=option("vectors"),

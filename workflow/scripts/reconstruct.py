@@ -7,13 +7,15 @@ import _script
 import torch
 import typer
 
-from kdcore.files import write_json
+from kdcore.files import sha256, write_json
 from kdcore.vectors import WordVectors
 from kdlab.reconstruction import measure
 
 
 def main(
     settings: Annotated[str, typer.Option(help="form, ratio and seed, JSON")],
+    identity: Annotated[str, typer.Option(help="what the address is the hash of, JSON")],
+    address: Annotated[str, typer.Option(help="of the run")],
     vectors: Annotated[Path, typer.Option(help="word vectors")],
     measurement: Annotated[Path, typer.Option(help="output: what was lost")],
     threads: Annotated[int, typer.Option(help="CPU threads")] = 1,
@@ -21,7 +23,9 @@ def main(
 ) -> None:
     _script.start_log(log)
     torch.set_num_threads(threads)
-    write_json(measurement, measure(WordVectors.load(vectors), **_script.as_json(settings)))
+    found = measure(WordVectors.load(vectors), **_script.as_json(settings))
+    about = {"address": address, "data_hash": sha256(vectors)[:16]}
+    write_json(measurement, {**about, **found, "spec": _script.as_json(identity, "identity")})
 
 
 if __name__ == "__main__":
