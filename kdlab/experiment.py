@@ -69,8 +69,8 @@ class Method(Section):
     label: str = Field(description="what tables and figures call it")
     embedding: str = Field(description="entry of `embeddings`")
     codes: str | None = Field(None, description="entry of `codes`; null: it has none")
-    vectors: Raw = Field(
-        {},
+    vectors: Raw | None = Field(
+        None,
         description="settings of the vectors that its codes are learned from, where they are "
         "otherwise than the model's",
     )
@@ -461,7 +461,7 @@ class Experiment:
         raw, where = self.preset.vectors.model_dump(), "vectors"
         if own := self.preset.models[model].vectors:
             raw, where = merged(raw, own), f"models.{model}.vectors"
-        if own := self.preset.methods[method].vectors if method else {}:
+        if own := self.preset.methods[method].vectors if method else None:
             raw, where = merged(raw, own), f"methods.{method}.vectors"
         return self._vectors(VECTORS.parse(raw, where), model, seed, where)
 
