@@ -461,8 +461,9 @@ class Experiment:
         raw, where = self.preset.vectors.model_dump(), "vectors"
         if own := self.preset.models[model].vectors:
             raw, where = merged(raw, own), f"models.{model}.vectors"
-        if own := self.preset.methods[method].vectors if method else None:
-            raw, where = merged(raw, own), f"methods.{method}.vectors"
+        of_method = self.preset.methods[method].vectors if method else None
+        if of_method:
+            raw, where = merged(raw, of_method), f"methods.{method}.vectors"
         return self._vectors(VECTORS.parse(raw, where), model, seed, where)
 
     def _vectors(
