@@ -218,8 +218,8 @@ def test_errors_stand_beside_the_perplexities_of_the_models_with_those_codes(tmp
     assert (points[points["model"] == "first"].eval("test_ppl + 1000 * error") == 200).all()
     correlation = made["errors_correlation.csv"].set_index("panel")
     assert list(correlation["models"]) == [4, 3]
-    assert correlation.loc["First", "error_by_occurrence"] == -1
-    assert pd.isna(correlation.loc["Second", "error_by_occurrence"])
+    assert correlation.loc["first", "error_by_occurrence"] == -1
+    assert pd.isna(correlation.loc["second", "error_by_occurrence"])
     first, second = draw(data).axes
     assert "ρ = -1.00" in first.get_title("left") and "ρ" not in second.get_title("left")
 

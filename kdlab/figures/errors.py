@@ -73,7 +73,7 @@ def _correlations(settings: Settings, rows: pd.DataFrame) -> pd.DataFrame:
             name: round(ranks[name].corr(ranks["test_ppl"]), 3) if len(here) >= FEWEST else None
             for name in COLUMNS[4:6]
         }
-        found.append({"panel": panel.title, "models": len(here), **numbers})
+        found.append({"panel": " ".join(panel.models), "models": len(here), **numbers})
     return pd.DataFrame(found)
 
 
