@@ -1,12 +1,18 @@
 """The demo corpus: newswire-like sentences drawn from a small seeded grammar.
 
-The Penn Treebank may not be shipped, so this text is. Its words come in hand-written classes
-of like meaning, against which codes can be scored, and its entropy is known exactly, which
-gives perplexity a floor.
+The Penn Treebank may not be shipped, so this text is. Its words come in classes of like meaning,
+against which codes can be scored, and its entropy is known exactly, which gives perplexity a floor.
+
+Most hand-written words say little of what follows. With topics (`topical`) they do: every topic has
+classes of words of its own, a sentence keeps to one topic, and who knows the topic of a word knows
+among which words the next one is.
 """
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -89,65 +95,130 @@ RULES: dict[str, tuple[tuple[float, str], ...]] = {
 }
 
 
-def word_classes() -> dict[str, str]:
-    """The class of every word that has one; function words have none."""
-    return {word: name for name, words in CLASSES.items() for word in words}
+# What the sentences of a topic are like; `@good` stands for a word of its class of that name.
+TOPIC_RULES: tuple[tuple[float, str], ...] = (
+    (4, "@firm @deal @good"),
+    (3, "@firm @deal @good in @town"),
+    (3, "@boss of @firm wants NEW @good"),
+    (2, "@good from @town <move> on WEEKDAY"),
+    (2, "@boss SAY that @firm @deal @good"),
+)
+TOPICS = CLASSES["SECTOR"]
+TOPIC_CLASSES = tuple(sorted(set(re.findall(r"@(\w+)", " ".join(body for _, body in TOPIC_RULES)))))
 
 
-def class_shares(name: str) -> np.ndarray:
-    """Zipf's law within a class: the r-th word has a share in proportion to 1 / r."""
-    weights = 1.0 / np.arange(1, len(CLASSES[name]) + 1)
-    return weights / weights.sum()
+@dataclass(frozen=True)
+class Grammar:
+    """Weighted rules without context, in which no sentence can be drawn in two ways.
 
-
-def _shares(name: str) -> np.ndarray:
-    weights = np.array([weight for weight, _ in RULES[name]], dtype=float)
-    return weights / weights.sum()
-
-
-def floor_perplexity() -> float:
-    """exp of the entropy per token, `<eos>` included: no model of the text can do better.
-
-    Exact, because no sentence can be drawn in two ways: a sentence's entropy is the sum over
-    the choices that make it.
+    Attributes:
+        classes: words of like meaning, the most frequent first.
+        rules: weights, and bodies of classes, rules (in angle brackets) and plain words; a text is
+            made of `<text>`.
     """
-    entropy, length = _entropy_and_length("<text>")
-    return math.exp(entropy / (length + 1))
+
+    classes: Mapping[str, tuple[str, ...]]
+    rules: Mapping[str, tuple[tuple[float, str], ...]]
+
+    def rule_shares(self, name: str) -> np.ndarray:
+        """How often each line of a rule is taken."""
+        weights = np.array([weight for weight, _ in self.rules[name]], dtype=float)
+        return weights / weights.sum()
+
+    def class_shares(self, name: str) -> np.ndarray:
+        """Zipf's law within a class: the r-th word has a share in proportion to 1 / r."""
+        weights = 1.0 / np.arange(1, len(self.classes[name]) + 1)
+        return weights / weights.sum()
+
+    def floor_perplexity(self) -> float:
+        """exp of the entropy per token, `<eos>` included: no model of the text can do better.
+
+        Exact, because no sentence can be drawn in two ways: a sentence's entropy is the sum over
+        the choices that make it.
+        """
+        entropy, length = self._entropy_and_length("<text>")
+        return math.exp(entropy / (length + 1))
+
+    def _entropy_and_length(self, symbol: str) -> tuple[float, float]:
+        """Expected nats and tokens of what a symbol expands to."""
+        if symbol in self.classes:
+            return _entropy(self.class_shares(symbol)), 1.0
+        if symbol not in self.rules:
+            return 0.0, 1.0
+        shares = self.rule_shares(symbol)
+        entropy, length = _entropy(shares), 0.0
+        for share, (_, body) in zip(shares, self.rules[symbol], strict=True):
+            for part in body.split():
+                nats, tokens = self._entropy_and_length(part)
+                entropy += share * nats
+                length += share * tokens
+        return entropy, length
 
 
-def _entropy_and_length(symbol: str) -> tuple[float, float]:
-    """Expected nats and tokens of what a symbol expands to."""
-    if symbol in CLASSES:
-        shares = class_shares(symbol)
-        return float(-(shares * np.log(shares)).sum()), 1.0
-    if symbol not in RULES:
-        return 0.0, 1.0
-    shares = _shares(symbol)
-    entropy, length = float(-(shares * np.log(shares)).sum()), 0.0
-    for share, (_, body) in zip(shares, RULES[symbol], strict=True):
-        for part in body.split():
-            nats, tokens = _entropy_and_length(part)
-            entropy += share * nats
-            length += share * tokens
-    return entropy, length
+def _entropy(shares: np.ndarray) -> float:
+    return float(-(shares * np.log(shares)).sum())
 
 
-def generate(tokens: int, seed: int) -> Corpus:
+NEWSWIRE = Grammar(CLASSES, RULES)
+
+
+@cache
+def topical(topics: int, words: int) -> Grammar:
+    """Sentences that keep to one of several topics, all as frequent.
+
+    A topic's words are named by topic, class and rank, such as `steel-firm-3`, for who reads the
+    text; a model sees numbers.
+
+    Args:
+        topics: how many, at most 15.
+        words: of each of a topic's five classes.
+
+    Example:
+        >>> topical(topics=2, words=3).classes["oil-firm"]
+        ('oil-firm-1', 'oil-firm-2', 'oil-firm-3')
+    """
+    classes, rules = dict(CLASSES), dict(RULES)
+    chosen = TOPICS[:topics]
+    rules["<text>"] = tuple((1.0, f"<{topic}>") for topic in chosen)
+    for topic in chosen:
+        rules[f"<{topic}>"] = tuple((w, body.replace("@", f"{topic}-")) for w, body in TOPIC_RULES)
+        for name in TOPIC_CLASSES:
+            ranks = range(1, words + 1)
+            classes[f"{topic}-{name}"] = tuple(f"{topic}-{name}-{rank}" for rank in ranks)
+    return Grammar(classes, rules)
+
+
+_CLASS_OF = {word: name for name, words in CLASSES.items() for word in words}
+_TOPIC_WORD = re.compile(rf"((?:{'|'.join(TOPICS)})-(?:{'|'.join(TOPIC_CLASSES)}))-\d+")
+
+
+def class_of(word: str) -> str | None:
+    """The class of a word, in any of the grammars; function words have none.
+
+    Example:
+        >>> class_of("monday"), class_of("oil-firm-3"), class_of("the")
+        ('WEEKDAY', 'oil-firm', None)
+    """
+    found = _TOPIC_WORD.fullmatch(word)
+    return found[1] if found else _CLASS_OF.get(word)
+
+
+def generate(tokens: int, seed: int, grammar: Grammar = NEWSWIRE) -> Corpus:
     """Draw a corpus of about `tokens` training tokens, a tenth of that for valid and test each.
 
     Args:
         seed: of the random draws; equal seeds give equal text.
     """
-    draw = _Drawer(np.random.default_rng(seed))
+    draw = _Drawer(grammar, np.random.default_rng(seed))
     parts = {"train": tokens, "valid": tokens // 10, "test": tokens // 10}
     return Corpus.from_lines({split: list(draw.lines(size)) for split, size in parts.items()})
 
 
 class _Drawer:
-    def __init__(self, random: np.random.Generator):
-        self.random = random
-        self.cumulative = {name: np.cumsum(_shares(name)) for name in RULES}
-        self.cumulative |= {name: np.cumsum(class_shares(name)) for name in CLASSES}
+    def __init__(self, grammar: Grammar, random: np.random.Generator):
+        self.grammar, self.random = grammar, random
+        self.cumulative = {name: np.cumsum(grammar.rule_shares(name)) for name in grammar.rules}
+        self.cumulative |= {name: np.cumsum(grammar.class_shares(name)) for name in grammar.classes}
 
     def lines(self, tokens: int) -> Iterator[str]:
         while tokens > 0:
@@ -163,7 +234,7 @@ class _Drawer:
             int(np.searchsorted(cumulative, self.random.random(), side="right")),
             len(cumulative) - 1,
         )
-        if symbol in CLASSES:
-            return [CLASSES[symbol][choice]]
-        body = RULES[symbol][choice][1]
+        if symbol in self.grammar.classes:
+            return [self.grammar.classes[symbol][choice]]
+        body = self.grammar.rules[symbol][choice][1]
         return [word for part in body.split() for word in self._expand(part)]

@@ -151,6 +151,8 @@ def _text(experiment: Experiment, path: Path | None) -> str:
         parts.append(
             f"no model can have a perplexity below {floor:.2f}, the entropy of its grammar"
         )
+    if experiment.preset.text.remark:
+        parts.append(experiment.preset.text.remark)
     return "; ".join(parts)
 
 

@@ -6,7 +6,7 @@ import torch
 from kdcore.codes import Codes
 from kdcore.vectors import WordVectors
 from kdlab.experiment import Experiment
-from kdlab.grammar import word_classes
+from kdlab.grammar import class_of
 from kdlab.measures import cosine_by_shared_positions, nmi, tightest_codes
 from kdlab.tables import as_markdown_text
 from kdlab.vectors import VECTORS
@@ -38,10 +38,10 @@ def similarity(words: WordVectors, codes: Codes) -> pd.DataFrame:
 
     Where most words have a class in the demo's grammar, agreement with the classes too.
     """
-    classes = word_classes()
-    known = [i for i, word in enumerate(words.words) if word in classes]
-    names = sorted(set(classes.values()))
-    labels = torch.tensor([names.index(classes[words.words[i]]) for i in known])
+    classes = [class_of(word) for word in words.words]
+    known = [i for i, name in enumerate(classes) if name is not None]
+    names = sorted({name for name in classes if name is not None})
+    labels = torch.tensor([names.index(classes[i]) for i in known])
     rows: list[dict] = []
     random = Codes.random(len(codes), codes.K, codes.D, seed=1)
     for kind, these in (("learned", codes), ("random", random)):

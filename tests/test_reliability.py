@@ -72,7 +72,7 @@ def kill_at_random(project: Path, words: list[str], seconds: float, seed: int) -
     raise AssertionError(f"not at its end after {kill + 1} kills")
 
 
-def same(project: Path, other: Path, at_least: int = 60) -> None:
+def same(project: Path, other: Path, at_least: int = 50) -> None:
     compared = 0
     for path in other.rglob("*"):
         if path.name in OUTPUTS or (path.name in TABLES and "results" in path.parts):

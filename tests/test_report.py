@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from small_experiment import PRINTED, make_results, measure, small_experiment, word_files
 
 from kdcore.codes import Codes
@@ -112,6 +113,10 @@ def test_it_says_the_share_of_unknown_words(page):
     assert "10.0 % of the tokens are <unk>" in " ".join(page.text)
 
 
+def test_it_says_what_a_generated_text_can_show(page):
+    assert "but not how well codes do on a real text" in " ".join(page.text)
+
+
 def test_no_column_is_empty():
     frame = pd.DataFrame({"a": [1.25, 0.00012346], "b": [None, None], "c": ["x", None]})
     found = report.grid(frame, 1)
@@ -158,6 +163,14 @@ def test_words_with_like_codes_are_alike_and_random_codes_say_nothing(tmp_path):
     found = table2.similarity(WordVectors.load(vectors), Codes.load(codes))
     value = found.set_index(["codes", "shared_positions"])["value"]
     assert value["learned", 3] > 0.9 > 0.5 > abs(value["random", 2])
+
+
+def test_codes_of_generated_words_are_held_against_their_classes():
+    names = [f"{topic}-firm-{rank}" for topic in ("oil", "steel") for rank in range(1, 9)]
+    words = WordVectors(tuple(names), torch.randn(16, 3))
+    codes = Codes(torch.arange(16)[:, None] // 8, 2)
+    found = table2.similarity(words, codes).set_index(["measure", "codes"])["value"]
+    assert found["NMI with word classes", "learned"] == pytest.approx(1.0)
 
 
 def test_table_2_says_what_its_vectors_are():

@@ -27,6 +27,11 @@ class TextSettings(KindSettings):
         return None
 
     @property
+    def remark(self) -> str | None:
+        """What results on the text can show and what not, where that has to be said."""
+        return None
+
+    @property
     def tokens(self) -> int:
         """Training tokens, about: what run times are estimated from."""
         train = self.files.get("train")

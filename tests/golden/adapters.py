@@ -113,7 +113,8 @@ def train(
     return train_model(model, corpus, settings, checkpoint=checkpoint, identity="golden")
 
 
-def generated_text(tokens: int, seed: int) -> Corpus:
-    """The text of the demo."""
-    chosen = TEXTS.parse({"kind": "generated", "training_tokens": tokens, "seed": seed})
+def generated_text(tokens: int, seed: int, topics: dict | None) -> Corpus:
+    """Newswire without topics, or the text of the demo, with them."""
+    settings = {"kind": "generated", "training_tokens": tokens, "seed": seed, "topics": topics}
+    chosen = TEXTS.parse(settings)
     return chosen.module.read(chosen)

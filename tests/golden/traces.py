@@ -434,8 +434,8 @@ def clustering(arm: str) -> Values:
     }
 
 
-def generated() -> Values:
-    corpus = adapters.generated_text(tokens=2000, seed=1)
+def generated(topics: dict | None) -> Values:
+    corpus = adapters.generated_text(tokens=2000, seed=1, topics=topics)
     return {
         "digest": corpus.digest,
         "words": len(corpus.words),
@@ -500,6 +500,7 @@ def kinds() -> Iterator[Kinds]:
 
 LEARNER, TRANSFORM, EMBEDDING = "kdcore.learners.", "kdcore.transforms.", "kdcore.embeddings."
 TRAINING = "kdlab.experiment.TRAINING_NUMERICS"
+GENERATED = ("kdlab.texts.generated.NUMERICS",)
 
 
 def _versions(folder: str, settings: dict) -> tuple[str, ...]:
@@ -571,6 +572,7 @@ def _settings() -> Iterator[tuple[str, Trace]]:
 TRACES: dict[str, Trace] = {
     **dict(_learners()),
     **dict(_models()),
-    "texts/generated": Trace(generated, ("kdlab.texts.generated.NUMERICS",)),
+    "texts/generated": Trace(partial(generated, None), GENERATED),
+    "texts/generated-topics": Trace(partial(generated, {"count": 3, "words": 10}), GENERATED),
     **dict(_settings()),
 }
