@@ -3,6 +3,7 @@
 #
 #   snakemake --cores 8 all                                       the paper
 #   snakemake --cores 2 --configfile config/demo.yaml -- all      the demo
+#   snakemake --cores 8 --configfile config/compress.yaml         a table compressed by many jobs
 
 
 # With a configuration of one's own, nothing is mixed into it.
@@ -18,9 +19,24 @@ container: "docker://python:3.11"
 report: "workflow/captions/workflow.rst"
 
 
-include: "rules/common.smk"
-include: "rules/inputs.smk"
-include: "rules/train.smk"
-include: "rules/codes.smk"
-include: "rules/results.smk"
-include: "rules/targets.smk"
+if "table" in config:
+
+    include: "rules/compress.smk"
+
+    # Here, where it is what is made unless something else is asked for.
+    rule compressed:
+        input:
+            COMPRESSION.out,
+        localrule: True
+
+else:
+
+    include: "rules/common.smk"
+    include: "rules/inputs.smk"
+    include: "rules/train.smk"
+    include: "rules/codes.smk"
+    include: "rules/results.smk"
+    include: "rules/targets.smk"
+
+
+include: "rules/ends.smk"

@@ -1,6 +1,7 @@
 """Files of the user's own that a preset reads: no rule makes them, and DVC is told of them."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
@@ -17,7 +18,7 @@ def own_files(preset: Preset) -> list[Path]:
     return [*preset.text.files.values(), *dict.fromkeys(files)]
 
 
-def check_there(files: list[Path]) -> None:
+def check_there(files: Iterable[Path]) -> None:
     """Make sure that there are such files.
 
     Raises:

@@ -12,7 +12,7 @@ from kdlab.compute import device_of, gpu_here, precision_of
 from kdlab.download import name_mirror
 from kdlab.planning import Plan, megabytes, minutes
 from kdlab.progress import follow
-from kdlab.unlock import forget_host, note_host
+from kdlab.unlock import note_host
 
 try:
     PLAN = Plan.of(
@@ -60,18 +60,6 @@ onstart:
             )
     if workflow.execution_settings.lock:
         note_host()
-
-
-onsuccess:
-    if workflow.execution_settings.lock:
-        forget_host()
-    print(PROGRESS.made(), file=sys.stderr)
-
-
-onerror:
-    if workflow.execution_settings.lock:
-        forget_host()
-    print(PROGRESS.how_to_go_on(), file=sys.stderr)
 
 
 wildcard_constraints:

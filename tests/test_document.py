@@ -18,7 +18,11 @@ from kdlab.texts import TEXTS
 from kdlab.vectors import VECTORS
 
 ROOT = Path(__file__).parent.parent
-PRESETS = [path for path in sorted(ROOT.glob("config/*.yaml")) if path.name != "paper_numbers.yaml"]
+PRESETS = [
+    path
+    for path in sorted(ROOT.glob("config/*.yaml"))
+    if path.name not in ("compress.yaml", "paper_numbers.yaml")
+]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from kdlab.addresses import upstream
 from kdlab.experiment import Experiment, from_dump, load_experiment, read_preset
 
 ROOT = Path(__file__).parent.parent
-PRESETS = [*sorted((ROOT / "config").glob("[!p]*.yaml")), ROOT / "config/paper.yaml"]
+PRESETS = [*sorted((ROOT / "config").glob("[!cp]*.yaml")), ROOT / "config/paper.yaml"]
 
 
 @pytest.fixture
