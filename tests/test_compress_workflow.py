@@ -6,7 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from project_copy import copy_project, environment, snakemake, succeed
+
+from kdcore import KDError
+from kdlab.compression import Compression
 
 CONFIG = """\
 table: vectors.npy
@@ -55,7 +59,6 @@ def test_jobs_make_what_the_command_makes_and_a_second_run_nothing(project):
     assert made.read_bytes() == (project / "local.kd").read_bytes()
 
 
-@pytest.mark.workflow
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -66,12 +69,19 @@ def test_jobs_make_what_the_command_makes_and_a_second_run_nothing(project):
         ("blocks: 3", "blocks: many", "blocks must be an integer, got 'many'"),
         ("blocks: 3", "block: 3", "key 'block' is unknown; did you mean 'blocks'"),
         ("out: out/vectors.kd", "", "out is missing"),
-        ("words.txt", "no.txt", "no.txt: no such file"),
     ],
 )
-def test_a_wrong_setting_is_one_line(project, old, new, message):
-    (project / "config/wrong.yaml").write_text(CONFIG.replace(old, new))
+def test_a_wrong_setting_is_one_line(old, new, message):
+    with pytest.raises(KDError) as refused:
+        Compression.of(yaml.safe_load(CONFIG.replace(old, new)), "config/wrong.yaml")
+    said = str(refused.value)
+    assert said.startswith("config/wrong.yaml: ") and message in said and "\n" not in said
+
+
+@pytest.mark.workflow
+def test_a_table_that_is_not_there_stops_before_any_work(project):
+    (project / "config/wrong.yaml").write_text(CONFIG.replace("vectors.npy", "no.npy"))
     done = snakemake(project, preset="wrong")
     said = [line for line in (done.stdout + done.stderr).splitlines() if "error: " in line]
-    assert done.returncode != 0 and len(said) == 1
-    assert said[0].startswith("error: ") and message in said[0]
+    assert done.returncode != 0
+    assert said == ["error: no.npy: no such file, which the preset names"]
