@@ -38,10 +38,9 @@ def similarity(words: WordVectors, codes: Codes) -> pd.DataFrame:
 
     Where most words have a class in the demo's grammar, agreement with the classes too.
     """
-    classes = [class_of(word) for word in words.words]
-    known = [i for i, name in enumerate(classes) if name is not None]
-    names = sorted({name for name in classes if name is not None})
-    labels = torch.tensor([names.index(classes[i]) for i in known])
+    classes = {i: name for i, word in enumerate(words.words) if (name := class_of(word))}
+    known, names = list(classes), sorted(set(classes.values()))
+    labels = torch.tensor([names.index(name) for name in classes.values()])
     rows: list[dict] = []
     random = Codes.random(len(codes), codes.K, codes.D, seed=1)
     for kind, these in (("learned", codes), ("random", random)):
