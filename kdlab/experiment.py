@@ -152,9 +152,12 @@ class Goal(Section):
 
 
 class FrontierClaims(Section):
-    """What is claimed of the frontier: a family's goals, and that no other method is better."""
+    """What is claimed of the frontier: the goals of ours, and that no other method is better."""
 
-    family: str = Field(description="family of methods that the claims are of")
+    families: list[str] = Field(
+        min_length=1,
+        description="families of methods that are ours; claims are called by the first",
+    )
     models: list[str] = Field(min_length=1, description="models whose rows are compared")
     goals: list[Goal] = Field(min_length=1, description="goals, one for each size")
     seeds: int = Field(3, gt=0, description="seeds of a row without which a goal stays open")

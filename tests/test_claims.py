@@ -116,7 +116,7 @@ def frontier(*rows: tuple) -> pd.DataFrame:
 @pytest.fixture
 def with_frontier():
     goals = [{"ratio": 20, "test_ppl": 101.0}, {"ratio": 80, "test_ppl": 103.0}]
-    asked = {"family": "ours", "models": ["first"], "goals": goals, "seeds": 2}
+    asked = {"families": ["ours"], "models": ["first"], "goals": goals, "seeds": 2}
     return small_experiment(
         {"methods": {"learned": {"family": "ours"}}, "claims": {"frontier": asked}}
     )

@@ -226,7 +226,7 @@ def test_errors_stand_beside_the_perplexities_of_the_models_with_those_codes(tmp
 
 def test_claims_about_a_frontier_that_is_not_drawn_are_refused_in_one_line():
     goals = [{"ratio": 20, "test_ppl": 101.0}]
-    asked = {"family": "ours", "models": ["first"], "goals": goals}
+    asked = {"families": ["ours"], "models": ["first"], "goals": goals}
     with pytest.raises(KDError, match="must have a figure of kind frontier, got code_space, "):
         small_experiment({"claims": {"frontier": asked}, "figures": {"frontier": None}})
 
