@@ -333,7 +333,7 @@ def table2_claims(
 
 
 def frontier_claims(experiment: Experiment, rows: pd.DataFrame) -> Iterator[Claim]:
-    """For each goal: that a method of ours reaches it, and that no other method of that size is better.
+    """For each goal: that a method of ours reaches it, and that none of others is better there.
 
     A row of fewer bits than the goal asks for counts too. Numbers that others published count
     among the other methods.
@@ -347,9 +347,9 @@ def frontier_claims(experiment: Experiment, rows: pd.DataFrame) -> Iterator[Clai
     for goal in asked.goals:
         small = rows["ratio"] >= goal.ratio
         best, other = _least(rows[small & ours]), _least(rows[small & ~ours])
-        size = f"{goal.ratio:g} times fewer bits"
+        size, name = f"{goal.ratio:g} times fewer bits", asked.families[0]
         reached = Claim(
-            f"Frontier: {asked.families[0]} at {size} have a test perplexity below {goal.test_ppl:g}",
+            f"Frontier: {name} at {size} have a test perplexity below {goal.test_ppl:g}",
             BEYOND, evidence="not run: no row of that size has been trained",
         )  # fmt: skip
         ahead = Claim(f"Frontier: no other method at {size} is better", BEYOND,
