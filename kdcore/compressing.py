@@ -542,8 +542,8 @@ def _best(work: _Work, limit: int) -> Trial | None:
     stop = time.monotonic() + 0.3 * work.left()
     families = {
         family: forms
-        for family, forms in _codes(N, dim, limit, BOOK_BITS[0]).items()
-        if family.partition(" ")[0] in work.allowed
+        for family, found in _codes(N, dim, limit, BOOK_BITS[0]).items()
+        if (forms := [form for form in found if _is_allowed(work, family, form)])
     }
     least, best = math.inf, ""
     for family, forms in families.items():
@@ -556,7 +556,8 @@ def _best(work: _Work, limit: int) -> Trial | None:
     if best and least < FAR * simple:
         near = families[best][1:3]
         for bits in BOOK_BITS[1:]:
-            near += _codes(N, dim, limit, bits).get(best, [])[:1]
+            more = _codes(N, dim, limit, bits).get(best, [])
+            near += [form for form in more if _is_allowed(work, best, form)][:1]
         for form in near:
             if time.monotonic() > stop:
                 break
@@ -592,6 +593,14 @@ def _chosen(work: _Work) -> Trial:
             f"one bit a number takes {least / N:.1f} bits a word"
         )
     return found
+
+
+def _is_allowed(work: _Work, family: str, form: Form) -> bool:
+    """Whether codes of a family may be chosen; of one group they are additive, whatever it is."""
+    assert form.shape is not None
+    name = family.partition(" ")[0]
+    additive = form.shape[2] == 1 and form.depth > 1
+    return name in work.allowed and (not additive or "additive" in work.allowed)
 
 
 def _within(work: _Work, max_error: float) -> tuple[Trial, Embedding, float]:

@@ -105,6 +105,11 @@ def test_a_form_that_is_asked_for_is_taken_and_no_other_tried(clustered, form):
     assert all(len(other.how["tried"]) > len(found.how["tried"]) for other in others)
 
 
+def test_a_single_group_is_no_product(clustered):
+    small = compress_table(clustered, ratio=24, forms=["product-additive", "product"])
+    assert all("additive codes" not in row["form"] for row in small.how["tried"])
+
+
 @pytest.mark.parametrize("shape", [(50, 7), (1234, 13), (1234, 16)])
 def test_bits_of_a_form_are_those_of_the_tensors_that_are_stored(shape):
     rows, dim = shape
