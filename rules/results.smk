@@ -204,6 +204,8 @@ if PRESET.reconstructions:
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/reconstruction_table.log",
+        params:
+            caption="Word vectors in every form and size: bits, error, neighbours that stay",
         message:
             "Word vectors compressed: joining forms and sizes"
         shell:

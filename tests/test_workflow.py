@@ -114,7 +114,7 @@ def test_snakemakes_own_report_shows_every_result_with_its_caption(project):
     preset = plan(project).preset
     figures = {f"{name}.png" for name in preset.figures}
     tables = {f"{name}.csv" for name in preset.tables}
-    others = {"measurements.csv", "claims.csv", "table2.csv", "report.html"}
+    others = {"measurements.csv", "claims.csv", "table2.csv", "reconstruction.csv", "report.html"}
     assert shown.keys() == figures | tables | others
     assert all(caption.strip() for caption in shown.values())
 
@@ -631,7 +631,8 @@ def test_a_script_can_be_run_by_hand_and_fails_in_one_line(finished, tmp_path):
         settings = json.dumps({"learner": learner, "seed": 1})
         return subprocess.run(
             [sys.executable, script, "--settings", settings, "--address", "a", "--corpus", corpus,
-             "--codes", codes, "--decoder", "d", "--history", "h", "--scratch", "s", *more],
+             "--codes", codes, "--decoder", "d", "--history", "h", "--error", "r", "--scratch", "s",
+             *more],
             cwd=tmp_path, env=environment(ROOT), capture_output=True, text=True,
         )  # fmt: skip
 
