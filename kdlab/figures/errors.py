@@ -23,7 +23,7 @@ TABLES = ("errors.csv", "errors_correlation.csv")
 COLUMNS = ["model", "method", "label", "seed", "error", "error_by_occurrence", "test_ppl"]
 # Fewer points say nothing of a correlation.
 FEWEST = 4
-COLUMNS_OF_LEGEND = 3
+COLUMNS_OF_LEGEND = 2
 
 
 class Settings(KindSettings):
