@@ -9,6 +9,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
+from unittest import mock
 
 import numpy as np
 import torch
@@ -34,13 +35,27 @@ class Trace:
         compute: makes the values.
         kinds: versions that the values belong to; the first is of what is traced.
         tolerance: see `store.TOLERANCE`.
-        drawn_by_mkl: whether dropout has a part in it, whose draws are those of PyTorch with MKL.
     """
 
     compute: Callable[[], Values]
     kinds: tuple[str, ...]
     tolerance: float = TOLERANCE
-    drawn_by_mkl: bool = False
+
+
+def with_numpys_dropout(compute: Callable[[], Values]) -> Values:
+    """Values whose dropout NumPy draws: what PyTorch draws depends on how it was built."""
+    random = np.random.RandomState(15)
+
+    def dropout(
+        x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    ) -> torch.Tensor:
+        if not training or p == 0:
+            return x
+        kept = torch.from_numpy(random.random_sample(tuple(x.shape)) >= p)
+        return x * kept.to(x.dtype) / (1 - p)
+
+    with mock.patch("torch.nn.functional.dropout", dropout):
+        return compute()
 
 
 # Words, size of a vector, shape of a code.
@@ -546,16 +561,13 @@ def _models() -> Iterator[tuple[str, Trace]]:
         yield f"transforms/{name}", Trace(partial(transform, settings), versions)
         yield f"transforms/{name}-fitted", Trace(partial(fit, settings), versions)
     for name, settings in EMBEDDINGS.items():
-        drawn, versions = "dropout" in settings, _versions(EMBEDDING, settings)
-        trace = Trace(partial(embedding, settings), versions, drawn_by_mkl=drawn)
-        yield f"embeddings/{name}", trace
+        compute = partial(with_numpys_dropout, partial(embedding, settings))
+        yield f"embeddings/{name}", Trace(compute, _versions(EMBEDDING, settings))
     versions = _versions(EMBEDDING, LINEAR_DROPOUT)
-    yield "embeddings/kd-padded", Trace(padded, versions, drawn_by_mkl=True)
+    yield "embeddings/kd-padded", Trace(partial(with_numpys_dropout, padded), versions)
     for name, (settings, changed) in TRAININGS.items():
-        drawn = {**MODEL, **changed}["dropout"] > 0
-        versions = (TRAINING, *_versions(EMBEDDING, settings))
-        trace = Trace(partial(training, settings, changed), versions, drawn_by_mkl=drawn)
-        yield f"training/{name}", trace
+        compute = partial(with_numpys_dropout, partial(training, settings, changed))
+        yield f"training/{name}", Trace(compute, (TRAINING, *_versions(EMBEDDING, settings)))
 
 
 def _settings() -> Iterator[tuple[str, Trace]]:
