@@ -349,7 +349,7 @@ class _Work:
 
         def identity() -> str:
             weights = "" if counts is None else hashlib.sha256(counts.numpy().tobytes()).hexdigest()
-            versions = [kdcore.__version__, torch.__version__]
+            versions = [kdcore.__version__, NUMERICS, torch.__version__]
             return fingerprint(
                 [versions, table.digest(), weights, name, value, allowed, seed, seconds]
             )
@@ -460,7 +460,7 @@ def _codes(N: int, dim: int, limit: int, book_bits: int) -> dict[str, list[Form]
     """Families of codes that fill a size; in each, those first that are likely to be best."""
     found: dict[str, list[Form]] = {}
 
-    def add(family: str, K: int, depth: int, most: int) -> None:
+    def add(family: str, K: int, depth: int, most: int, fewest: int = 1) -> None:
         if N // 4 < K or depth * K > BOOK_ROWS:
             return
         low, high = 0, most  # groups that fit, and at most so many
@@ -468,7 +468,7 @@ def _codes(N: int, dim: int, limit: int, book_bits: int) -> dict[str, list[Form]
             groups = (low + high + 1) // 2
             fits = _code_bits(N, dim, K, depth, groups, book_bits)[0] <= limit
             low, high = (groups, high) if fits else (low, groups - 1)
-        if low:
+        if low >= fewest:
             found.setdefault(family, []).append(_code_form(N, dim, K, depth, low, book_bits))
 
     for K in VALUES:
@@ -480,7 +480,7 @@ def _codes(N: int, dim: int, limit: int, book_bits: int) -> dict[str, list[Form]
                 break
     for depth in POSITIONS:
         for K in VALUES:
-            add(f"product-additive of {depth}", K, depth, dim)
+            add(f"product-additive of {depth}", K, depth, dim, fewest=2)  # one group is additive
     for forms in found.values():
         forms.sort(key=lambda form: -_strength(form))
     return found
@@ -542,8 +542,8 @@ def _best(work: _Work, limit: int) -> Trial | None:
     stop = time.monotonic() + 0.3 * work.left()
     families = {
         family: forms
-        for family, found in _codes(N, dim, limit, BOOK_BITS[0]).items()
-        if (forms := [form for form in found if _is_allowed(work, family, form)])
+        for family, forms in _codes(N, dim, limit, BOOK_BITS[0]).items()
+        if family.partition(" ")[0] in work.allowed
     }
     least, best = math.inf, ""
     for family, forms in families.items():
@@ -556,8 +556,7 @@ def _best(work: _Work, limit: int) -> Trial | None:
     if best and least < FAR * simple:
         near = families[best][1:3]
         for bits in BOOK_BITS[1:]:
-            more = _codes(N, dim, limit, bits).get(best, [])
-            near += [form for form in more if _is_allowed(work, best, form)][:1]
+            near += _codes(N, dim, limit, bits).get(best, [])[:1]
         for form in near:
             if time.monotonic() > stop:
                 break
@@ -593,14 +592,6 @@ def _chosen(work: _Work) -> Trial:
             f"one bit a number takes {least / N:.1f} bits a word"
         )
     return found
-
-
-def _is_allowed(work: _Work, family: str, form: Form) -> bool:
-    """Whether codes of a family may be chosen; of one group they are additive, whatever it is."""
-    assert form.shape is not None
-    name = family.partition(" ")[0]
-    additive = form.shape[2] == 1 and form.depth > 1
-    return name in work.allowed and (not additive or "additive" in work.allowed)
 
 
 def _within(work: _Work, max_error: float) -> tuple[Trial, Embedding, float]:
