@@ -14,6 +14,8 @@ from kdcore.tensors import load_tensors, save_tensors
 # Seconds after which work is long enough to be kept.
 PATIENCE = 30.0
 INDEX, KIND = "compression.json", "part of a compression"
+# Files of parts are called so, and others of the folder are left alone.
+PART = "part-{}.safetensors"
 
 
 class Checkpoint:
@@ -64,7 +66,7 @@ class Checkpoint:
             _tell(f"{folder}: of another table, target, seed or version; begun afresh")
             return
         self.errors, self._waiting = errors, None
-        blocks = len(list(folder.glob("codes-*.safetensors")))
+        blocks = len(list(folder.glob(PART.format("codes-*"))))
         _tell(f"{folder}: continuing; {len(errors)} forms compared, {blocks} blocks encoded")
 
     def _identity(self) -> str:
@@ -75,7 +77,7 @@ class Checkpoint:
         """A part by its name; None where it is not there."""
         if self.folder is None or self._waiting is not None:
             return None
-        path = self.folder / f"{name}.safetensors"
+        path = self.folder / PART.format(name)
         if not path.exists():
             return None
         try:
@@ -128,7 +130,7 @@ class Checkpoint:
     def _write(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
         assert self.folder is not None
         header = {"kind": KIND, "identity": self._identity()}
-        save_tensors(self.folder / f"{name}.safetensors", tensors, header)
+        save_tensors(self.folder / PART.format(name), tensors, header)
 
 
 def remove_checkpoint(folder: str | Path) -> None:
@@ -136,7 +138,7 @@ def remove_checkpoint(folder: str | Path) -> None:
     folder = Path(folder)
     if not (folder / INDEX).is_file():
         return
-    for path in (*folder.glob("*.safetensors"), folder / INDEX):
+    for path in (*folder.glob(PART.format("*")), folder / INDEX):
         path.unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from clustered import clustered_vectors
 
 from kdcore import KDError, checkpoint
 from kdcore import compressing as c
@@ -30,10 +31,7 @@ def small(monkeypatch):
 
 @pytest.fixture(scope="module")
 def clustered() -> torch.Tensor:
-    generator = torch.Generator().manual_seed(1)
-    centres = torch.randn(60, DIM, generator=generator)
-    noise = torch.randn(N, DIM, generator=generator)
-    return centres[torch.randint(60, (N,), generator=generator)] + 0.25 * noise
+    return clustered_vectors(N, DIM)
 
 
 @pytest.fixture
@@ -151,7 +149,7 @@ def test_another_compression_does_not_take_it_over(clustered, change, folder):
         assert same(compress_table(table, **options, checkpoint=folder), wanted)
 
 
-@pytest.mark.parametrize("part", ["compression.json", "learned", "refined", "codes"])
+@pytest.mark.parametrize("part", ["compression.json", "part-learned", "part-refined", "part-codes"])
 @pytest.mark.parametrize("damage", [b"{}", None])
 def test_what_is_damaged_is_a_line_and_made_anew(clustered, wanted, part, damage, folder):
     kill(clustered, folder, "encoding", 3, **ASKED)
@@ -175,8 +173,12 @@ def test_a_file_in_its_place_is_refused(clustered, folder):
         compress_table(clustered, **ASKED, checkpoint=folder)
 
 
-def test_what_is_not_of_a_checkpoint_stays(tmp_path):
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_is_not_of_a_checkpoint_stays(clustered, tmp_path, begun):
     (tmp_path / "vectors.safetensors").touch()
+    if begun:
+        kill(clustered, tmp_path, "encoding", 3, **ASKED)
+        assert len(os.listdir(tmp_path)) > 3
     checkpoint.remove_checkpoint(tmp_path)
     assert os.listdir(tmp_path) == ["vectors.safetensors"]
 
@@ -186,12 +188,15 @@ def test_shares_of_several_machines_are_what_one_machine_makes(clustered, ratio,
     """Of codes, in blocks, and of a form that has none."""
     asked = ASKED | {"ratio": ratio}
     wanted = compress_table(clustered, **asked)
-    done = []
+    done: list[str] = []
+
+    def told(what: str, share: float) -> None:
+        done.append(what)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for share in (None, 2, 0, 1):
             compress_share(clustered, share, 3, checkpoint=folder, **asked)
-        told = lambda what, share: done.append(what)  # noqa: E731
         assert same(compress_table(clustered, **asked, checkpoint=folder, report=told), wanted)
     assert "encoding" not in done
     with pytest.raises(KDError, match="share must be from 0 to 2, got 3"):

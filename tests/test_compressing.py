@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from clustered import clustered_vectors
 
 from kdcore import KDError
 from kdcore import compressing as c
@@ -18,11 +19,7 @@ N, DIM = 800, 16
 
 @pytest.fixture(scope="module")
 def clustered() -> torch.Tensor:
-    """Vectors that codes suit: around 60 centres."""
-    generator = torch.Generator().manual_seed(1)
-    centres = torch.randn(60, DIM, generator=generator)
-    noise = torch.randn(N, DIM, generator=generator)
-    return centres[torch.randint(60, (N,), generator=generator)] + 0.25 * noise
+    return clustered_vectors(N, DIM)
 
 
 @pytest.fixture(autouse=True)
