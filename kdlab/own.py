@@ -26,7 +26,7 @@ def check_there(files: Iterable[Path]) -> None:
     """
     for file in files:
         if not file.is_file():
-            raise KDError(f"{file}: no such file, which the preset names")
+            raise KDError(f"{file}: no such file, which the configuration names")
 
 
 def check_watched(files: list[Path]) -> None:

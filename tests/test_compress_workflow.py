@@ -65,7 +65,11 @@ def test_jobs_make_what_the_command_makes_and_a_second_run_nothing(project):
         ("ratio: 8", "ratio: 0", "ratio must be above 0, got 0"),
         ("ratio: 8\n", "", "exactly one of ratio, bits_per_word, size must be given, got none"),
         ("ratio: 8", "ratio: 8\nsize: 100", "must be given, got ratio, size"),
-        ("[product]", "[produkt]", "forms must be some of rounding, low-rank, product, additive"),
+        (
+            "[product]",
+            "[produkt]",
+            "forms.0 must be 'rounding', 'low-rank', 'product', 'additive' or",
+        ),
         ("blocks: 3", "blocks: many", "blocks must be an integer, got 'many'"),
         ("blocks: 3", "block: 3", "key 'block' is unknown; did you mean 'blocks'"),
         ("out: out/vectors.kd", "", "out is missing"),
@@ -84,4 +88,4 @@ def test_a_table_that_is_not_there_stops_before_any_work(project):
     done = snakemake(project, preset="wrong")
     said = [line for line in (done.stdout + done.stderr).splitlines() if "error: " in line]
     assert done.returncode != 0
-    assert said == ["error: no.npy: no such file, which the preset names"]
+    assert said == ["error: no.npy: no such file, which the configuration names"]

@@ -1,5 +1,6 @@
 """The LSTM transform: the sum of the outputs of an LSTM that reads the code."""
 
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
@@ -124,9 +125,9 @@ def summed_lstm(inputs: torch.Tensor, U: torch.Tensor) -> torch.Tensor:
     Returns:
         Shape (n, h).
     """
-    # PyTorch does not annotate `Function.apply`.
-    summed: torch.Tensor = _SummedLSTM.apply(inputs, U)  # type: ignore[no-untyped-call]
-    return summed
+    # PyTorch does not annotate it.
+    apply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = _SummedLSTM.apply
+    return apply(inputs, U)
 
 
 class _SummedLSTM(torch.autograd.Function):

@@ -20,7 +20,8 @@ from kdlab.style import Style
 NUMERICS = 1
 EXAMPLE: dict = {"tables": ["table1"], "panels": [{"title": "small", "models": ["small"]}]}
 TABLES = ("errors.csv", "errors_correlation.csv")
-COLUMNS = ["model", "method", "label", "seed", "error", "error_by_occurrence", "test_ppl"]
+ERRORS = ["error", "error_by_occurrence"]
+COLUMNS = ["model", "method", "label", "seed", *ERRORS, "test_ppl"]
 # Fewer points say nothing of a correlation.
 FEWEST = 4
 COLUMNS_OF_LEGEND = 2
@@ -68,10 +69,10 @@ def _correlations(settings: Settings, rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     for panel in settings.panels:
         here = rows[rows["model"].isin(panel.models)]
-        ranks = here[COLUMNS[4:]].rank()
+        ranks = here[[*ERRORS, "test_ppl"]].rank()
         numbers = {
             name: round(ranks[name].corr(ranks["test_ppl"]), 3) if len(here) >= FEWEST else None
-            for name in COLUMNS[4:6]
+            for name in ERRORS
         }
         found.append({"panel": " ".join(panel.models), "models": len(here), **numbers})
     return pd.DataFrame(found)
