@@ -306,6 +306,8 @@ LSTM_FITTED = {
 }  # fmt: skip
 ICML_2018 = {"kind": "icml2018", "K": 5, "D": 3, "code_dim": 6, "distil": 10.0}
 DPQ_VQ = {"kind": "dpq", "K": 5, "D": 4, "variant": "vq"}
+REENCODED = {"kind": "reencoded", "transform": LINEAR, "every": 4}
+DISTILLED = {"kind": "distilled", "weight": 10.0, "of": {"kind": "kd", "transform": LINEAR}}
 EMBEDDINGS = {
     "table": {"kind": "table"},
     "kd-linear": {"kind": "kd", "transform": LINEAR},
@@ -385,6 +387,8 @@ TRAININGS = {
     "kd-lstm-fitted": (LSTM_FITTED, {"dropout": 0.0}),
     "dpq-vq": (DPQ_VQ, {"dropout": 0.0}),
     "icml2018": (ICML_2018, {"dropout": 0.0}),
+    "reencoded": (REENCODED, {"dropout": 0.0}),
+    "distilled": (DISTILLED, {"dropout": 0.0}),
 }
 
 
