@@ -190,7 +190,8 @@ def test_a_frontier_of_a_table_or_model_that_there_is_not_is_refused_in_one_line
             small_experiment({"figures": {"frontier": change}})
 
 
-def test_errors_stand_beside_the_perplexities_of_the_models_with_those_codes(tmp_path):
+@pytest.mark.parametrize("score", ["test", "valid"])
+def test_errors_stand_beside_the_perplexities_of_the_models_with_those_codes(score, tmp_path):
     codes = {f"trained-{D}": {"extends": "trained", "D": D} for D in (1, 2, 4, 5)}
     methods = {name: {"extends": "learned", "label": name, "codes": name} for name in codes}
     rows = ["full", "chance", *methods]
@@ -199,7 +200,7 @@ def test_errors_stand_beside_the_perplexities_of_the_models_with_those_codes(tmp
             "codes": codes,
             "methods": methods,
             "tables": {"many": {"title": "Many", "models": ["first", "second"], "rows": rows}},
-            "figures": {"errors": {"tables": ["many"]}},
+            "figures": {"errors": {"tables": ["many"], "score": score}},
         }
     )
     results = make_results(experiment, tmp_path, experiment.models())
@@ -209,19 +210,23 @@ def test_errors_stand_beside_the_perplexities_of_the_models_with_those_codes(tmp
     order = [data.errors[run.inputs["codes"].address] for run in experiment.table("many", ["first"])
              if run.names["method"] in methods]  # fmt: skip
     errors = {path.stem: json.loads(path.read_text())["error"] for path in order}
-    measured["test_ppl"] = [200 - 1000 * errors.get(hash_, 0) for hash_ in measured["codes_hash"]]
+    of_codes = [errors.get(hash_, 0) for hash_ in measured["codes_hash"]]
+    measured[f"{score}_ppl"] = [200 - 1000 * error for error in of_codes]
+    measured["unique_codes"] = [round(10**6 * error) for error in of_codes]
     gone = (measured["model"] == "second") & (measured["method"] == "trained-1")
     measured[~gone].to_csv(results / "measurements.csv", index=False)
     made = figures.tables(data)
     points = made["errors.csv"]
     assert set(points["method"]) == set(methods) and len(points) == 7
-    assert (points[points["model"] == "first"].eval("test_ppl + 1000 * error") == 200).all()
+    assert (points[points["model"] == "first"].eval(f"{score}_ppl + 1000 * error") == 200).all()
     correlation = made["errors_correlation.csv"].set_index("panel")
     assert list(correlation["models"]) == [4, 3]
     assert correlation.loc["first", "error_by_occurrence"] == -1
+    assert correlation.loc["first", "unique_codes"] == -1
     assert pd.isna(correlation.loc["second", "error_by_occurrence"])
     first, second = draw(data).axes
     assert "ρ = -1.00" in first.get_title("left") and "ρ" not in second.get_title("left")
+    assert first.get_ylabel() == {"test": "test", "valid": "validation"}[score] + " perplexity"
 
 
 def test_claims_about_a_frontier_that_is_not_drawn_are_refused_in_one_line():

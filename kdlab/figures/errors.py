@@ -1,10 +1,12 @@
 """Perplexity against reconstruction error: does a lower error make a better language model?
 
 A point is a model retrained on codes. Across is the share of the variance of the pretrained vectors
-that the learned decoder loses, every word weighing by how often it occurs; upwards the test
-perplexity. The decoder is not what the model uses: it learns its own. ρ is Spearman's rank
-correlation over the points of a panel. Codes learned before errors were recorded are left out.
+that the learned decoder loses, every word weighing by how often it occurs; upwards the perplexity.
+The decoder is not what the model uses: it learns its own. ρ is Spearman's rank correlation over the
+points of a panel. Codes learned before errors were recorded are left out.
 """
+
+from typing import Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,7 +23,8 @@ NUMERICS = 1
 EXAMPLE: dict = {"tables": ["table1"], "panels": [{"title": "small", "models": ["small"]}]}
 TABLES = ("errors.csv", "errors_correlation.csv")
 ERRORS = ["error", "error_by_occurrence"]
-COLUMNS = ["model", "method", "label", "seed", *ERRORS, "test_ppl"]
+KNOWN = [*ERRORS, "unique_codes"]
+PERPLEXITY = {"test": "test perplexity", "valid": "validation perplexity"}
 # Fewer points say nothing of a correlation.
 FEWEST = 4
 COLUMNS_OF_LEGEND = 2
@@ -32,6 +35,7 @@ class Settings(KindSettings):
 
     tables: list[str] = Field(min_length=1, description="entries of `tables` whose rows are shown")
     panels: list[Panel] = Field(min_length=1, description="panels, from above")
+    score: Literal["test", "valid"] = Field("test", description="of which text the perplexity is")
 
     @property
     def needs(self) -> frozenset[str]:
@@ -48,7 +52,8 @@ class Settings(KindSettings):
 def tables(data: FigureData) -> dict[str, pd.DataFrame]:
     """Every retrained model whose codes' error is known, and the rank correlation by panel."""
     settings, experiment = _settings(data), data.experiment
-    measured = data.table("measurements.csv").set_index("address")["test_ppl"]
+    score = f"{settings.score}_ppl"
+    measured = data.table("measurements.csv").set_index("address")[["unique_codes", score]]
     rows, seen = [], set()
     for run in (run for name in settings.tables for run in experiment.table(name)):
         codes = run.inputs.get("codes")
@@ -59,20 +64,22 @@ def tables(data: FigureData) -> dict[str, pd.DataFrame]:
             label = experiment.preset.methods[run.names["method"]].label
             rows.append(
                 {**run.names, "label": label, **read_json(data.errors[codes.address]),
-                 "test_ppl": measured[run.address]}
+                 **measured.loc[run.address]}
             )  # fmt: skip
-    found = pd.DataFrame(rows, columns=COLUMNS)
-    return {"errors.csv": found, "errors_correlation.csv": _correlations(settings, found)}
+    found = pd.DataFrame(rows, columns=["model", "method", "label", "seed", *KNOWN, score])
+    found = found.astype({"unique_codes": "Int64"})
+    return {"errors.csv": found, "errors_correlation.csv": _correlations(settings, found, score)}
 
 
-def _correlations(settings: Settings, rows: pd.DataFrame) -> pd.DataFrame:
+def _correlations(settings: Settings, rows: pd.DataFrame, score: str) -> pd.DataFrame:
+    """Of the perplexity with each number that is known of the codes."""
     found = []
     for panel in settings.panels:
         here = rows[rows["model"].isin(panel.models)]
-        ranks = here[[*ERRORS, "test_ppl"]].rank()
+        ranks = here[[*KNOWN, score]].rank()
         numbers = {
-            name: round(ranks[name].corr(ranks["test_ppl"]), 3) if len(here) >= FEWEST else None
-            for name in ERRORS
+            name: round(ranks[name].corr(ranks[score]), 3) if len(here) >= FEWEST else None
+            for name in KNOWN
         }
         found.append({"panel": " ".join(panel.models), "models": len(here), **numbers})
     return pd.DataFrame(found)
@@ -95,9 +102,10 @@ def draw(data: FigureData, style: Style) -> Figure:
         for row in here.to_dict("records"):
             method = methods[row["method"]]
             color = shown[method.family or method.label] = style.color(method.style.color)
-            panel.plot(row["error_by_occurrence"], row["test_ppl"], "o", ms=4.5, color=color)
+            at_error = row["error_by_occurrence"], row[f"{settings.score}_ppl"]
+            panel.plot(*at_error, "o", ms=4.5, color=color)
         panel.set_xlabel("reconstruction error of the pretrained vectors, by occurrence")
-        panel.set_ylabel("test perplexity")
+        panel.set_ylabel(PERPLEXITY[settings.score])
         panel.margins(0.12)
     signs = [Line2D([], [], marker="o", ls="", color=c, label=name) for name, c in shown.items()]
     if signs:
