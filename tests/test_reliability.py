@@ -47,8 +47,9 @@ def undisturbed(tmp_path_factory) -> tuple[Path, float]:
 def kill_at_random(project: Path, words: list[str], seconds: float, seed: int) -> None:
     """Start and kill until a run ends by itself: at least twenty times, over its whole length.
 
-    Each try has the time that starting takes and, in the mean, less than a twentieth of the whole.
-    Checkpoints are frequent, so that on a busy machine, too, each try comes further.
+    Each try has the time that starting takes and, in the mean, less than a twentieth of the whole;
+    after the twentieth more and more. Checkpoints are frequent. So on a machine that has become
+    busy, too, each try comes further.
     """
     edit(project / "config/demo.yaml", "checkpoint_seconds: 60.0", "checkpoint_seconds: 1.0")
     moments = random.Random(seed)
@@ -62,7 +63,8 @@ def kill_at_random(project: Path, words: list[str], seconds: float, seed: int) -
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            process.wait(timeout=starting + moments.uniform(0.0, 1.5 * seconds / KILLS))
+            allowed = starting + moments.uniform(0.0, 1.5 * seconds / KILLS)
+            process.wait(timeout=allowed * max(1.0, kill / KILLS))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
