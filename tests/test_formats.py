@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from gensim.models import KeyedVectors
 from safetensors.torch import save_file
 
-from kdcore import EMBEDDINGS, KDError, WordVectors
+from kdcore import EMBEDDINGS, KDError, WordVectors, compress
 from kdcore.embeddings.table import TableEmbedding
 from kdcore.formats import given_vectors, names, read_vectors, suffixes, write_vectors
 from kdcore.formats.fasttext_binary import subword_hashes
@@ -80,13 +81,16 @@ def test_fasttexts_parts_of_words_are_those_of_its_paper():
 
 def test_gensims_own_file_asks_for_gensim_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "gensim.utils", None)
-    assert error(FILES / "gensim.kv") == "gensim.kv: is gensim's own format; pip install gensim"
+    assert error(FILES / "gensim.kv") == (
+        "gensim.kv: gensim's own format needs gensim, which is not installed: "
+        "pip install kdcore[gensim]"
+    )
 
 
 def test_gensims_own_file_is_read_by_gensim():
-    pytest.importorskip("gensim")
     found = read_vectors(FILES / "gensim.kv")
     assert list(found.words) == list(EXPECTED["gensim"])
+    assert torch.equal(found.vectors, torch.tensor(list(EXPECTED["gensim"].values())))
 
 
 def test_a_quantised_fasttext_file_is_refused():
@@ -358,7 +362,35 @@ def test_what_is_no_table_is_refused(given, message):
     assert str(refused.value).startswith(message)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_gensims_vectors_are_compressed_as_they_are(dtype):
+    keyed = KeyedVectors(8, dtype=dtype)
+    table = torch.randn(200, 8).numpy().astype(dtype)
+    keyed.add_vectors([f"w{i}" for i in range(200)], table)
+    v = compress(keyed, ratio=4)
+    assert list(v) == keyed.index_to_key and v.info().ratio >= 4
+    of_words = compress(WordVectors(tuple(v), torch.from_numpy(table).float()), ratio=4)
+    assert torch.equal(v[list(v)], of_words[list(v)])
+    # Its neighbours are gensim's, but for what is lost.
+    assert {w for w, _ in v.most_similar("w7", 3)} & {w for w, _ in keyed.most_similar("w7")}
+
+
 # Writing
+
+
+# Without a header gensim leaves a file open.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [(".vec", {}), (".txt", {"no_header": True}), (".bin", {"binary": True})],
+)
+@pytest.mark.parametrize("words", [["the", "köln", "日本語"], None])
+def test_gensim_reads_what_is_written(suffix, options, words, tmp_path):
+    table = torch.randn(3, 5)
+    write_vectors(tmp_path / f"o{suffix}", words, TableEmbedding(table))
+    keyed = KeyedVectors.load_word2vec_format(tmp_path / f"o{suffix}", **options)
+    assert keyed.index_to_key == (words or ["0", "1", "2"])
+    np.testing.assert_allclose(keyed.vectors, table, rtol=1e-6, atol=1e-7)
 
 
 def test_every_ending_is_written_by_one_format():

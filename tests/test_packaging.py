@@ -69,7 +69,7 @@ def test_library_declares_four_dependencies_and_its_version(wheel):
     metadata = Parser().parsestr(wheel.read(name).decode())
     declared = metadata.get_all("Requires-Dist")
     assert names(entry for entry in declared if "extra ==" not in entry) == LIBRARY
-    assert set(metadata.get_all("Provides-Extra")) == {"faiss", "grid"}
+    assert set(metadata.get_all("Provides-Extra")) == {"faiss", "gensim", "grid", "onnx"}
     assert metadata["Version"] == kdcore.__version__
 
 

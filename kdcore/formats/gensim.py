@@ -26,7 +26,10 @@ def read(source: Source) -> FoundVectors:
     try:
         utils = import_module("gensim.utils")
     except ImportError:
-        raise KDError(f"{source}: is gensim's own format; pip install gensim") from None
+        raise KDError(
+            f"{source}: gensim's own format needs gensim, which is not installed: "
+            "pip install kdcore[gensim]"
+        ) from None
     try:
         loaded = utils.SaveLoad.load(str(source.path))
     except (pickle.UnpicklingError, AttributeError, EOFError, ImportError, ValueError) as error:
