@@ -103,14 +103,15 @@ def unpack_at(packed: torch.Tensor, positions: torch.Tensor, bits: int) -> torch
 
 def unpack_bits(packed: torch.Tensor, start: torch.Tensor, bits: int) -> torch.Tensor:
     """The integers of so many bits, at most 57, that begin at the given bits of a stream."""
-    byte, shift = start >> 3, start & 7
+    byte, shift = (start >> 3).flatten(), start & 7
     span = (bits + 14) // 8  # bytes that `bits` bits can touch
-    value = torch.zeros_like(start)
+    value = torch.zeros_like(byte)
     for i in range(span):
-        # Past the end, any byte will do: its bits are masked away.
-        value |= packed[(byte + i).clamp(max=len(packed) - 1)].long() << (8 * i)
+        # Past the end, any byte will do: its bits are masked away. A graph of ONNX holds the stream
+        # once for `index_select`, and once for each byte of a span otherwise.
+        value |= packed.index_select(0, (byte + i).clamp(max=len(packed) - 1)).long() << (8 * i)
     # ONNX has this name for a shift by a tensor, and none for `>>`.
-    return torch.bitwise_right_shift(value, shift) & ((1 << bits) - 1)
+    return torch.bitwise_right_shift(value.view_as(start), shift) & ((1 << bits) - 1)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch._C._functorch import is_batchedtensor
 from torch.compiler import is_compiling
 
 from kdcore.codes import Codes, code_bits, index_bits, unpack_at
-from kdcore.embeddings import Embedding, check_ids, stored_tensor
+from kdcore.embeddings import Embedding, check_ids, guarded, stored_tensor
 from kdcore.encoding import encode
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
@@ -215,7 +215,9 @@ class KDEmbedding(Embedding):
 
     def _compose_each(self, ids: torch.Tensor) -> torch.Tensor:
         """The same without a size that depends on the ids, for which the host would wait."""
-        if not torch.onnx.is_in_onnx_export():
+        if torch.onnx.is_in_onnx_export():
+            ids = guarded(ids, self.num_embeddings)
+        else:
             # As they are, but for the device's own check of their range. A graph of ONNX would
             # hold all N of them.
             words = torch.arange(self.num_embeddings, device=ids.device)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 
 from kdcore.codes import append_packed, pack, unpack_at
 from kdcore.errors import KDError
@@ -173,6 +174,29 @@ def read_rounded(
         part.copy_(unpack_at(packed, torch.arange(first, first + len(part)), bits))
     table = dequantise(table, scale[..., None], offset[..., None])
     return table if scales == "row" else table.mT.contiguous()
+
+
+def read_rounded_rows(
+    name: str, tensors: Mapping[str, torch.Tensor], rows: torch.Tensor, bits: int,
+    scales: Scales = "row",
+) -> torch.Tensor:  # fmt: skip
+    """The given rows, int64 (n,), of a stored table (N, d), in float32: (n, d).
+
+    They are those of `read_rounded`, or of the table in float16; the others are not read.
+    """
+    if bits == 16:
+        return F.embedding(rows, tensors[name]).float()
+    levels, scale, offset, like = (
+        tensors[f"{name}.{ending}"] for ending in (LEVELS, SCALE, OFFSET, SHAPE)
+    )
+    _, N, dim = like.shape
+    columns = torch.arange(dim, device=rows.device)
+    if scales == "row":
+        positions = rows[:, None] * dim + columns
+        scale, offset = (F.embedding(rows, part[:, None]) for part in (scale, offset))
+    else:
+        positions = columns * N + rows[:, None]
+    return dequantise(unpack_at(levels, positions, bits).float(), scale, offset)
 
 
 def _half(numbers: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -68,10 +68,13 @@ class Embedding(nn.Module, ABC):
     Attributes:
         num_embeddings: words N.
         embedding_dim: size d of a vector.
+        by_word: names of parameters that are tables with a row a word, in which rows are looked
+            up by ids and no others read.
     """
 
     num_embeddings: int
     embedding_dim: int
+    by_word: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
@@ -80,6 +83,17 @@ class Embedding(nn.Module, ABC):
     @abstractmethod
     def export(self) -> dict[str, torch.Tensor]:
         """All that must be stored so that any word's vector can be composed as in eval mode."""
+
+    def __getattr__(self, name: str) -> torch.Tensor | nn.Module:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name != "weight":
+                raise
+            raise AttributeError(
+                f"a {type(self).__name__} has no weight, its vectors are composed: what ties, "
+                "resizes or sets a table must be done with the table that it replaces"
+            ) from None
 
     def extra_loss(self) -> torch.Tensor | None:
         """What the model around it adds to its loss in training, for the vectors composed last.
@@ -121,8 +135,11 @@ class Embedding(nn.Module, ABC):
 EMBEDDINGS: Kinds[KindSettings] = Kinds("kdcore.embeddings", "embedding")
 
 
-def check_ids(ids: torch.Tensor, words: int) -> None:
+def check_ids(ids: torch.Tensor, words: int) -> torch.Tensor:
     """Refuse ids that are none, where they can be read without waiting for a GPU.
+
+    Returns:
+        The ids; see `guarded`.
 
     Raises:
         IndexError: an id outside 0 … words − 1; not on a GPU or where code is compiled.
@@ -131,6 +148,20 @@ def check_ids(ids: torch.Tensor, words: int) -> None:
         low, high = (int(id) for id in ids.aminmax())
         if low < 0 or high >= words:
             raise IndexError(f"ids must be from 0 to {words - 1}, got {low if low < 0 else high}")
+    return guarded(ids, words)
+
+
+def guarded(ids: torch.Tensor, words: int) -> torch.Tensor:
+    """The ids; a graph of ONNX that is made of them refuses those outside 0 … words − 1.
+
+    For whoever computes with ids: numbers that are none would lead to bits of other words.
+    """
+    if not torch.onnx.is_in_onnx_export():
+        return ids
+    outside = (ids < 0) | (ids >= words)
+    # All that a graph checks is the place in a table: here it has one row, a zero.
+    zero = ids.new_zeros(1).index_select(0, outside.flatten().long())
+    return ids + zero.view_as(ids)
 
 
 @dataclass(frozen=True)

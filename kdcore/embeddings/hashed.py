@@ -47,7 +47,7 @@ class HashedEmbedding(Embedding):
         Raises:
             IndexError: see `check_ids`; elsewhere, PyTorch's own check of the two tables.
         """
-        check_ids(ids, self.num_embeddings)
+        ids = check_ids(ids, self.num_embeddings)
         m = len(self.remainders)
         remainders = nn.functional.embedding(ids % m, self.remainders)
         return remainders * nn.functional.embedding(ids // m, self.quotients)

@@ -34,6 +34,8 @@ class LowRankEmbedding(Embedding):
         basis: B, (r, d).
     """
 
+    by_word = ("rows",)
+
     def __init__(self, rows: torch.Tensor, basis: torch.Tensor):
         super().__init__()
         self.num_embeddings, self.embedding_dim = len(rows), basis.shape[1]

@@ -6,19 +6,22 @@ gradient is passed on as if nothing had been rounded (Jacob et al. 2018, "Quanti
 of Neural Networks for Efficient Integer-Arithmetic-Only Inference", Section 3).
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field
+from torch.compiler import is_compiling
 
-from kdcore.embeddings import EMBEDDINGS, Embedding, EmbeddingInputs
+from kdcore.embeddings import EMBEDDINGS, Embedding, EmbeddingInputs, guarded
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 from kdcore.rounding import (
     Scales,
     append_rounded,
     read_rounded,
+    read_rounded_rows,
     rounded,
     store_rounded,
     stored_names,
@@ -134,7 +137,8 @@ def surrogate(embedding: RoundedEmbedding, ids: torch.Tensor) -> torch.Tensor:
 class StoredEmbedding(Embedding):
     """An embedding as it is stored; nothing in it is trained.
 
-    Its `state_dict` has the rounded tensors; full numbers are made of them at first use.
+    Its `state_dict` has the rounded tensors; full numbers are made of them at first use. In a graph
+    of ONNX they are made of the rows that are looked up, where a table has one a word.
 
     Args:
         settings: of the rounding and of the embedding.
@@ -158,6 +162,9 @@ class StoredEmbedding(Embedding):
         self._composed()
 
     def _composed(self) -> Embedding:
+        if self._kept is not None and is_compiling():
+            # Versions cannot be read, and numbers need not be: `_apply` and loading see to it.
+            return self._kept[1]
         now = _state(self._buffers.values())
         if self._kept is None or self._kept[0] != now:
             tensors = self.export()
@@ -177,6 +184,14 @@ class StoredEmbedding(Embedding):
             device = next(iter(tensors.values())).device
             self._kept = now, made.requires_grad_(False).to(device).eval()
         return self._kept[1]
+
+    def _renew(self) -> None:
+        """Make the full numbers now: what traces a graph next cannot."""
+        self._kept = None
+        if not any(buffer.is_meta for buffer in self.buffers()):
+            # Numbers that were never set, as after `to_empty`, are refused at their first use.
+            with contextlib.suppress(KDError):
+                self._composed()
 
     def plain(self) -> Embedding:
         return self._composed()
@@ -199,9 +214,33 @@ class StoredEmbedding(Embedding):
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_kept": None}
 
+    def __setstate__(self, state: dict[str, object]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._renew()
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._renew()
+        return self
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._renew()
+
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Integer ids (…) to vectors (…, embedding_dim)."""
-        vectors: torch.Tensor = self._composed()(ids)
+        whole = self._composed()
+        vectors: torch.Tensor
+        if not (whole.by_word and torch.onnx.is_in_onnx_export()):
+            vectors = whole(ids)
+            return vectors
+        flat = guarded(ids, self.num_embeddings).flatten()
+        tensors, bits, scales = self.export(), self.settings.bits, self.settings.scales
+        rows = {
+            name: read_rounded_rows(name, tensors, flat, bits, scales) for name in whole.by_word
+        }
+        places = torch.arange(flat.shape[0], device=ids.device).view_as(ids)
+        vectors = torch.func.functional_call(whole, rows, (places,))
         return vectors
 
     def export(self) -> dict[str, torch.Tensor]:

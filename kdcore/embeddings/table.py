@@ -24,6 +24,8 @@ class TableEmbedding(Embedding):
         weight: the table, (N, d).
     """
 
+    by_word = ("weight",)
+
     def __init__(self, weight: torch.Tensor):
         super().__init__()
         self.num_embeddings, self.embedding_dim = weight.shape

@@ -57,7 +57,7 @@ class TensorTrainEmbedding(Embedding):
         Raises:
             IndexError: see `check_ids`; elsewhere, PyTorch's own check of the cores.
         """
-        check_ids(ids, self.num_embeddings)
+        ids = check_ids(ids, self.num_embeddings)
         words, at = ids.reshape(-1), None
         if ids.device.type == "cpu" and not torch.compiler.is_compiling():
             words, at = torch.unique(words, return_inverse=True)
@@ -74,10 +74,10 @@ class TensorTrainEmbedding(Embedding):
         product = None
         for digit, core in zip([ids, *reversed(digits)], self.cores, strict=True):
             _, before, columns, after = core.shape
-            found = F.embedding(digit, core.flatten(1)).view(len(ids), before, columns * after)
+            found = F.embedding(digit, core.flatten(1)).view(-1, before, columns * after)
             product = found if product is None else product @ found
             # The components so far, and the rank.
-            product = product.view(len(ids), product.shape[1] * columns, after)
+            product = product.view(-1, product.shape[1] * columns, after)
         assert product is not None
         return product.flatten(1)
 

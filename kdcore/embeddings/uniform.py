@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from kdcore.codes import append_packed, pack, unpack_at
-from kdcore.embeddings import Embedding, EmbeddingInputs, stored_tensor
+from kdcore.embeddings import Embedding, EmbeddingInputs, guarded, stored_tensor
 from kdcore.kinds import KindSettings
 from kdcore.rounding import dequantise, quantise
 from kdcore.vectors import check_vectors
@@ -90,6 +90,7 @@ class PackedEmbedding(Embedding):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Integer ids (…) to vectors (…, embedding_dim), float32."""
+        ids = guarded(ids, self.num_embeddings)
         # First: it refuses ids that are none.
         row = nn.functional.embedding(ids, torch.stack([self.scale, self.offset], 1))
         columns = torch.arange(self.embedding_dim, device=ids.device)
