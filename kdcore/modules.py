@@ -2,6 +2,7 @@
 
 import warnings
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,10 +14,11 @@ from kdcore.embeddings import Embedding
 from kdcore.errors import KDError
 
 
-class CompressedEmbedding(nn.Module):
+class CompressedEmbedding(Embedding):
     """A compressed table in the place of an `nn.Embedding`: same ids, same type of numbers.
 
-    The type follows the model's: after `model.half()` vectors are half precision.
+    The type follows the model's: after `model.half()` vectors are half precision. What is stored
+    keeps its own types.
 
     Args:
         embedding: of any kind, in eval mode; it is not trained.
@@ -42,6 +44,17 @@ class CompressedEmbedding(nn.Module):
         self.embedding.eval()
         return self
 
+    def _apply(
+        self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
+    ) -> "CompressedEmbedding":
+        def moved(tensor: torch.Tensor) -> torch.Tensor:
+            there = fn(tensor)
+            return there if there.dtype == tensor.dtype else tensor.to(there.device)
+
+        self.embedding._apply(moved)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse=False)  # type: ignore[no-untyped-call]
+        return self
+
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Integer ids (…) to vectors (…, embedding_dim)."""
         vectors: torch.Tensor = self.embedding(ids).to(self.like.dtype)
@@ -49,8 +62,9 @@ class CompressedEmbedding(nn.Module):
             vectors = vectors.masked_fill((ids == self.padding_idx)[..., None], 0)
         return vectors
 
-    def extra_repr(self) -> str:
-        return f"{self.num_embeddings}, {self.embedding_dim}"
+    def export(self) -> dict[str, torch.Tensor]:
+        """What is stored."""
+        return self.embedding.export()
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,9 @@ def compress_module(
     """Replace every large `nn.Embedding` of a model by a compressed table, in place.
 
     For inference: the tables are not trained further. Vectors come in the type of the model's own.
-    To store such a model, store its `state_dict`; to load one, compress a model alike first.
+    To store such a model, store its `state_dict`, as `save_pretrained` of transformers does; to
+    load one, compress a model alike first, then call its `load_state_dict`. `from_pretrained` makes
+    full tables, with random numbers where the file has codes.
 
     Args:
         model: of PyTorch or transformers.
@@ -120,7 +136,7 @@ def compress_module(
         if others and tied == "refuse":
             raise KDError(
                 f"{name}.weight is {others[0]}'s weight too, which needs the whole table: untie "
-                "them (give the output layer a copy), or pass tied='keep' to leave it as it is"
+                f"them ({_untying(model)}), or pass tied='keep' to leave it as it is"
             )
         if not others:
             chosen.setdefault(module, []).append(name)
@@ -131,12 +147,19 @@ def compress_module(
             parent, _, last = name.rpartition(".")
             setattr(model.get_submodule(parent), last, replaced)
         before = module.weight.numel() * module.weight.element_size()
-        after = replaced.embedding.size().bits // 8
+        after = replaced.size().bits // 8
         N, dim = module.weight.shape
         made.append(Saved(names[0], N, dim, before, after, how))
     if not made:
         warnings.warn(f"no embedding of {smallest:,} numbers or more to compress", stacklevel=2)
     return made
+
+
+def _untying(model: nn.Module) -> str:
+    """What there is to do; transformers ties what its configuration says."""
+    told = bool(getattr(getattr(model, "config", None), "tie_word_embeddings", False))
+    copied = "give the output layer a copy"
+    return f"{copied} and set config.tie_word_embeddings = False" if told else copied
 
 
 def _names(model: nn.Module, module: nn.Module) -> set[str]:
