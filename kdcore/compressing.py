@@ -586,10 +586,9 @@ def _chosen(work: _Work) -> Trial:
             f"got {value:g}"
         )
     if found is None:
-        least = min(form.bits for form in _simple(N, dim, full))
         raise TargetError(
             f"{name} must leave room for a form of {N:,} words of {dim} numbers, got {value:g}; "
-            f"one bit a number takes {least / N:.1f} bits a word"
+            f"one bit a number takes {dim + 32} bits a word"
         )
     return found
 

@@ -196,7 +196,11 @@ def test_a_ratio_below_one_keeps_the_table_and_equal_rows_are_no_obstacle(cluste
         ({"ratio": 0}, "ratio must be above 0 and finite, got 0"),
         ({"max_error": math.inf}, "max_error must be above 0 and finite, got inf"),
         ({"ratio": 5, "seconds": 0}, "seconds must be above 0, got 0"),
-        ({"size": 3}, r"size must leave room for a form of 30 words of 4 numbers, got 3"),
+        (
+            {"size": 3},
+            r"size must leave room for a form of 30 words of 4 numbers, got 3; "
+            "one bit a number takes 36 bits a word",
+        ),
         ({"size": 30, "forms": ["product"]}, "size must leave room for product of 30 words of 4"),
         ({"ratio": 2, "forms": ["producd"]}, "form 'producd' is unknown; did you mean 'product'"),
         ({"ratio": 2, "forms": []}, "forms must be some of rounding, low-rank, .*, got none"),
