@@ -6,7 +6,6 @@ gradient is passed on as if nothing had been rounded (Jacob et al. 2018, "Quanti
 of Neural Networks for Efficient Integer-Arithmetic-Only Inference", Section 3).
 """
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -186,12 +185,15 @@ class StoredEmbedding(Embedding):
         return self._kept[1]
 
     def _renew(self) -> None:
-        """Make the full numbers now: what traces a graph next cannot."""
-        self._kept = None
-        if not any(buffer.is_meta for buffer in self.buffers()):
-            # Numbers that were never set, as after `to_empty`, are refused at their first use.
-            with contextlib.suppress(KDError):
+        """Make the full numbers now, where others are stored: what traces a graph next cannot."""
+        try:
+            if not any(buffer.is_meta for buffer in self.buffers()):
                 self._composed()
+                return
+        except KDError:
+            # Numbers that were never set, as after `to_empty`: refused at their first use.
+            pass
+        self._kept = None
 
     def plain(self) -> Embedding:
         return self._composed()
