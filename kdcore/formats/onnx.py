@@ -28,7 +28,8 @@ def write(path: Path, suffix: str, words: Sequence[str] | None, embedding: Embed
     """A graph with the input `ids`, int64 of two sizes, and the output `vectors`.
 
     Rows of codes and of rounded tables stand in it as they are stored, at their bits; code books
-    and factors that all words share, in float32. Other ids than 0 … N − 1 are refused when it runs.
+    and factors that all words share, in float32. Other ids than 0 … N − 1 are refused when it runs;
+    a table that is not rounded takes negative ones from its end, as ONNX does.
 
     Raises:
         KDError: onnx or onnxscript is not installed.
