@@ -48,6 +48,13 @@ class Words(Sequence[str]):
             if first == second:
                 raise KDError(f"words must differ, got {first!r} twice")
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"text": self._text, "lengths": np.diff(self._ends)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Another process hashes otherwise.
+        self._set(state["text"], state["lengths"])
+
     def _bytes(self, row: int) -> bytes:
         return self._text[self._ends[row] : self._ends[row + 1]]
 

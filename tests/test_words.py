@@ -1,7 +1,11 @@
 """Words as bytes and lengths."""
 
+import os
+import pickle
 import random
 import string
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -77,3 +81,15 @@ def test_rows_without_words_are_called_by_their_numbers():
     assert rows[1:] == ["1", "2"]
     with pytest.raises(KeyError, match="row must be from 0 to 2, got 'x'"):
         rows.index("x")
+
+
+def test_words_are_found_in_another_process(tmp_path):
+    (tmp_path / "words").write_bytes(pickle.dumps(Words(["king", "queen"])))
+    find = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).find('queen'))"
+    for seed in "01":  # of Python's hashes
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", find, tmp_path / "words"],
+            env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout == "1\n"
