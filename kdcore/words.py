@@ -24,7 +24,7 @@ class Words(Sequence[str]):
         words: no word twice.
 
     Raises:
-        KDError: a word comes twice.
+        KDError: a word comes twice, or is no text; a text in place of words.
 
     Example:
         >>> words = Words(["the", "king"])
@@ -33,8 +33,10 @@ class Words(Sequence[str]):
     """
 
     def __init__(self, words: Iterable[str]):
+        if isinstance(words, (str, bytes)):
+            raise KDError(f"words must be a list of them, one a row, got {words!r}")
         # What is no text, such as half a surrogate, is kept too.
-        encoded = [word.encode("utf-8", "surrogatepass") for word in words]
+        encoded = [_text(word).encode("utf-8", "surrogatepass") for word in words]
         self._set(b"".join(encoded), np.fromiter(map(len, encoded), np.int64, len(encoded)))
 
     def _set(self, text: bytes, lengths: np.ndarray[Any, np.dtype[np.int64]]) -> None:
@@ -141,6 +143,12 @@ class Words(Sequence[str]):
         made = cls.__new__(cls)
         made._set(text, lengths)
         return made
+
+
+def _text(word: object) -> str:
+    if not isinstance(word, str):
+        raise KDError(f"words must be text, got {word!r}")
+    return word
 
 
 class RowNumbers(Sequence[str]):

@@ -93,3 +93,17 @@ def test_words_are_found_in_another_process(tmp_path):
             env=environment, capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert done.stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a", 7], "words must be text, got 7"),
+        ([b"a"], "words must be text, got b'a'"),
+        ("words.txt", "words must be a list of them, one a row, got 'words.txt'"),
+    ],
+)
+def test_what_is_no_list_of_words_is_refused(words, message):
+    with pytest.raises(KDError) as refused:
+        Words(words)
+    assert str(refused.value) == message
