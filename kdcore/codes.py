@@ -404,6 +404,7 @@ def _positions(index: object, length: int) -> torch.Tensor:
         positions = positions.long()
     if positions.dtype == torch.bool or positions.is_floating_point():
         raise IndexError(f"an index must be integers, not {positions.dtype}")
+    positions = positions.long()  # the place of a bit may not fit a narrower type
     positions = torch.where(positions < 0, positions + length, positions)
     if positions.numel() and (positions.min() < 0 or positions.max() >= length):
         raise IndexError(f"index out of range for {length}")

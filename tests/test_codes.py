@@ -199,3 +199,13 @@ def test_loading_takes_a_small_multiple_of_the_file(tmp_path):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert int(done.stdout) * 1024 < 8 * len(packed)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_rows_may_be_asked_for_by_integers_of_any_type(kind):
+    codes = Codes.random(300, K=5, D=9, seed=0)
+    rows = torch.tensor([100, 0], dtype=kind)
+    assert torch.equal(codes[rows], codes.tensor()[[100, 0]])
+    if kind.is_signed:
+        assert torch.equal(codes[torch.tensor([-1], dtype=kind)], codes.tensor()[[-1]])
+    assert torch.equal(codes[rows, torch.tensor(8, dtype=kind)], codes.tensor()[[100, 0], 8])
