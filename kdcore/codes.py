@@ -14,6 +14,7 @@ import torch
 
 from kdcore.errors import KDError
 from kdcore.tensors import load_tensors, save_tensors
+from kdcore.vectors import as_tensor
 
 
 def check_shape(K: int, D: int, N: int = 1) -> None:
@@ -150,8 +151,8 @@ class Codes:
 
     def __init__(self, indices: torch.Tensor | np.ndarray | Sequence[Sequence[int]], K: int):
         try:
-            table = torch.as_tensor(indices).cpu()
-        except (TypeError, ValueError) as error:
+            table = as_tensor(indices).cpu()
+        except (TypeError, ValueError, RuntimeError) as error:
             raise KDError(f"codes must be a table of integers ({error})") from None
         if table.ndim != 2 or len(table) == 0:
             raise KDError(f"codes must have shape (N, D) with N > 0, got {tuple(table.shape)}")

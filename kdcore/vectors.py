@@ -1,8 +1,10 @@
 """Word vectors: the table that code learning starts from, and what is lost of it."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +50,25 @@ class WordVectors:
         return cls(tuple(words), vectors)
 
 
+def as_tensor(numbers: Any) -> torch.Tensor:
+    """Numbers as a tensor of their own type; a NumPy array of whatever strides and byte order.
+
+    Nothing is copied that need not be: a `numpy.memmap` stays one.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: they are none.
+    """
+    if isinstance(numbers, torch.Tensor) or not hasattr(numbers, "__array__"):
+        return torch.as_tensor(numbers)
+    array = np.asarray(numbers)
+    turned = min(array.strides, default=0) < 0
+    array = np.asarray(array, array.dtype.newbyteorder("="), order="C" if turned else "K")
+    with warnings.catch_warnings():
+        # Of an array that cannot be written: nothing here writes into what is given.
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.as_tensor(array)
+
+
 def check_vectors(
     vectors: torch.Tensor | np.ndarray, *, or_one: bool = False, dim: int | None = None
 ) -> torch.Tensor:
@@ -61,8 +82,8 @@ def check_vectors(
         KDError: not a table, rows of unequal length, no rows, or values that are not finite.
     """
     try:
-        table = torch.as_tensor(vectors, dtype=torch.float32).detach().cpu()
-    except (TypeError, ValueError) as error:
+        table = as_tensor(vectors).detach().cpu().float()
+    except (TypeError, ValueError, RuntimeError) as error:
         raise KDError(f"vectors must be a table of numbers ({error})") from None
     if or_one and table.ndim == 1:
         table = table[None]

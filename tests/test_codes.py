@@ -209,3 +209,9 @@ def test_rows_may_be_asked_for_by_integers_of_any_type(kind):
     if kind.is_signed:
         assert torch.equal(codes[torch.tensor([-1], dtype=kind)], codes.tensor()[[-1]])
     assert torch.equal(codes[rows, torch.tensor(8, dtype=kind)], codes.tensor()[[100, 0], 8])
+
+
+def test_indices_may_stand_in_any_order():
+    table = np.arange(12).reshape(4, 3)
+    assert Codes(table[::-1, ::-1].astype(">i4"), K=12) == Codes(table[::-1, ::-1].copy(), K=12)
+    assert Codes(table[::-1], K=12) == Codes(table[::-1].copy(), K=12)

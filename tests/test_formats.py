@@ -5,6 +5,7 @@ import json
 import pickle
 import sys
 import tracemalloc
+import warnings
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,8 @@ from kdcore import EMBEDDINGS, KDError, WordVectors, compress
 from kdcore.embeddings.table import TableEmbedding
 from kdcore.formats import given_vectors, names, read_vectors, suffixes, write_vectors
 from kdcore.formats.fasttext_binary import subword_hashes
+from kdcore.learners import check_counts
+from kdcore.vectors import check_vectors
 
 FILES = Path(__file__).parent / "files" / "formats"
 EXPECTED = json.loads((FILES / "expected.json").read_text("utf-8"))
@@ -438,3 +441,29 @@ def test_an_embedding_of_any_kind_is_written(tmp_path):
     write_vectors(tmp_path / "o.npy", None, embedding)
     found = read_vectors(tmp_path / "o.npy").vectors
     torch.testing.assert_close(found, embedding(torch.arange(7)).detach())
+
+
+def test_an_array_may_lie_in_memory_in_any_way():
+    exact = np.arange(6, dtype=np.float32).reshape(3, 2)
+    fixed = exact.copy()
+    fixed.flags.writeable = False
+    ways = (
+        exact[::-1][::-1],
+        exact[::-1].copy()[::-1],
+        exact.astype(">f8"),
+        np.asfortranarray(exact),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for array in (*ways, exact.astype(">i2"), fixed):
+            for read in (check_vectors, lambda given: given_vectors(given).vectors):
+                assert torch.equal(read(array), torch.from_numpy(exact))
+        assert torch.equal(check_counts(exact[::-1, 0], 3), torch.tensor([4.0, 2, 0]))
+    counts = torch.ones(3, requires_grad=True)
+    assert not check_counts(counts, 3).requires_grad
+
+
+def test_an_array_on_disk_stays_there(tmp_path):
+    np.save(tmp_path / "t.npy", np.ones((3, 2), np.float32))
+    table = np.load(tmp_path / "t.npy", mmap_mode="r")
+    assert given_vectors(table).vectors.data_ptr() == table.ctypes.data

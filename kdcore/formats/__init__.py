@@ -35,7 +35,7 @@ from kdcore.embeddings import Embedding
 from kdcore.errors import KDError
 from kdcore.files import atomic_path
 from kdcore.kinds import unknown
-from kdcore.vectors import WordVectors
+from kdcore.vectors import WordVectors, as_tensor
 
 # Bytes by which a format is recognised, and rows that are worked on at a time.
 HEAD, PIECE = 1 << 16, 10_000
@@ -328,7 +328,7 @@ def given_vectors(vectors: Any) -> FoundVectors:
     else:
         table = vectors.weight.detach() if isinstance(vectors, nn.Embedding) else vectors
         try:
-            found = FoundVectors(None, torch.as_tensor(table).detach().cpu().float())
+            found = FoundVectors(None, as_tensor(table).detach().cpu().float())
         except (TypeError, ValueError, RuntimeError):
             raise KDError(
                 "vectors must be a path, a table (N, d) or KeyedVectors, got "
