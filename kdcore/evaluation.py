@@ -277,7 +277,7 @@ class _Pair:
         """Of each word in a sample, the share of neighbours that stay, and both lists of them."""
         k = min(NEIGHBOURS, len(self.rows) - 1)
         if not len(sample) or k < 1:
-            return torch.zeros(0), []
+            return torch.zeros(0), [([], [])] * len(sample)
         found = []
         for side, read in enumerate((self.before, self.after)):
             queries = _unit(read(sample))

@@ -384,6 +384,11 @@ def test_a_table_that_lost_nothing_is_perfect():
     assert evaluate(v, table, queries=0).all.overlap is None
 
 
+def test_a_single_vector_has_no_neighbours_to_compare():
+    v = make(words=["w0", *(f"x{i}" for i in range(N - 1))])
+    found = evaluate(v, WordVectors(("w0",), v[["w0"]]))
+    assert found.all.error == 0 and found.all.overlap is None
+    assert found.neighbours == {"w0": ((), ())}
 @pytest.mark.parametrize(
     ("against", "message"),
     [
