@@ -182,7 +182,7 @@ def evaluate(
         total = sum(words for words, _ in shares)
         mean = sum(words * overlap for words, overlap in shares) / total
         whole = Quality(**{**asdict(whole), "overlap": mean})
-    low = math.floor(10 * min(float(cosines.quantile(0.001)), 0.9)) / 10
+    low = math.floor(10 * min(_low_end(cosines), 0.9)) / 10
     counts = torch.histc(cosines.clamp(low, 1), BINS, low, 1)
     names = compressed.words
     shown = {
@@ -197,6 +197,11 @@ def evaluate(
         tuple(_similarity(Path(file), compressed, found) for file in similarity),
         len(compressed) - len(rows), tuple(int(n) for n in counts), (low, 1.0), shown,
     )  # fmt: skip
+
+
+def _low_end(cosines: torch.Tensor) -> float:
+    """What one in a thousand is below; `torch.quantile` takes 16 million numbers at most."""
+    return float(cosines.kthvalue(len(cosines) // 1000 + 1).values)
 
 
 def _matched(

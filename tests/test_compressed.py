@@ -16,7 +16,7 @@ from kdcore import EMBEDDINGS, Codes, KDEmbedding, KDError, WordVectors
 from kdcore.compressed import CompressedVectors, compress
 from kdcore.embeddings import EmbeddingInputs
 from kdcore.embeddings.uniform import UniformEmbedding
-from kdcore.evaluation import evaluate, read_pairs, spearman
+from kdcore.evaluation import _low_end, evaluate, read_pairs, spearman
 from kdcore.evaluation_page import page
 from kdcore.modules import compress_module
 
@@ -389,6 +389,13 @@ def test_a_single_vector_has_no_neighbours_to_compare():
     found = evaluate(v, WordVectors(("w0",), v[["w0"]]))
     assert found.all.error == 0 and found.all.overlap is None
     assert found.neighbours == {"w0": ((), ())}
+
+
+def test_the_end_of_more_cosines_than_pytorch_takes_is_found():
+    many = torch.zeros(2**24 + 1)
+    assert _low_end(many) == 0 and _low_end(torch.arange(2000.0)) == 2
+
+
 @pytest.mark.parametrize(
     ("against", "message"),
     [
