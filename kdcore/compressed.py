@@ -233,6 +233,8 @@ class CompressedVectors:
         own: int | None = None
         if isinstance(query, (torch.Tensor, np.ndarray)):
             vector = check_vectors(query, or_one=True, dim=self.dim)
+            if len(vector) != 1:
+                raise KDError(f"query must be one vector, got {len(vector)}")
         else:
             own = self.index(query)
             vector = self._rows([own])

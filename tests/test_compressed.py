@@ -155,6 +155,8 @@ def test_a_search_for_nothing_is_refused():
         make().most_similar("w0", topn=0)
     with pytest.raises(KDError, match="vectors must have size 6, got 5"):
         make().most_similar(torch.ones(5))
+    with pytest.raises(KDError, match="query must be one vector, got 2"):
+        make().most_similar(torch.ones(2, 6))
     v = CompressedVectors(
         UniformEmbedding(torch.zeros(3, 2), 2), EMBEDDINGS.parse({"kind": "uniform", "bits": 2})
     )
