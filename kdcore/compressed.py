@@ -182,9 +182,11 @@ class CompressedVectors:
         Raises:
             KeyError, IndexError: see `index`.
         """
-        if isinstance(words, torch.Tensor) and words.ndim:
+        if isinstance(words, torch.Tensor):
+            if words.is_floating_point() or words.is_complex() or words.dtype == torch.bool:
+                raise TypeError(f"rows' numbers must be integers, got {words.dtype}")
             check_ids(words, len(self))
-            return self._composed(words)
+            return self._composed(words.long())
         if isinstance(words, (str, Integral)):
             return self._rows([self.index(words)])[0]
         return self._rows([self.index(word) for word in words])

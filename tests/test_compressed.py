@@ -91,6 +91,17 @@ def test_unknown_words_and_rows_are_refused_by_name():
         make(words=["a"])
 
 
+@every_kind
+def test_rows_may_be_asked_for_by_integers_of_any_type(values):
+    v = make(values)
+    for kind in (torch.uint8, torch.int16, torch.int32):
+        assert torch.equal(v[torch.tensor([[3], [5]], dtype=kind)][:, 0], v[[3, 5]])
+    assert torch.equal(v[torch.tensor(3)], v[3])
+    for wrong in (torch.tensor([1.0]), torch.tensor([True])):
+        with pytest.raises(TypeError, match=f"rows' numbers must be integers, got {wrong.dtype}"):
+            v[wrong]
+
+
 def test_rows_without_words_go_by_their_numbers():
     v = make(words=None)
     assert not v.has_words and torch.equal(v["7"], v[7]) and v.words[3] == "3"
