@@ -874,4 +874,5 @@ def _encoded(
             work.report("encoding", done / len(left))
     finally:
         pool.shutdown(cancel_futures=True)  # whoever interrupts does not wait for all blocks
+        torch.set_num_threads(threads)  # of threads that are begun later, too
     return [found[block.start] for block in blocks]

@@ -1,6 +1,7 @@
 import json
 import math
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -220,3 +221,14 @@ def test_vectors_that_are_not_finite_are_named():
         vectors[17_003, 2] = np.nan
         with pytest.raises(KDError, match="vector 17003 must be finite"):
             compress_table(kind(vectors), ratio=2)
+
+
+def test_threads_that_begin_later_have_as_many_as_before(clustered):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        compress_table(clustered, ratio=8, forms=["product"])
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)
