@@ -28,7 +28,15 @@ from kdcore.encoding import Encoder
 from kdcore.errors import KDError
 from kdcore.files import fingerprint
 from kdcore.kinds import KindSettings, unknown
-from kdcore.learners import Control, LearnedCodes, LearnerInputs, check_counts, refine, residual
+from kdcore.learners import (
+    Control,
+    LearnedCodes,
+    LearnerInputs,
+    check_counts,
+    check_seed,
+    refine,
+    residual,
+)
 from kdcore.rounding import Scales, dequantise, quantise, read_rounded, rounded, store_rounded
 from kdcore.size import FLOAT_BITS, stored_bits
 from kdcore.transforms import Transform
@@ -196,7 +204,7 @@ def compress_table(
         "error": error,
         "bits_per_word": bits / N,
         "ratio": N * work.table.dim * FLOAT_BITS / bits,
-        "seed": seed,
+        "seed": work.seed,
         "tried": [
             {
                 "form": trial.form.name,
@@ -344,6 +352,7 @@ class _Work:
             raise KDError(f"seconds must be above 0, got {seconds:g}")
         self.allowed = allowed = _allowed(forms)
         counts = None if counts is None else check_counts(counts, table.N)
+        seed = check_seed(seed)
         self.counts, self.seed, self.report = counts, seed, report
         self.end = None if seconds is None else begun + seconds
 

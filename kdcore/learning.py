@@ -16,6 +16,7 @@ from kdcore.learners import (
     LearnedCodes,
     LearnerInputs,
     check_counts,
+    check_seed,
     never,
     no_report,
     refine,
@@ -96,7 +97,7 @@ def learn_codes(
         >>> composed = learned.transform.compose_all(learned.codes.tensor())
         >>> codes = learn_codes(vectors, 50, 10, {"kind": "linear", "code_dim": 200}).codes
     """
-    table = check_vectors(vectors)
+    table, seed = check_vectors(vectors), check_seed(seed)
     chosen = LEARNERS.parse(
         {
             "kind": "straight_through", "K": _integer(K), "D": _integer(D),

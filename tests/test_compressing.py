@@ -232,3 +232,10 @@ def test_threads_that_begin_later_have_as_many_as_before(clustered):
             assert pool.submit(torch.get_num_threads).result() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_seed_may_be_any_integer_and_nothing_else(clustered, tmp_path):
+    found = compress_table(clustered, ratio=4, forms=["rounding"], seed=np.int64(3))
+    save_embedding(tmp_path / "v.kd", found.embedding, found.settings, how=found.how)
+    with pytest.raises(KDError, match="seed must be an integer"):
+        compress_table(clustered, ratio=4, seed=1.5)

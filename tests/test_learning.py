@@ -467,3 +467,10 @@ def test_a_fit_refuses_what_does_not_belong_together(vectors):
         match="must fit a transform with K = 8, D = 4 to size 12, got 600 codes with K = 8, D = 3",
     ):
         fit_transform(transform, Codes.random(len(vectors), 8, 3, seed=1), vectors)
+
+
+def test_a_seed_of_numpy_is_that_of_python(vectors, tmp_path):
+    learn = partial(learn_codes, vectors, 4, 2, epochs=1, checkpoint=tmp_path / "c.safetensors")
+    assert learn(seed=np.int64(3)).codes == learn(seed=3).codes
+    with pytest.raises(KDError, match="seed must be an integer"):
+        learn(seed=1.5)

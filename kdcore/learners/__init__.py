@@ -5,6 +5,7 @@ A kind of learner is a module in this folder with `NUMERICS`, `Settings` and
 `Settings.needs` names the fields of `LearnerInputs` that must be given.
 """
 
+import operator
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -155,6 +156,18 @@ def check_counts(counts: torch.Tensor | np.ndarray, N: int) -> torch.Tensor:
     if not bool(((checked >= 0) & torch.isfinite(checked)).all()) or not checked.any():
         raise KDError("counts must be finite, none negative, and not all zero")
     return checked
+
+
+def check_seed(seed: int) -> int:
+    """A seed as Python's integer, whatever integer it is.
+
+    Raises:
+        KDError: it is none.
+    """
+    try:
+        return operator.index(seed)
+    except TypeError:
+        raise KDError(f"seed must be an integer, got {seed!r}") from None
 
 
 def count_weights(counts: torch.Tensor, power: float) -> torch.Tensor:
