@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, SupportsFloat, get_args
 
 import numpy as np
 import torch
@@ -345,7 +345,10 @@ class _Work:
                 f"exactly one of {', '.join(names)} and {last} must be given, got "
                 + (", ".join(name for name, _ in given) or "none")
             )
-        self.target = name, value = given[0]
+        name, asked = given[0]
+        if not isinstance(asked, SupportsFloat):
+            raise KDError(f"{name} must be a number, got {asked!r}")
+        self.target = name, value = name, float(asked)
         if not 0 < value < math.inf:
             raise KDError(f"{name} must be above 0 and finite, got {value:g}")
         if seconds is not None and not seconds > 0:

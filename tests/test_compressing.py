@@ -239,3 +239,8 @@ def test_a_seed_may_be_any_integer_and_nothing_else(clustered, tmp_path):
     save_embedding(tmp_path / "v.kd", found.embedding, found.settings, how=found.how)
     with pytest.raises(KDError, match="seed must be an integer"):
         compress_table(clustered, ratio=4, seed=1.5)
+
+
+def test_a_target_in_words_is_refused():
+    with pytest.raises(KDError, match="size must be a number, got '10MB'"):
+        compress_table(torch.ones(4, 2), size="10MB")
