@@ -383,6 +383,8 @@ class _Work:
             self.importance = counts[scored].double().sqrt()
         squares = (self.scored.double() - centre).square().sum(1)
         self.variance = float(self.importance @ squares)
+        whole = float(self.importance @ self.scored.double().square().sum(1))
+        self.variance = _spread(self.variance, whole)
         self.equal = bool((self.learned == self.learned[0]).all())
         self.basis = _principal([self.learned])
 
@@ -724,7 +726,8 @@ def _made(work: _Work, form: Form) -> tuple[Embedding, float]:
     tensors = _coded(work, form) if form.shape is not None else _simply(work, form)
     loaded = settings.module.load(settings, table.N, table.dim, tensors)
     embedding: Embedding = loaded.eval().requires_grad_(False)
-    lost, sums, squares = 0.0, torch.zeros(table.dim, dtype=torch.float64), 0.0
+    lost, squares, whole = 0.0, 0.0, 0.0
+    sums = torch.zeros(table.dim, dtype=torch.float64)
     with torch.no_grad():
         for block in table.blocks():
             exact = table.rows(block)
@@ -734,9 +737,15 @@ def _made(work: _Work, form: Form) -> tuple[Embedding, float]:
             centred = exact.double() - work.centre
             sums += centred.sum(0)
             squares += float(centred.square().sum())
+            whole += float(exact.double().square().sum())
             work.report("measuring the error", block.stop / table.N)
-    spread = squares - float(sums.square().sum()) / table.N
+    spread = _spread(squares - float(sums.square().sum()) / table.N, whole)
     return embedding, lost / spread if spread > 0 else lost
+
+
+def _spread(variance: float, whole: float) -> float:
+    """What errors are a share of: of equal vectors, which have no variance, the squared lengths."""
+    return variance if variance > 1e-20 * whole else whole
 
 
 def _simply(work: _Work, form: Form) -> dict[str, torch.Tensor]:

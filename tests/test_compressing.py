@@ -241,6 +241,13 @@ def test_a_seed_may_be_any_integer_and_nothing_else(clustered, tmp_path):
         compress_table(clustered, ratio=4, seed=1.5)
 
 
+@pytest.mark.parametrize("count", [1, 40])
+def test_the_error_of_equal_vectors_is_a_share_of_their_length(count):
+    found = compress_table(torch.full((count, 5), 0.3), ratio=1.9, forms=["rounding"])
+    assert found.how["error"] < 1e-6
+    assert all(row["error"] < 1e-6 for row in found.how["tried"])
+
+
 def test_a_target_in_words_is_refused():
     with pytest.raises(KDError, match="size must be a number, got '10MB'"):
         compress_table(torch.ones(4, 2), size="10MB")
