@@ -31,7 +31,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with open(temporary, "rb") as written:
+        with open(temporary, "rb+") as written:  # Windows syncs none that is open to read alone
             os.fsync(written.fileno())
         # mkstemp makes private files; results are meant to be shared.
         os.chmod(temporary, 0o666 & ~_umask())

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import http.server
+import os
 import shutil
 import threading
 import zipfile
@@ -250,3 +251,10 @@ def test_a_full_disk_is_one_clear_line(tmp_path):
     with full, atomic_path(tmp_path / "file"), open("/dev/full", "w") as stream:
         stream.write("x" * 100_000)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_synced_is_open_for_writing_as_windows_asks(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: os.write(handle, b""))
+    with atomic_path(tmp_path / "file") as temporary:
+        temporary.write_text("whole")
+    assert (tmp_path / "file").read_text() == "whole"
