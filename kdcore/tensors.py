@@ -46,8 +46,9 @@ def load_tensors(
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError) as error:
         raise KDError(f"{path}: damaged or not a safetensors file ({error})") from None
-    if header.get("kind") != kind:
-        raise KDError(f"{path}: holds {header.get('kind', 'no kdcore data')!r}, not {kind!r}")
+    found = header.get("kind", "no kdcore data") if isinstance(header, dict) else "no kdcore data"
+    if found != kind:
+        raise KDError(f"{path}: holds {found!r}, not {kind!r}")
     for name in needed:
         if name not in tensors and name not in header:
             raise KDError(f"{path}: damaged, {name!r} is missing")

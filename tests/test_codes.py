@@ -215,3 +215,9 @@ def test_indices_may_stand_in_any_order():
     table = np.arange(12).reshape(4, 3)
     assert Codes(table[::-1, ::-1].astype(">i4"), K=12) == Codes(table[::-1, ::-1].copy(), K=12)
     assert Codes(table[::-1], K=12) == Codes(table[::-1].copy(), K=12)
+
+
+def test_a_header_that_is_no_object_is_refused(tmp_path):
+    save_tensors(tmp_path / "other", {}, ["codes"])
+    with pytest.raises(KDError, match="other: holds 'no kdcore data', not 'codes'"):
+        Codes.load(tmp_path / "other")
