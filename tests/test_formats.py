@@ -467,3 +467,21 @@ def test_an_array_on_disk_stays_there(tmp_path):
     np.save(tmp_path / "t.npy", np.ones((3, 2), np.float32))
     table = np.load(tmp_path / "t.npy", mmap_mode="r")
     assert given_vectors(table).vectors.data_ptr() == table.ctypes.data
+
+
+def test_archives_and_arrays_with_a_damaged_head_are_refused_in_a_line(tmp_path):
+    archive, array = tmp_path / "a.zip", tmp_path / "a.npy"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("ä.txt", "a 1 2\n")
+    np.save(array, np.ones((2, 2), np.float32))
+    name, version = "ä".encode(), b"PK\x01\x02\x14\x03\x14\x00"
+    damaged = [
+        (archive, archive.read_bytes().replace(name, b"\xb1\xb1")),
+        (archive, archive.read_bytes().replace(version, version[:6] + b"\xff\x00")),
+        (array, array.read_bytes().replace(b"(2, 2)", b"(2, 2 ")),
+        (array, array.read_bytes().replace(b"(2, 2)", b"(2,\n2 ")),
+    ]
+    for path, content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(KDError, match=r"a\.(zip|npy): "):
+            read_vectors(path)

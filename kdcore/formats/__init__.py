@@ -106,7 +106,7 @@ class Source:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 found = archive.namelist()
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
             raise KDError(f"{self}: damaged ({error})") from None
         if any(name.endswith("/data.pkl") for name in found):
             return ()

@@ -1,5 +1,6 @@
 """NumPy's files: `.npy`, whose rows stay in the file until they are asked for, and `.npz`."""
 
+import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -33,7 +34,7 @@ def read(source: Source) -> FoundVectors:
         else:
             # Changes would stay in memory: PyTorch asks for an array that can be changed.
             array = np.load(source.path, mmap_mode="c", allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, SyntaxError, tokenize.TokenError) as error:
         raise KDError(f"{source}: {' '.join(str(error).split())}") from None
     if array.dtype.kind not in "fiu":
         raise KDError(f"{source}: must hold numbers, got {array.dtype}")
