@@ -4,6 +4,7 @@ What is slow to import is imported by the part that needs it.
 """
 
 import argparse
+import io
 import json
 import os
 import re
@@ -438,6 +439,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         reader = parser()
         given = reader.parse_args(arguments)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A word that the terminal cannot show ends nothing.
+            sys.stdout.reconfigure(errors="backslashreplace")
         if given.version:
             from kdcore import __version__
 

@@ -1,5 +1,6 @@
 """The command `kdcore`, as a user types it."""
 
+import io
 import json
 import os
 import subprocess
@@ -289,3 +290,13 @@ def test_sizes(text, size):
 
 def test_durations():
     assert (duration(40), duration(200)) == ("40 s", "3 min")
+
+
+def test_a_word_that_the_terminal_cannot_show_ends_nothing(here, monkeypatch):
+    v = CompressedVectors.load("t.kd")
+    words = [f"wö{i}" for i in range(N)]
+    CompressedVectors(v.stored(), v.settings, words).save("o.kd")
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["neighbours", "o.kd", "wö0"]) == 0
+    assert rb"w\xf6" in out.buffer.getvalue()
