@@ -224,7 +224,9 @@ def _check_output(path: str, *inputs: str) -> None:
     if Path(path).is_dir():
         raise KDError(f"{path}: is a folder, not a file")
     for given in inputs:
-        if Path(given).exists() and Path(path).exists() and os.path.samefile(given, path):
+        # A table may have a name behind its file's: `model.pt:encoder.weight`.
+        files = (Path(given), Path(given.rpartition(":")[0] or given))
+        if Path(path).exists() and any(f.exists() and f.samefile(path) for f in files):
             raise KDError(f"{path}: must be another file than the one that is read")
 
 
@@ -239,7 +241,7 @@ def compress(given: argparse.Namespace) -> None:
     from kdcore.checkpoint import remove_checkpoint
     from kdcore.compressed import compress as run
 
-    _check_output(given.out, given.table)
+    _check_output(given.out, given.table, *filter(None, [given.words]))
     begun, checkpoint = time.monotonic(), f"{given.out}.partial"
     found = _read(given.table, given.words)
     target = {

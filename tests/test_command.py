@@ -300,3 +300,14 @@ def test_a_word_that_the_terminal_cannot_show_ends_nothing(here, monkeypatch):
     monkeypatch.setattr(sys, "stdout", out)
     assert main(["neighbours", "o.kd", "wö0"]) == 0
     assert rb"w\xf6" in out.buffer.getvalue()
+
+
+def test_no_file_that_is_read_is_written_over(here, capsys, rounding):
+    torch.save({"a": torch.ones(3, 2)}, "m.pt")
+    Path("words").write_text("a\nb\nc\n")
+    for out in ("m.pt", "words"):
+        before = Path(out).read_bytes()
+        command = ("compress", "m.pt:a", "--words", "words", "--ratio", "2", "--out", out)
+        _, err = run(capsys, *command, status=1)
+        assert err == f"kdcore: {out}: must be another file than the one that is read\n"
+        assert Path(out).read_bytes() == before
