@@ -40,11 +40,14 @@ def fit_transform(
 
     Raises:
         KDError: codes, vectors and transform that do not belong together; vectors that are all
-            equal.
+            equal; epochs or a batch_size below 1.
 
     Example:
         >>> error = fit_transform(LinearTransform(50, 10, 200), codes, vectors, epochs=30)
     """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value < 1:
+            raise KDError(f"{name} must be at least 1, got {value}")
     table = check_vectors(vectors)
     check_unequal(table)
     wanted = (len(codes), transform.dim), (transform.K, transform.D)

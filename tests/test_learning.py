@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from test_transforms import make
 
 import kdcore.transforms
-from kdcore import Codes, KDError, fit_transform, kinds, learn_codes, save_decoder
+from kdcore import Codes, KDError, LinearTransform, fit_transform, kinds, learn_codes, save_decoder
 from kdcore.learners import LEARNERS, Control, LearnerInputs
 from kdcore.learners.straight_through import TemperatureSchedule, straight_through
 from kdcore.vectors import relative_error
@@ -467,6 +467,13 @@ def test_a_fit_refuses_what_does_not_belong_together(vectors):
         match="must fit a transform with K = 8, D = 4 to size 12, got 600 codes with K = 8, D = 3",
     ):
         fit_transform(transform, Codes.random(len(vectors), 8, 3, seed=1), vectors)
+
+
+def test_passes_and_batches_that_cannot_be_are_refused(vectors):
+    codes, dim = Codes.random(len(vectors), 4, 3, seed=0), vectors.shape[1]
+    for name in ("epochs", "batch_size"):
+        with pytest.raises(KDError, match=f"{name} must be at least 1, got 0"):
+            fit_transform(LinearTransform(4, 3, dim), codes, vectors, **{name: 0})
 
 
 def test_a_seed_of_numpy_is_that_of_python(vectors, tmp_path):
