@@ -375,7 +375,7 @@ class KDEmbedding(Embedding):
             codes, transform=copy.deepcopy(self.transform), padding_idx=self.padding_idx,
             gradient_scale=self.gradient_scale, dropout=self.dropout, packing=self.packing,
         )  # fmt: skip
-        return made.eval()
+        return made.to(self.packed.device).eval()
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}, K={self.K}, D={self.D}"
