@@ -1,6 +1,7 @@
 """Tables at a few bits a number, and codes packed whole."""
 
 import math
+import pickle
 
 import pytest
 import torch
@@ -195,3 +196,16 @@ def test_what_an_embedding_adds_to_the_loss_is_added_when_it_is_rounded_too():
     _, made = embedding(kind="rounded", bits=4, of={"kind": "table"})
     made(torch.arange(9))
     assert made.extra_loss() is None
+
+
+def test_what_training_writes_past_pytorchs_versions_is_seen():
+    settings = EMBEDDINGS.parse({"kind": "rounded", "bits": 8, "of": {"kind": "table"}})
+    embedding = settings.module.build(settings, 5, 3, EmbeddingInputs()).eval()
+    ids = torch.arange(5)
+    with torch.no_grad():
+        embedding(ids)
+        embedding.train()
+        embedding.inner.weight.data.fill_(1)
+        assert torch.equal(embedding.eval()(ids), torch.ones(5, 3))
+    # In another process the identities of tensors, by which it is kept, are other ones'.
+    assert pickle.loads(pickle.dumps(embedding))._kept is None

@@ -64,6 +64,14 @@ class RoundedEmbedding(Embedding):
         self.inner, self.settings = inner, settings
         self._kept: tuple[object, StoredEmbedding] | None = None
 
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_kept": None}
+
+    def train(self, mode: bool = True) -> Self:
+        """As of every module; what training writes into `parameter.data` no version tells."""
+        self._kept = None if mode else self._kept
+        return super().train(mode)
+
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Integer ids (…) to vectors (…, embedding_dim)."""
         exact: torch.Tensor
