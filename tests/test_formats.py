@@ -485,3 +485,11 @@ def test_archives_and_arrays_with_a_damaged_head_are_refused_in_a_line(tmp_path)
         path.write_bytes(content)
         with pytest.raises(KDError, match=r"a\.(zip|npy): "):
             read_vectors(path)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".bin"])
+def test_half_a_surrogate_is_no_word_of_a_file(suffix, tmp_path):
+    table = TableEmbedding(torch.ones(1, 2))
+    with pytest.raises(KDError, match="cannot be written as UTF-8"):
+        write_vectors(tmp_path / f"t{suffix}", ["\ud800"], table)
+    assert not any(tmp_path.iterdir())

@@ -403,11 +403,14 @@ def written_words(words: Sequence[str] | None, count: int, refused: str, why: st
     """Words as a format writes them; rows without words are written as their numbers.
 
     Raises:
-        KDError: a word has one of the characters `refused`.
+        KDError: a word has one of the characters `refused`, or half a surrogate.
     """
     if words is None:
         return [str(row).encode() for row in range(count)]
     for row, word in enumerate(words):
         if any(character in word for character in refused):
             raise KDError(f"word {word!r} of row {row} has {why}")
-    return [word.encode() for word in words]
+    try:
+        return [word.encode() for word in words]
+    except UnicodeEncodeError as error:
+        raise KDError(f"word {error.object!r} cannot be written as UTF-8") from None
