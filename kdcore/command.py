@@ -469,7 +469,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (ValueError, LookupError, RuntimeError) as error:
-        return _fail(str(error.args[0]) if error.args else type(error).__name__)
+        # The text of a plain KeyError has quotes around it.
+        shown = error.args[0] if type(error) is KeyError and error.args else error
+        return _fail(str(shown) or type(error).__name__)
 
 
 def _fail(message: str, status: int = FAILED) -> int:

@@ -15,6 +15,19 @@ TEXT, LENGTHS = "words.text", "words.lengths"
 SEARCHED = 50_000
 
 
+class UnknownWordError(KeyError):
+    """A word that is not in a table. The nearest one is sought when the message is read.
+
+    So who only asks for words that may be absent does not wait for it.
+    """
+
+    def __str__(self) -> str:
+        word, words = self.args
+        near = words.nearest(word)
+        hint = f"; did you mean {near!r}?" if near is not None else ""
+        return f"word {word!r} is not in the table{hint}"
+
+
 class Words(Sequence[str]):
     """Distinct words, each with its row.
 
@@ -103,13 +116,11 @@ class Words(Sequence[str]):
         """The row of a word.
 
         Raises:
-            KeyError: there is no such word; the message names the nearest one.
+            UnknownWordError: there is no such word; the message names the nearest one.
         """
         row = self.find(word)
         if row is None:
-            near = self.nearest(word)
-            hint = f"; did you mean {near!r}?" if near is not None else ""
-            raise KeyError(f"word {word!r} is not in the table{hint}")
+            raise UnknownWordError(word, self)
         return row
 
     def nearest(self, word: str) -> str | None:

@@ -1,6 +1,7 @@
 """Compressed tables by word, in models, and what is lost of them."""
 
 import json
+import pickle
 import re
 import sys
 import warnings
@@ -73,6 +74,18 @@ def test_vectors_by_word_are_rows_of_the_embedding(values):
     assert v[[]].shape == (0, DIM)
     assert len(v) == N and v.dim == DIM and list(v) == WORDS == list(v.words)
     assert "w3" in v and "x" not in v and v.index("w7") == 7
+
+
+def test_who_asks_for_words_that_may_be_absent_does_not_wait_for_the_nearest(monkeypatch):
+    v = make()
+    sought = []
+    monkeypatch.setattr(type(v.words), "nearest", lambda self, word: sought.append(word))
+    with pytest.raises(KeyError) as refused:
+        v["absent"]
+    again = pickle.loads(pickle.dumps(refused.value))
+    assert not sought
+    assert str(refused.value) == str(again) == "word 'absent' is not in the table"
+    assert sought == ["absent"] * 2
 
 
 def test_unknown_words_and_rows_are_refused_by_name():
