@@ -116,7 +116,7 @@ class Kinds(Generic[Settings]):
     """The kinds in a package.
 
     A field of settings that holds settings of one of these kinds is annotated with it:
-    `transform: Annotated[KindSettings, TRANSFORMS]`.
+    `transform: Annotated[KindSettings, TRANSFORMS]`; `KindSettings | None` where it may be null.
 
     Args:
         package: its name, for example `kdcore.learners`.
@@ -169,8 +169,13 @@ class Kinds(Generic[Settings]):
         return parsed
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        written = PlainSerializer(lambda settings: settings.model_dump())
-        return handler.generate_schema(Annotated[Any, PlainValidator(self._parse), written])
+        optional = type(None) in get_args(source)
+
+        def parse(values: Any) -> Settings | None:
+            return None if optional and values is None else self._parse(values)
+
+        written = PlainSerializer(lambda settings: settings and settings.model_dump())
+        return handler.generate_schema(Annotated[Any, PlainValidator(parse), written])
 
 
 @cache
@@ -184,5 +189,6 @@ def _modules(package: str) -> tuple[str, ...]:
 def unknown(noun: str, name: object, known: list[str]) -> str:
     """One line about an unknown name: the nearest known one, else all of them."""
     near = difflib.get_close_matches(str(name), known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
+    names = ", ".join(sorted(known)) or "none"
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {names}"
     return f"{noun} {name!r} is unknown; {hint}"

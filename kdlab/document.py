@@ -148,7 +148,7 @@ def _type(field: FieldInfo) -> str:
 def _name(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
     first = next(_annotations(annotation, metadata))
     if isinstance(first, Kinds):
-        return "section with a `kind`"
+        return "section with a `kind`" + (" or null" if _may_be_null(annotation) else "")
     if get_origin(annotation) is Annotated:
         return _name(get_args(annotation)[0])
     origin, parts = get_origin(annotation), get_args(annotation)
@@ -169,6 +169,10 @@ def _name(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
     return {"str": "text", "bool": "true or false", "int": "integer", "float": "number"}[
         annotation.__name__
     ]
+
+
+def _may_be_null(annotation: Any) -> bool:
+    return type(None) in get_args(annotation)
 
 
 def _limit(metadata: Any) -> str:
@@ -249,7 +253,8 @@ def _with_kinds(model: type[BaseModel], schema: dict[str, Any], definitions: dic
                 for pattern in place["patternProperties"]:
                     place["patternProperties"][pattern] = {"anyOf": refs}
             else:
-                place["anyOf"] = refs
+                none = [{"type": "null"}] if _may_be_null(field.annotation) else []
+                place["anyOf"] = [*refs, *none]
         for part in parts:
             if isinstance(part, type) and issubclass(part, BaseModel):
                 _with_kinds(part, definitions[part.__name__], definitions)

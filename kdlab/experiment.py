@@ -25,6 +25,7 @@ from kdcore.transforms import TRANSFORMS
 from kdlab.addresses import Run, identity
 from kdlab.clustering_settings import ClusteringSettings
 from kdlab.figures import FIGURES
+from kdlab.installed import InstalledFile
 from kdlab.language_model_settings import LanguageModelSettings
 from kdlab.texts import TEXTS, TextSettings
 from kdlab.vectors import VECTORS, OfModel, VectorSettings
@@ -142,6 +143,11 @@ class Reconstruction(Section):
     )
     forms: list[FormName] = Field(list(FORMS), min_length=1, description="forms that are compared")
     seed: int = Field(1, description="of every random choice")
+    similarity: InstalledFile | None = Field(
+        None,
+        description="a text file of pairs of words and how alike people find them, whose rank "
+        "correlation with cosines is measured, of vectors with words; null: it is not",
+    )
 
 
 class Goal(Section):
@@ -208,20 +214,24 @@ class Preset(Section):
         strict=False,
         description="take a run that is in measurements/ from there; false computes it here",
     )
-    text: Annotated[TextSettings, TEXTS] = Field(description="the text")
+    text: Annotated[TextSettings | None, TEXTS] = Field(
+        None, description="the text; null where there are no language models"
+    )
     vectors: Annotated[VectorSettings, VECTORS] = Field(
         default_factory=lambda: VECTORS.parse({"kind": "model"}),
         description="the pretrained vectors that codes are learned from",
     )
-    models: dict[Name, Model] = Field(min_length=1, description="language models")
+    models: dict[Name, Model] = Field(
+        {}, description="language models; none where word vectors are all that there is"
+    )
     codes: dict[Name, Annotated[KindSettings, LEARNERS]] = Field(
         {}, description="how codes are made"
     )
     embeddings: dict[Name, Annotated[KindSettings, EMBEDDINGS]] = Field(
-        min_length=1, description="what the language model looks words up in"
+        {}, description="what the language model looks words up in"
     )
     methods: dict[Name, Method] = Field(
-        min_length=1, description="rows: an embedding, and the codes it is composed from"
+        {}, description="rows: an embedding, and the codes it is composed from"
     )
     tables: dict[Name, Table] = Field({}, description="tables")
     sweeps: dict[Name, Sweep] = Field({}, description="sweeps over one setting at a time")
@@ -247,6 +257,16 @@ class Preset(Section):
                 figures[section.pop("name", section.get("kind"))] = section
             return {**values, "figures": figures}
         return values
+
+    @model_validator(mode="after")
+    def _models_have_what_they_need(self) -> "Preset":
+        needed = ["text", "embeddings", "methods"]
+        if not self.models:
+            needed = [] if self.clustering or self.table2 or self.reconstructions else ["models"]
+        for name in needed:
+            if not getattr(self, name):
+                raise KDError(f"{name} is missing")
+        return self
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Preset":
@@ -295,7 +315,7 @@ class Preset(Section):
                 yield f"figures.{name}", section, entry
         for model in self.compute.bfloat16:
             yield "compute.bfloat16", "models", model
-        if isinstance(self.vectors, OfModel):
+        if self.models and isinstance(self.vectors, OfModel):
             yield "vectors.method", "methods", self.vectors.method
 
     @model_validator(mode="after")
@@ -357,8 +377,14 @@ class Experiment:
 
     @cached_property
     def text(self) -> Run:
-        """The index of the text."""
-        settings: TextSettings = self.preset.text
+        """The index of the text.
+
+        Raises:
+            KDError: the preset has none.
+        """
+        settings = self.preset.text
+        if settings is None:
+            raise KDError("text is missing")
         content = {split: _content(path) for split, path in settings.files.items()}
         return Run(
             "texts", f"Text: {settings.kind}", settings.model_dump(),
@@ -563,16 +589,23 @@ class Experiment:
         """Word vectors in each form and size, size by size."""
         chosen = self.preset.reconstructions[name]
         vectors = self._vectors(chosen.vectors, None, 1, f"reconstructions.{name}.vectors")
+        pairs = chosen.similarity
         return [
             Run(
                 "reconstructions",
                 f"{chosen.title}, {form}, {ratio:g} times smaller",
-                {"form": form, "ratio": ratio, "seed": chosen.seed},
+                {
+                    "form": form,
+                    "ratio": ratio,
+                    "seed": chosen.seed,
+                    **({"similarity": pairs.model_dump()} if pairs else {}),
+                },
                 {
                     "numerics": COMPRESSION_NUMERICS,
                     "form": form,
                     "ratio": ratio,
                     "seed": chosen.seed,
+                    **({"similarity": pairs.sha256} if pairs else {}),
                 },
                 {"vectors": vectors},
                 {"table": name, "form": form, "asked_ratio": ratio},

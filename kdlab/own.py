@@ -15,7 +15,8 @@ def own_files(preset: Preset) -> list[Path]:
     vectors = [preset.vectors, *(table.vectors for table in preset.reconstructions.values())]
     vectors += [preset.table2.vectors] if preset.table2 else []
     files = [file for settings in vectors for file in settings.files]
-    return [*preset.text.files.values(), *dict.fromkeys(files)]
+    text = preset.text.files.values() if preset.text else ()
+    return [*text, *dict.fromkeys(files)]
 
 
 def check_there(files: Iterable[Path]) -> None:

@@ -12,7 +12,7 @@ from kdcore.files import fingerprint, sha256
 from kdlab.addresses import Run, upstream
 from kdlab.experiment import Experiment, Preset, merged, read_preset
 from kdlab.own import check_there, check_watched, own_files
-from kdlab.texts import PTB_TOKENS, TextSettings
+from kdlab.texts import PTB_TOKENS
 
 # The file that is read of what a run starts from, by role.
 FILES = {
@@ -69,11 +69,17 @@ class Plan:
         """The preset's settings."""
         return self.experiment.preset
 
+    @property
+    def tokens(self) -> int:
+        """Training tokens of the text, about; 0 without one."""
+        return self.preset.text.tokens if self.preset.text else 0
+
     @cached_property
     def runs(self) -> dict[str, Run]:
-        """All runs by address: of tables with every model, sweeps, Table 2, clustering."""
+        """All runs by address: of tables with every model, sweeps, Table 2, and the others."""
         experiment = self.experiment
-        wanted = [experiment.text, *experiment.models(), *experiment.clustering()]
+        wanted = [experiment.text] if self.preset.text else []
+        wanted += [*experiment.models(), *experiment.clustering()]
         for name in self.preset.tables:
             wanted += experiment.table(name, list(self.preset.models))
         if self.preset.table2:
@@ -157,11 +163,11 @@ def _source(module: str) -> str:
     return sha256(spec.origin)
 
 
-def minutes(run: Run, text: TextSettings, gpu: int) -> int:
+def minutes(run: Run, tokens: int, gpu: int) -> int:
     """Run time to ask a cluster for: twice what one core of a 2024 server takes, at least 30."""
     model = run.settings["model"]
     cost = model["epochs"] * (model["hidden"] / 200) ** 1.7 * (0.02 if gpu else 1)
-    cost *= text.tokens / PTB_TOKENS
+    cost *= tokens / PTB_TOKENS
     # The slowest of the codes' embeddings, composed by an LSTM, take 1.6 times as long as a table.
     return max(30, int((6.4 if run.stage == "retrained" else 4) * cost))
 

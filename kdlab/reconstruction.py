@@ -22,16 +22,25 @@ COLUMNS = [
     "table", "form", "asked_ratio", "ratio", "bits_per_word", "error", "cosine", "worst_cosine",
     "overlap", "chosen", "seconds", "seed", "address", "commit", "processor", "data_hash",
 ]  # fmt: skip
+# Where pairs of words are compared, too.
+SIMILARITY = ["similarity_before", "similarity", "pairs"]
 
 
-def measure(vectors: WordVectors, form: str, ratio: float, seed: int) -> dict[str, Any]:
+def measure(
+    vectors: WordVectors, form: str, ratio: float, seed: int, pairs: Path | None = None
+) -> dict[str, Any]:
     """Compress a table to one form and compare it with what it was made from.
+
+    Args:
+        pairs: file of pairs of words, as `kdcore.evaluation.read_pairs` reads it.
 
     Returns:
         `ratio` and `bits_per_word` of what is stored; `error`, `cosine`, `worst_cosine` and
         `overlap` as in `kdcore.evaluation.Quality`, the cosine being the one that a word in a
-        hundred is below; `chosen`, in words; `seconds`. Without any of them but `chosen`, where
-        the form has no size so small.
+        hundred is below; `chosen`, in words; `seconds`; with pairs, their rank correlation by
+        the table (`similarity_before`) and compressed (`similarity`), and of how many `pairs`
+        both words are there. Without any of them but `chosen`, where the form has no size so
+        small.
     """
     begun = time.monotonic()
     try:
@@ -41,7 +50,11 @@ def measure(vectors: WordVectors, form: str, ratio: float, seed: int) -> dict[st
     except TargetError as error:
         return {"chosen": f"none: {error}", **environment()}
     seconds = time.monotonic() - begun
-    found = evaluate(made, vectors, queries=QUERIES, seed=seed)
+    files = [] if pairs is None else [pairs]
+    found = evaluate(made, vectors, similarity=files, queries=QUERIES, seed=seed)
+    similar = {}
+    for s in found.similarity:
+        similar = {"similarity_before": s.before, "similarity": s.after, "pairs": s.pairs}
     return {
         "ratio": found.ratio,
         "bits_per_word": found.bits_per_word,
@@ -49,6 +62,7 @@ def measure(vectors: WordVectors, form: str, ratio: float, seed: int) -> dict[st
         "cosine": found.all.cosine,
         "worst_cosine": found.all.worst,
         "overlap": found.all.overlap,
+        **similar,
         "chosen": made.how["chosen"].partition(":")[0],
         "seconds": round(seconds, 1),
         **environment(),
@@ -72,4 +86,5 @@ def table(experiment: Experiment, paths: Iterable[Path]) -> pd.DataFrame:
         for name in experiment.preset.reconstructions
         for run in experiment.reconstructions(name)
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    compared = any(table.similarity for table in experiment.preset.reconstructions.values())
+    return pd.DataFrame(rows, columns=[*COLUMNS, *(SIMILARITY if compared else ())])

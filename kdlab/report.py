@@ -137,7 +137,10 @@ def _csv(results: Path, name: str) -> pd.DataFrame:
 
 def _text(experiment: Experiment, path: Path | None) -> str:
     """What the text is, the share of unknown words in it, and the least perplexity there can be."""
-    parts = [experiment.preset.text.kind]
+    settings = experiment.preset.text
+    if settings is None:
+        return ""
+    parts = [settings.kind]
     if path is not None:
         corpus = Corpus.load(path)
         splits = {split: getattr(corpus, split) for split in SPLITS}
@@ -151,8 +154,8 @@ def _text(experiment: Experiment, path: Path | None) -> str:
         parts.append(
             f"no model can have a perplexity below {floor:.2f}, the entropy of its grammar"
         )
-    if experiment.preset.text.remark:
-        parts.append(experiment.preset.text.remark)
+    if settings.remark:
+        parts.append(settings.remark)
     return "; ".join(parts)
 
 

@@ -141,7 +141,10 @@ TABLE2_VECTORS, TABLE2_CODES = EXPERIMENT.table2() if PRESET.table2 else (None, 
 OF_TABLES = list(
     dict.fromkeys(run for name in PRESET.tables for run in EXPERIMENT.table(name))
 )
-NEEDED_RUNS = PLAN.needed(PLAN.measured(EXPERIMENT.models()))
+RECONSTRUCTIONS = PLAN.measured(
+    run for name in PRESET.reconstructions for run in EXPERIMENT.reconstructions(name)
+)
+NEEDED_RUNS = PLAN.needed([*PLAN.measured(EXPERIMENT.models()), *RECONSTRUCTIONS])
 
 
 def measurements(runs):
@@ -193,6 +196,13 @@ def words():
         ancient(PLAN.find(TABLE2_VECTORS, "vectors.safetensors")),
         ancient(PLAN.find(TABLE2_CODES, "codes.safetensors")),
     ]
+
+
+def text():
+    """The index of the text, where there is one."""
+    if not PRESET.text:
+        return []
+    return [ancient(PLAN.find(EXPERIMENT.text, "corpus.safetensors"))]
 
 
 def curves():

@@ -183,11 +183,6 @@ if PRESET.table2:
 
 
 if PRESET.reconstructions:
-    RECONSTRUCTIONS = PLAN.measured(
-        run
-        for name in PRESET.reconstructions
-        for run in EXPERIMENT.reconstructions(name)
-    )
 
     rule reconstruction_table:
         input:
@@ -308,7 +303,7 @@ rule report:
     input:
         results=results_in(SHOWN),
         words=words(),
-        corpus=ancient(PLAN.find(EXPERIMENT.text, "corpus.safetensors")),
+        corpus=text(),
         settings=ancient(SETTINGS),
         template=ancient(TEMPLATE),
     output:
@@ -334,6 +329,7 @@ rule report:
             if input.words
             else ""
         ),
+        text=lambda wildcards, input: f"--text {input.corpus}" if input.corpus else "",
     message:
         "Report: {RESULTS}/report.html"
     shell:
@@ -341,5 +337,5 @@ rule report:
             "cp {input.settings:q} {output.settings:q} &&"
             " python workflow/scripts/report.py --settings {input.settings:q}"
             " --results {params.results:q} --template {input.template:q}"
-            " --report {output.page:q} {params.vectors} --text {input.corpus:q} --log {log:q}",
+            " --report {output.page:q} {params.vectors} {params.text} --log {log:q}",
         )

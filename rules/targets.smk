@@ -12,7 +12,7 @@ localrules:
 
 rule data:
     input:
-        ancient(PLAN.find(EXPERIMENT.text, "corpus.safetensors")),
+        text(),
         words()[0] if PRESET.table2 and not TABLE2_VECTORS.inputs else [],
 
 
@@ -32,7 +32,7 @@ rule codes:
         stage("codes"),
         words() if PRESET.table2 else [],
         [ancient(PLAN.find(run, "points.csv")) for run in EXPERIMENT.clustering()],
-        measurements(RECONSTRUCTIONS) if PRESET.reconstructions else [],
+        measurements(RECONSTRUCTIONS),
 
 
 rule retrained:

@@ -17,7 +17,7 @@ rule train_model:
     threads: PRESET.compute.threads
     resources:
         mem_mb=lambda wildcards: megabytes(run(wildcards), GPU),
-        runtime=lambda wildcards: minutes(run(wildcards), PRESET.text, GPU),
+        runtime=lambda wildcards: minutes(run(wildcards), PLAN.tokens, GPU),
         gpu=GPU,
     params:
         title=title,

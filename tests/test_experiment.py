@@ -34,7 +34,8 @@ def at(values: dict, path: str) -> dict:
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_every_preset_is_valid_and_named_by_its_file(path):
     experiment = load_experiment(path)
-    assert experiment.name == path.stem and experiment.models()
+    assert experiment.name == path.stem
+    assert experiment.models() or experiment.preset.reconstructions
 
 
 def test_the_front_table_has_the_papers_seven_rows():
@@ -213,6 +214,37 @@ def test_what_is_wrong_is_one_line(values, path, value, message):
     with pytest.raises(KDError) as caught:
         Experiment("tiny", values)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+WORDS = {"title": "Words", "ratios": [2]}
+
+
+def test_word_vectors_need_no_text_and_no_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = {**WORDS, "vectors": {"kind": "file", "path": "my.vec"}}
+    experiment = Experiment("words", {"reconstructions": {"words": words}})
+    assert experiment.models() == [] and len(experiment.reconstructions("words")) == 5
+    again = from_dump(experiment.dump())
+    assert again.reconstructions("words") == experiment.reconstructions("words")
+
+
+@pytest.mark.parametrize("section", ["text", "models", "embeddings", "methods"])
+def test_language_models_need_all_of_their_sections(values, section):
+    for name in ("tables", "sweeps", "claims", "figures"):
+        values.pop(name)
+    if section == "models":
+        for name in ("clustering", "table2", "reconstructions"):
+            values.pop(name)
+    Experiment("tiny", values)
+    del values[section]
+    with pytest.raises(KDError, match=f"^{section} is missing$"):
+        Experiment("tiny", values)
+
+
+def test_vectors_of_a_model_need_models():
+    words = {**WORDS, "vectors": {"kind": "model"}}
+    with pytest.raises(KDError, match=r"words.vectors.model: model None is unknown; there are: no"):
+        Experiment("words", {"reconstructions": {"words": words}})
 
 
 def test_two_methods_that_are_the_same_thing_are_refused(values):

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import spearmanr
 from small_experiment import lost, small_experiment
 
 from kdcore import KDError
@@ -37,6 +38,25 @@ def test_a_size_that_a_form_does_not_have_is_said_and_not_an_error(vectors):
     assert found["chosen"].startswith("none: ratio must leave room") and "error" not in found
 
 
+def test_pairs_of_words_are_compared_before_and_after(vectors, tmp_path):
+    """Against the rank correlation of SciPy."""
+    before = torch.nn.functional.cosine_similarity(vectors.vectors[:40], vectors.vectors[40:80])
+    pairs = [(f"w{i}", f"w{40 + i}", float(before[i]) + 0.5 * (i % 3)) for i in range(40)]
+    lines = [f"{a}\t{b}\t{score}" for a, b, score in [*pairs, ("w1", "none", 1.0)]]
+    (tmp_path / "pairs.tsv").write_text("\n".join(lines))
+    found = measure(vectors, "rounding", 7.0, seed=1, pairs=tmp_path / "pairs.tsv")
+    made = compress(vectors, ratio=7.0, forms=["rounding"], seed=1)
+    after = torch.nn.functional.cosine_similarity(
+        made[[a for a, _, _ in pairs]], made[[b for _, b, _ in pairs]]
+    )
+    scores = [score for *_, score in pairs]
+    assert found["pairs"] == 40
+    assert found["similarity_before"] == pytest.approx(spearmanr(scores, before)[0], abs=1e-6)
+    assert found["similarity"] == pytest.approx(spearmanr(scores, after)[0], abs=1e-6)
+    assert found["similarity"] != found["similarity_before"]
+    assert not {"pairs", "similarity"} & set(measure(vectors, "rounding", 7.0, seed=1))
+
+
 def test_the_table_has_every_form_and_size_and_leaves_what_was_not_run_empty(tmp_path):
     experiment = small_experiment()
     paths = lost(experiment, tmp_path)
@@ -63,3 +83,16 @@ def test_another_form_size_or_seed_is_another_run():
     usual = addresses({})
     assert len(usual) == 10 and usual == addresses({"title": "Others"})
     assert not usual & addresses({"seed": 2}) and len(usual & addresses({"ratios": [4, 8]})) == 5
+    pairs = {"distribution": "pairs", "version": "1", "file": "pairs.tsv", "sha256": "0" * 64}
+    compared = addresses({"similarity": pairs})
+    assert not usual & compared and addresses({"similarity": None}) == usual
+    assert addresses({"similarity": {**pairs, "file": "other.tsv"}}) == compared
+    assert not compared & addresses({"similarity": {**pairs, "sha256": "1" * 64}})
+
+
+def test_columns_of_similarity_are_there_where_pairs_are_compared():
+    pairs = {"distribution": "pairs", "version": "1", "file": "pairs.tsv", "sha256": "0" * 64}
+    experiment = small_experiment({"reconstructions": {"words": {"similarity": pairs}}})
+    compared = set(reconstruction.table(experiment, []))
+    usual = set(reconstruction.table(small_experiment(), []))
+    assert compared - usual == {"similarity", "similarity_before", "pairs"}

@@ -54,7 +54,7 @@ def main(
         settings = plan.preset.models[name].settings
         precision = precision_of(compute, device.type, name)
         speed = tokens_per_second(settings, device, precision, compute.threads)
-        hours = number * settings.epochs * plan.preset.text.tokens / speed / 3600
+        hours = number * settings.epochs * plan.tokens / speed / 3600
         total += hours
         _script.log.info(
             "  %s: %d models of %d epochs at %.0f tokens/s in %s: %s of one %s",
@@ -62,6 +62,8 @@ def main(
         )  # fmt: skip
     if begun := len(list(Path("runs/scratch").glob("[!.]*.safetensors"))):
         _script.log.info("  Less, if it continues from a checkpoint: %d lie there.", begun)
+    if tables := compressions_of(plan, target):
+        _script.log.info("  %d tables of word vectors to compress: minutes each", len(tables))
     if left:
         _script.log.info(
             "About %s with %d side by side; everything else takes minutes.",
@@ -120,6 +122,16 @@ def models_of(plan: Plan, target: str) -> list[Run]:
     if target == "models" or target.startswith("codes"):
         wanted = [run for run in wanted if run.stage == "models"]
     return [run for run in dict.fromkeys(wanted) if run.stage in ("models", "retrained")]
+
+
+def compressions_of(plan: Plan, target: str) -> list[Run]:
+    """The tables of word vectors that a target compresses and that were not measured yet."""
+    preset = plan.preset
+    shown = [name for name, f in preset.figures.items() if "reconstruction.csv" in f.needs]
+    if target not in ("all", "codes", *shown):
+        return []
+    runs = [run for n in preset.reconstructions for run in plan.experiment.reconstructions(n)]
+    return [run for run in runs if not run.exists("measurement.json", preset.published)]
 
 
 def duration(hours: float) -> str:

@@ -9,11 +9,12 @@ import typer
 
 from kdcore.files import sha256, write_json
 from kdcore.vectors import WordVectors
+from kdlab.installed import InstalledFile, find_installed
 from kdlab.reconstruction import measure
 
 
 def main(
-    settings: Annotated[str, typer.Option(help="form, ratio and seed, JSON")],
+    settings: Annotated[str, typer.Option(help="form, ratio, seed, pairs of words, JSON")],
     identity: Annotated[str, typer.Option(help="what the address is the hash of, JSON")],
     address: Annotated[str, typer.Option(help="of the run")],
     vectors: Annotated[Path, typer.Option(help="word vectors")],
@@ -23,7 +24,10 @@ def main(
 ) -> None:
     _script.start_log(log)
     torch.set_num_threads(threads)
-    found = measure(WordVectors.load(vectors), **_script.as_json(settings))
+    chosen = _script.as_json(settings)
+    similarity = chosen.pop("similarity", None)
+    pairs = similarity and find_installed(_script.parse(InstalledFile, similarity, "similarity"))
+    found = measure(WordVectors.load(vectors), **chosen, pairs=pairs)
     about = {"address": address, "data_hash": sha256(vectors)[:16]}
     write_json(measurement, {**about, **found, "spec": _script.as_json(identity, "identity")})
 
