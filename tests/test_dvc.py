@@ -250,6 +250,19 @@ def test_an_experiment_with_another_preset(project):
     up_to_date(project)
 
 
+def test_a_preset_of_word_vectors_alone(tmp_path):
+    project = prepare(tmp_path / "project", "words")
+    (project / "my.vec").write_text("".join(f"word{i} {i} {i % 3}\n" for i in range(30)))
+    (project / "config/words.yaml").write_text(
+        "reconstructions: {mine: {title: Mine, vectors: {kind: file, path: my.vec}, ratios: [3],"
+        " forms: [rounding]}}\nfigures: [reconstruction]\n"
+    )
+    edit(project / "params.yaml", "own: config/paper_numbers.yaml", "own: my.vec")
+    run(project, "dvc", "repro")
+    assert "up to date" in run(project, "dvc", "status")
+    assert planned(project, preset="words") == {}
+
+
 def test_files_of_ones_own_are_seen_by_both(tmp_path):
     project = prepare(tmp_path / "project")
     mine = project / "mine"

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import pandas as pd
 import psutil
 import pytest
+import torch
 from project_copy import (
     CONFIG,
     ROOT,
@@ -37,6 +38,7 @@ from project_copy import (
 )
 
 from kdcore.files import sha256
+from kdcore.vectors import WordVectors
 from kdlab.unlock import LOCKS, alive
 
 TABLES = {
@@ -278,6 +280,57 @@ def test_partial_shows_what_is_there_and_leaves_the_rest_empty(tmp_path):
     succeed(other, "table1", "--config", "partial=true")
     table = pd.read_csv(other / table1)
     assert table["test_ppl_mean"].isna().all() and table["n_seeds"].eq(0).all()
+
+
+@pytest.mark.slow
+def test_word_vectors_of_a_distribution_need_no_text_and_no_model(tmp_path):
+    project = copy_project(tmp_path / "project")
+    words = tuple(f"w{i}" for i in range(60))
+    # The project is on the path of its jobs, as a folder of installed distributions is.
+    WordVectors(words, torch.randn(60, 8)).save(project / "words.safetensors")
+    (project / "pairs.tsv").write_text("".join(f"w{i}\tw{i + 9}\t{i % 7}\n" for i in range(50)))
+    about = project / "some_words-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: some-words\nVersion: 1.0\n")
+    installed = {
+        file: {
+            "distribution": "some-words", "version": "1.0", "file": file,
+            "sha256": sha256(project / file),
+        }
+        for file in ("words.safetensors", "pairs.tsv")
+    }  # fmt: skip
+    mine = {
+        "title": "Mine", "ratios": [3], "forms": ["rounding", "low-rank"],
+        "vectors": {"kind": "package", **installed["words.safetensors"]},
+        "similarity": installed["pairs.tsv"],
+    }  # fmt: skip
+    preset = {"reconstructions": {"mine": mine}, "figures": ["reconstruction"]}
+    (project / "config/words.yaml").write_text(json.dumps(preset))
+
+    succeed(project, "all", preset="words")
+    assert "Nothing to be done" in succeed(project, "all", preset="words")
+    results = project / "results/words"
+    table = pd.read_csv(results / "reconstruction.csv")
+    assert table["error"].between(0, 1).all() and (table["pairs"] == 50).all()
+    page = (results / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 1 and "not run" not in page
+    made = run_script(project, project / "workflow/scripts/plan.py", "--config", "config/words.yaml")
+    assert "0 language models" in made and "to compress" not in made
+
+    # What was published takes the place of runs; without it, all is left empty or computed.
+    run_script(project, project / "workflow/scripts/publish.py", "--config", "config/words.yaml")
+    other = copy_project(tmp_path / "other")
+    (other / "config/words.yaml").write_text(json.dumps(preset))
+    succeed(other, "all", "--config", "partial=true", preset="words")
+    assert pd.read_csv(other / "results/words/reconstruction.csv")["error"].isna().all()
+    assert planned(other, preset="words")["reconstruct"] == 2
+    assert planned(other, "vectors", preset="words") == {"read_vectors": 1, "vectors": 1}
+    shutil.copytree(project / "measurements", other / "measurements")
+    assert "reconstruct" not in planned(other, preset="words")
+    refused = snakemake(other, "all", "--config", "published=false", preset="words")
+    assert refused.returncode != 0
+    command = "some-words 1.0 must be installed: pip install --no-deps some-words==1.0"
+    assert command in refused.stdout + refused.stderr
 
 
 @pytest.mark.slow
