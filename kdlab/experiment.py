@@ -145,6 +145,7 @@ class Reconstruction(Section):
     seed: int = Field(1, description="of every random choice")
     similarity: InstalledFile | None = Field(
         None,
+        exclude_if=lambda pairs: pairs is None,  # results that have none stay as they are
         description="a text file of pairs of words and how alike people find them, whose rank "
         "correlation with cosines is measured, of vectors with words; null: it is not",
     )

@@ -55,6 +55,19 @@ def test_a_plan_of_all_has_every_model(planning, paper):
     assert set(planning.models_of(paper, "all")) >= set(paper.experiment.models())
 
 
+@pytest.mark.parametrize(
+    ("target", "count"),
+    [("all", 15), ("codes", 15), ("reconstruction", 15), ("table1", 0), ("figure2", 0)],
+)
+def test_a_plan_counts_the_word_vectors_to_compress(planning, paper, target, count):
+    found = planning.compressions_of(paper, target)
+    assert len(found) == count
+    for run in found[:1]:
+        Path("measurements", run.address).mkdir(parents=True)
+        Path("measurements", run.address, "measurement.json").touch()
+        assert planning.compressions_of(paper, target) == found[1:]
+
+
 def test_a_plan_of_no_target_names_the_nearest(planning, paper):
     with pytest.raises(KDError, match="target 'tabel1' is unknown; did you mean 'table1'"):
         planning.models_of(paper, "tabel1")

@@ -314,11 +314,12 @@ def test_word_vectors_of_a_distribution_need_no_text_and_no_model(tmp_path):
     assert table["error"].between(0, 1).all() and (table["pairs"] == 50).all()
     page = (results / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 1 and "not run" not in page
-    made = run_script(project, project / "workflow/scripts/plan.py", "--config", "config/words.yaml")
+    config = ("--config", "config/words.yaml")
+    made = run_script(project, project / "workflow/scripts/plan.py", *config)
     assert "0 language models" in made and "to compress" not in made
 
     # What was published takes the place of runs; without it, all is left empty or computed.
-    run_script(project, project / "workflow/scripts/publish.py", "--config", "config/words.yaml")
+    run_script(project, project / "workflow/scripts/publish.py", *config)
     other = copy_project(tmp_path / "other")
     (other / "config/words.yaml").write_text(json.dumps(preset))
     succeed(other, "all", "--config", "partial=true", preset="words")

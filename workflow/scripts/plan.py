@@ -63,7 +63,9 @@ def main(
     if begun := len(list(Path("runs/scratch").glob("[!.]*.safetensors"))):
         _script.log.info("  Less, if it continues from a checkpoint: %d lie there.", begun)
     if tables := compressions_of(plan, target):
-        _script.log.info("  %d tables of word vectors to compress: minutes each", len(tables))
+        _script.log.info(
+            "  %d tables of word vectors to compress: seconds to minutes each", len(tables)
+        )
     if left:
         _script.log.info(
             "About %s with %d side by side; everything else takes minutes.",
