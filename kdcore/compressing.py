@@ -61,8 +61,13 @@ SIMPLER = 1.02
 # Codes are given up where the first of them have so many times the error of simpler forms, and are
 # not tried where there are so many bits a number.
 FAR, ROUNDING_BITS = 2, 5
-# Rounds of refinement, and perturbations in each.
+# Rounds of refinement, and perturbations in each. Where a pass over the rows that books are learned
+# from looks at more costs than `MOST_REFINED`, a round takes a minute and gains next to nothing:
+# codes of so many values have a wide beam in place of it.
 ROUNDS, PERTURBATIONS, NOISE = 12, 4, 0.02
+MOST_REFINED = 3e8
+# How rows are encoded: width of the beam and perturbations, by the costs of a pass over them.
+SEARCHES = ((1e9, 16, 4), (5e9, 8, 4), (4e10, 8, 0), (math.inf, 4, 0))
 
 # Version of what is chosen and computed, raised where a result moves: it is part of addresses.
 NUMERICS = 1
@@ -117,6 +122,19 @@ class Form:
     def depth(self) -> int:
         """Positions of a group; 0 without codes."""
         return self.shape[1] // self.shape[2] if self.shape else 0
+
+    def costs(self, rows: int) -> int:
+        """How many a pass over the codes of so many rows looks at: rows · D · K."""
+        return rows * self.shape[0] * self.shape[1] if self.shape else 0
+
+    def is_refined(self, N: int) -> bool:
+        """Whether the books of a table of N rows are refined; products gain nothing by it."""
+        return self.depth > 1 and self.costs(min(N, LEARNED_ROWS)) <= MOST_REFINED
+
+    def search(self, N: int) -> tuple[int, int]:
+        """How wide a beam encodes a table of N rows, and how many perturbations follow."""
+        costs = self.costs(N)
+        return next((beam, times) for most, beam, times in SEARCHES if costs <= most)
 
     @property
     def key(self) -> str:
@@ -655,12 +673,14 @@ def _tried(work: _Work, form: Form) -> torch.Tensor:
     """Vectors as a form composes them, of the rows that forms are compared on."""
     settings: Any = form.settings
     if form.shape is not None:
-        learned = _learn(form, work.learned, work.weights, work.seed, beam=2, iterations=8)
-        if form.depth > 1:  # products gain nothing by it
+        learned, beam = _learn(form, work.learned, work.weights, work.seed, beam=2, iterations=8), 2
+        if form.is_refined(work.table.N):
             learned = _refined(work, work.learned, work.weights, learned, form.shape[2], 2, 1)
+        elif form.depth > 1:
+            beam, _ = form.search(work.table.N)
         assert learned.transform is not None
         _rounded_books(learned.transform, settings.bits, settings.scales)
-        encoder = Encoder(learned.transform, beam=2, rounds=0)
+        encoder = Encoder(learned.transform, beam=beam, rounds=0)
         start = learned.codes.tensor() if work.whole else None
         return learned.transform.compose_all(encoder(work.scored, start))
     if settings.kind == "uniform":
@@ -801,7 +821,7 @@ def _books(
         return _learn(form, sample, counts, work.seed, beam=8, iterations=20)
 
     learned = _kept(work, f"learned-{form.key}", form, len(sample), learn)
-    if form.depth > 1:
+    if form.is_refined(table.N):
         rounds, groups, first = ROUNDS, form.shape[2], learned
         if work.end is not None:
             # A round with its perturbations takes about as long as learning did.
@@ -862,10 +882,8 @@ def _encoded(
 ) -> list[Codes]:
     """Codes of some blocks of rows, in as many threads as PyTorch has."""
     table, K, D = work.table, transform.K, transform.D
-    effort = table.N * D * K
-    beam = next(width for width, most in ((16, 1e9), (8, 5e9), (4, 2e10), (2, math.inf))
-                if effort <= most)  # fmt: skip
-    encoder = Encoder(transform, beam=beam, rounds=4, seed=work.seed)
+    beam, rounds = form.search(table.N)
+    encoder = Encoder(transform, beam=beam, rounds=rounds, seed=work.seed)
     found: dict[int, Codes] = {}
     for block in blocks:
         kept = work.checkpoint.load(f"codes-{form.key}-{block.start}")

@@ -72,6 +72,18 @@ def test_no_form_that_was_tried_in_as_many_bits_is_better_than_the_chosen_one(cl
     assert chosen["error"] < 0.7 * min(simple)
 
 
+def test_codes_of_many_values_get_a_wide_beam_in_place_of_refinement(clustered, monkeypatch):
+    monkeypatch.setattr(c, "LEARNED_ROWS", 400)  # the others are encoded
+    refined = compress_table(clustered, ratio=12, forms=["additive"])
+    monkeypatch.setattr(c, "MOST_REFINED", 0.0)
+    monkeypatch.setattr(c.refine, "learn", None)  # a call of it fails
+    errors = {}
+    for beam in (1, 8):
+        monkeypatch.setattr(c, "SEARCHES", ((math.inf, beam, 0),))
+        errors[beam] = compress_table(clustered, ratio=12, forms=["additive"]).how["error"]
+    assert refined.how["error"] <= errors[8] < errors[1]
+
+
 def test_codes_are_not_proposed_where_rounding_is_better():
     """Many numbers a vector, without structure, four bits each."""
     vectors = torch.randn(600, 96)
