@@ -96,8 +96,9 @@ def main() -> None:
         vectors = embed(smaller, tokenizer, sentences)
         rows.append(
             {
-                "times_smaller": round(saved.how["ratio"], 1),
-                "table": saved.how["chosen"].partition(":")[0],
+                "asked_ratio": ratio,
+                "ratio": round(saved.how["ratio"], 1),
+                "form": saved.how["chosen"].partition(":")[0],
                 "error": round(saved.how["error"], 4),
                 "cosine": round(float((exact * vectors).sum(1).mean()), 4),
                 "overlap": round(overlap(found, nearest(vectors)), 3),

@@ -45,6 +45,18 @@ def run(words: list[str], folder: Path) -> tuple[str, float, float]:
     return text.rstrip(), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
 
 
+def once(lines: list[str], seen: set[str]) -> list[str]:
+    """Lines with a "…" for those that another command has printed."""
+    found: list[str] = []
+    for line in lines:
+        if line and line in seen:
+            found += [] if found[-1:] == ["…"] else ["…"]
+        else:
+            found.append(line)
+    seen.update(lines)
+    return found
+
+
 def main() -> None:
     """Run them and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -59,6 +71,7 @@ def main() -> None:
     digest = hashlib.sha256(vectors.numpy().tobytes()).hexdigest()[:16]
     with tempfile.TemporaryDirectory() as name:
         folder, lines = Path(name), []
+        seen: set[str] = set()
         for file, part in (("vectors.txt", slice(-LATER)), ("more.vec", slice(-LATER, None))):
             some = None if names is None else names[part]
             write_vectors(folder / file, some, TableEmbedding(vectors[part]))
@@ -67,7 +80,7 @@ def main() -> None:
             text, seconds, memory = run(shlex.split(command), folder)
             print(f"$ kdcore {command}\n{text}\n{seconds:.1f} s, {memory:.0f} MB", flush=True)
             lines += [
-                "```console", f"$ kdcore {command}", *text.splitlines(), "```", "",
+                "```console", f"$ kdcore {command}", *once(text.splitlines(), seen), "```", "",
                 f"*{seconds:.0f} s of processor time, {memory:,.0f} MB of memory.*", "",
             ]  # fmt: skip
     threads = os.environ.get("OMP_NUM_THREADS", "all")
