@@ -301,7 +301,9 @@ class KDEmbedding(Embedding):
         Args:
             codes: with the transform; or what `learn_codes` returned, alone.
             freeze: whether the transform stays as it is when the model around it trains.
-            padding_idx, gradient_scale, dropout: as of the class.
+            padding_idx: as of the class.
+            gradient_scale: as of the class.
+            dropout: as of the class.
 
         Raises:
             KDError: codes without a transform, or see the class.

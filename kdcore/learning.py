@@ -59,7 +59,8 @@ def learn_codes(
 
     Args:
         vectors: pretrained embeddings v, shape (N, d).
-        K, D: shape of the code.
+        K: values of an index.
+        D: indices in a code.
         transform: name of a kind of transform (`kdcore.TRANSFORMS`), or its settings with `kind`.
         seed: of every random choice; equal seeds give equal codes on the same machine.
         refinement: settings of `refine_codes`, True for its defaults, or None. What is standardised
