@@ -2,12 +2,14 @@
 
 import io
 import logging
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.colors import is_color_like
+from matplotlib.colors import is_color_like, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from PIL import Image
@@ -30,6 +32,10 @@ PALETTE = {
     "black": "#000000",
     "grey": "#666666",
 }
+# For names whose colours are alike. The triangle and the diamond mean other things.
+MARKERS = ("o", "s", "v", "P", "X", "p", "*", "h")
+# Colours nearer to each other than this, of sqrt(3) from black to white, are alike.
+ALIKE = 0.4
 
 PARAMETERS: Any = {
     "font.size": 9,
@@ -67,6 +73,18 @@ class Style:
             return name
         raise KDError(f"color must be #rrggbb or one of {', '.join(PALETTE)}, got {name!r}")
 
+    def markers(self, colors: Mapping[str, str]) -> dict[str, str]:
+        """A marker for each name: a circle, or another where one before has a colour like it.
+
+        Args:
+            colors: as `color` gives them, by name.
+        """
+        found: dict[str, str] = {}
+        for name, color in colors.items():
+            taken = {found[other] for other in found if _alike(colors[other], color)}
+            found[name] = next((sign for sign in MARKERS if sign not in taken), MARKERS[0])
+        return found
+
     def figure(self, width: float, height: float) -> Figure:
         """An empty figure, its size in inches."""
         return Figure(figsize=(width, height))
@@ -96,8 +114,16 @@ class Style:
         axis.set_minor_locator(NullLocator())
 
 
+def _alike(one: str, other: str) -> bool:
+    return math.dist(to_rgb(one), to_rgb(other)) < ALIKE
+
+
 class _RoundNumbers(LogLocator):
-    """1, 2, 5, 10, … of a logarithmic axis; on a short one, as on a linear one."""
+    """Round numbers of a logarithmic axis, the closer the shorter it is.
+
+    1, 2, 5, 10, … of a long one; 1, 1.1, 1.2, 1.4, … of one where curves end near its foot; of a
+    very short one those of a linear axis.
+    """
 
     def __init__(self) -> None:
         super().__init__(subs=(1, 2, 5))
@@ -105,6 +131,10 @@ class _RoundNumbers(LogLocator):
     def tick_values(self, vmin: float, vmax: float) -> Any:
         if vmax > 5 * vmin:
             return super().tick_values(vmin, vmax)
+        if vmax > 1.5 * vmin:
+            return LogLocator(subs=(1, 1.1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 8)).tick_values(
+                vmin, vmax
+            )
         return MaxNLocator(9, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
 
 

@@ -175,7 +175,45 @@ def test_the_frontier_joins_a_family_and_marks_what_is_far_above(experiment, tmp
     assert [32, 128] in joined
     arrow = next(line for line in first.lines if line.get_marker() == "^" and len(line.get_xdata()))
     assert arrow.get_xdata()[0] == 256 and first.get_ylim()[1] < 150
-    assert [text.get_text() for text in first.texts] == ["Theirs"] and not second.texts
+    assert [text.get_text() for text in first.texts] == ["500", "Theirs"] and not second.texts
+
+
+def test_a_frontier_draws_a_line_in_the_legend_where_points_are_joined(experiment, tmp_path):
+    family = {"methods": {"chance": {"family": "codes"}, "learned": {"family": "codes"}}}
+    experiment = small_experiment(family)
+    results = make_results(experiment, tmp_path, experiment.models())
+    (legend,) = draw(data_of(experiment, "frontier", results, tmp_path)).legends
+    lines = {line.get_label(): line.get_linestyle() for line in legend.get_lines()}
+    assert lines.pop("codes") == "-" and "Full_table & all" in lines
+    assert set(lines.values()) == {"None"}
+
+
+def test_names_in_colours_that_are_alike_have_markers_of_their_own():
+    colors = {"a": "#0072B2", "b": "#D55E00", "c": "#1f78b4", "d": "#0072B2", "e": "#E69F00"}
+    markers = Style().markers(colors)
+    assert markers["a"] == markers["b"] == "o"
+    assert len({markers[name] for name in "acd"}) == 3 and markers["e"] != markers["b"]
+    assert not {"^", "D"} & set(markers.values())
+
+
+@pytest.mark.parametrize(("low", "high"), [(98, 215), (105, 225), (80, 400), (101, 115)])
+def test_the_foot_of_a_perplexity_axis_can_be_read(low, high):
+    axes = Style().figure(4, 3).subplots()
+    Style().perplexity_axis(axes)
+    axes.set_ylim(low, high)
+    ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]
+    assert 4 <= len(ticks) <= 12 and ticks[0] < 1.06 * low + 5
+
+
+def test_tables_of_vectors_that_were_not_run_take_little_room(experiment, tmp_path):
+    results = make_results(experiment, tmp_path, experiment.models())
+    data = data_of(experiment, "reconstruction", results, tmp_path)
+    rows = pd.read_csv(results / "reconstruction.csv")
+    whole = draw(data).get_figheight()
+    rows.assign(error=float("nan")).to_csv(results / "reconstruction.csv", index=False)
+    figure = draw(data)
+    assert figure.get_figheight() < whole / 2
+    assert {text.get_text() for panel in figure.axes for text in panel.texts} == {"not run"}
 
 
 def test_a_frontier_of_a_table_or_model_that_there_is_not_is_refused_in_one_line():

@@ -1,7 +1,8 @@
 """Learning curves: validation perplexity by epoch.
 
-Seed 1 of every row, a panel for each language model of each table. The axis ends where most curves
-are soon: of one that stays above it, the legend says where it ends.
+Seed 1 of every row, a panel for each language model of each table; lower is better. A curve that
+leaves the panel at the top begins above it. Of one that stays above it, the legend says where it
+ends.
 """
 
 import math

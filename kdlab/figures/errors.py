@@ -2,8 +2,8 @@
 
 A point is a model retrained on codes. Across is the share of the variance of the pretrained vectors
 that the learned decoder loses, every word weighing by how often it occurs; upwards the perplexity.
-The decoder is not what the model uses: it learns its own. ρ is Spearman's rank correlation over the
-points of a panel. Codes learned before errors were recorded are left out.
+The retrained model does not use that decoder: it learns its own. ρ is Spearman's rank correlation
+over the points of a panel. Codes that were learned before errors were recorded are left out.
 """
 
 from typing import Literal
@@ -16,7 +16,7 @@ from pydantic import Field
 from kdcore.files import read_json
 from kdcore.kinds import KindSettings
 from kdlab.figures import FigureData
-from kdlab.figures.frontier import Panel
+from kdlab.figures.frontier import Panel, signs
 from kdlab.style import Style
 
 NUMERICS = 1
@@ -89,7 +89,8 @@ def draw(data: FigureData, style: Style) -> Figure:
     """One panel below another, and below them what the colours are."""
     settings, made = _settings(data), tables(data)
     figure, panels = style.panels([2.4] * len(settings.panels), 5.2, 0.5)
-    methods, shown = data.experiment.preset.methods, {}
+    methods, of_family = data.experiment.preset.methods, signs(data, settings.tables, style)
+    shown: set[str] = set()
     for panel, of, at in zip(panels, settings.panels, range(len(panels)), strict=True):
         rows = made["errors.csv"]
         here = rows[rows["model"].isin(of.models)]
@@ -101,18 +102,24 @@ def draw(data: FigureData, style: Style) -> Figure:
             continue
         for row in here.to_dict("records"):
             method = methods[row["method"]]
-            color = shown[method.family or method.label] = style.color(method.style.color)
+            family = method.family or method.label
+            shown.add(family)
+            color, marker = of_family[family]
             at_error = row["error_by_occurrence"], row[f"{settings.score}_ppl"]
-            panel.plot(*at_error, "o", ms=4.5, color=color)
+            panel.plot(*at_error, marker, ms=4.5, color=color)
         panel.set_xlabel("reconstruction error of the pretrained vectors, by occurrence")
         panel.set_ylabel(PERPLEXITY[settings.score])
         panel.margins(0.12)
-    signs = [Line2D([], [], marker="o", ls="", color=c, label=name) for name, c in shown.items()]
-    if signs:
-        below = 0.2 * -(-len(signs) // COLUMNS_OF_LEGEND)
+    handles = [
+        Line2D([], [], color=color, marker=marker, ls="", label=name)
+        for name, (color, marker) in of_family.items()
+        if name in shown
+    ]
+    if handles:
+        below = 0.2 * -(-len(handles) // COLUMNS_OF_LEGEND)
         figure.set_figheight(figure.get_figheight() + 0.2 + below)
         figure.legend(
-            handles=signs, loc="outside lower center", fontsize=8, ncols=COLUMNS_OF_LEGEND
+            handles=handles, loc="outside lower center", fontsize=8, ncols=COLUMNS_OF_LEGEND
         )  # fmt: skip
     return figure
 

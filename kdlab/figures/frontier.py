@@ -1,10 +1,13 @@
 """The frontier: test perplexity against the size of the input embedding.
 
 Size is all that must be stored, codes, code books, scales and tables, in bits a word; the full
-table has 32 bits a number. Points of one family are joined. A bar is one standard deviation to each
-side where there are several seeds. Empty diamonds are what others published; an arrow stands for a
-row above the panel.
+table has 32 bits a number. Lower and further left is better. Points of one family are joined. A bar
+is one standard deviation to each side where there are several seeds. The dashed line is the full
+table. Empty diamonds are what others published; a triangle is a row above the panel, with its
+perplexity.
 """
+
+from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -104,7 +107,8 @@ def draw(data: FigureData, style: Style) -> Figure:
     """One panel below another, and below them what the colours are."""
     settings, rows = _settings(data), tables(data)["frontier.csv"]
     figure, panels = style.panels([2.6] * len(settings.panels), 6.4, 0.4)
-    shown: dict[str, str] = {}
+    signs_of = signs(data, settings.tables, style)
+    shown: dict[str, bool] = {}
     for panel, of in zip(panels, settings.panels, strict=True):
         panel.set_title(of.title, loc="left")
         here = rows[rows["model"].isin(of.models) & rows["test_ppl_mean"].notna()]
@@ -112,41 +116,69 @@ def draw(data: FigureData, style: Style) -> Figure:
             style.not_run(panel)
             continue
         panel.sharex(panels[0])
-        shown |= _points(panel, here, data, style)
+        for name, joined in _points(panel, here, data, signs_of, style).items():
+            shown[name] = joined or shown.get(name, False)
         panel.set_ylabel("test perplexity")
     panels[-1].set_xlabel("bits a word of the input embedding")
-    signs = [Line2D([], [], marker="o", ms=4, color=c, label=name) for name, c in shown.items()]
+    handles = []
+    for name, joined in shown.items():
+        color, marker = signs_of[name]
+        line = "-" if joined else ""
+        handles.append(Line2D([], [], marker=marker, ms=4, color=color, ls=line, label=name))
     if settings.published:
         others = Line2D([], [], marker="D", ms=4.5, mfc="none", ls="", color=style.grey)
         others.set_label("published by others")
-        signs.append(others)
-    figure.set_figheight(figure.get_figheight() + 0.3 + 0.18 * -(-len(signs) // COLUMNS_OF_LEGEND))
+        handles.append(others)
+    lines = -(-len(handles) // COLUMNS_OF_LEGEND)
+    figure.set_figheight(figure.get_figheight() + 0.3 + 0.18 * lines)
     figure.legend(
-        handles=signs, loc="outside lower center", fontsize=8, ncols=COLUMNS_OF_LEGEND
+        handles=handles, loc="outside lower center", fontsize=8, ncols=COLUMNS_OF_LEGEND
     )  # fmt: skip
     return figure
 
 
-def _points(panel: Axes, rows: pd.DataFrame, data: FigureData, style: Style) -> dict[str, str]:
-    """Draw the rows of a panel; the families in it and their colours."""
+def signs(data: FigureData, names: list[str], style: Style) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each family in some tables, whether it was run or not."""
+    preset = data.experiment.preset
+    methods = [preset.methods[row.method] for name in names for row in preset.tables[name].rows]
+    colors: dict[str, str] = {}
+    for method in methods:
+        colors.setdefault(method.family or method.label, style.color(method.style.color))
+    markers = style.markers(colors)
+    return {name: (color, markers[name]) for name, color in colors.items()}
+
+
+def _points(
+    panel: Axes,
+    rows: pd.DataFrame,
+    data: FigureData,
+    signs_of: Mapping[str, tuple[str, str]],
+    style: Style,
+) -> dict[str, bool]:
+    """Draw the rows of a panel; the families in it, and whether points of them are joined."""
     top = HIGHEST * rows["test_ppl_mean"].min()
     measured = rows[rows["source"] == MEASURED]
     methods = data.experiment.preset.methods
-    families: dict[str, str] = {}
+    families: dict[str, bool] = {}
     for name, part in measured.groupby(
         [methods[method].family or methods[method].label for method in measured["method"]],
         sort=False,
     ):
-        color = style.color(methods[part["method"].iloc[0]].style.color)
-        families[str(name)] = color
+        color, marker = signs_of[str(name)]
         part = part.sort_values("bits_per_word")
         inside = part[part["test_ppl_mean"] <= top]
         panel.errorbar(
             inside["bits_per_word"], inside["test_ppl_mean"], yerr=inside["test_ppl_std"],
-            fmt="o-", ms=4, lw=1.1, capsize=2, color=color,
+            fmt=f"{marker}-", ms=4, lw=1.1, capsize=2, color=color,
         )  # fmt: skip
+        families[str(name)] = len(inside) > 1
         above = part[part["test_ppl_mean"] > top]
         panel.plot(above["bits_per_word"], [top] * len(above), "^", ms=5, color=color)
+        for row in above.to_dict("records"):
+            panel.annotate(
+                f"{row['test_ppl_mean']:.0f}", (row["bits_per_word"], top), (5, -3),
+                textcoords="offset points", fontsize=7, color=color,
+            )  # fmt: skip
     names = data.experiment.preset.claims
     whole = measured[measured["method"] == (names.conventional if names else None)]
     for level in whole["test_ppl_mean"]:

@@ -1,7 +1,8 @@
 """Word vectors in fewer bits: what each form loses, without a language model.
 
-A panel a table of vectors. Across are the bits a word that are stored, upwards the share of the
-variance that is lost (left) and the share of a word's ten nearest neighbours that stay (right).
+A row of panels for each table of vectors. Across are the bits a word that are stored, upwards the
+share of the variance that is lost (left, lower is better) and the share of a word's ten nearest
+neighbours that stay (right, higher is better).
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from kdlab.style import Style
 NUMERICS = 1
 EXAMPLE: dict = {}
 MEASURES = {"error": "error", "overlap": "neighbours that stay"}
+# Inches of a row of panels, and of one that says "not run".
+HEIGHT, EMPTY = 2.6, 0.8
 COLORS = ("orange", "skyblue", "red", "black", "blue", "green")
 TICKS = [2**i for i in range(2, 15)]
 
@@ -35,8 +38,10 @@ def draw(data: FigureData, style: Style) -> Figure:
     """A row of panels for each table of vectors."""
     rows = data.table("reconstruction.csv")
     tables = data.experiment.preset.reconstructions
-    figure = style.figure(7.2, 2.6 * max(1, len(tables)) + 0.3)
-    axes = figure.subplots(max(1, len(tables)), 2, squeeze=False)
+    run = set(rows["table"][rows["error"].notna()])
+    heights = [HEIGHT if name in run else EMPTY for name in tables] or [HEIGHT]
+    figure = style.figure(7.2, sum(heights) + 0.3)
+    axes = figure.subplots(len(heights), 2, squeeze=False, height_ratios=heights)
     forms = list(dict.fromkeys(form for table in tables.values() for form in table.forms))
     for panels, (name, table) in zip(axes, tables.items(), strict=False):
         here = rows[(rows["table"] == name) & rows["error"].notna()]

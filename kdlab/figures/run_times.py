@@ -2,7 +2,7 @@
 
 Every job has a machine of its own and begins as soon as what it needs is there; times are means of
 those that were measured. No number of machines makes the whole shorter than the chain in orange.
-Learning the codes takes minutes and is in it where it was timed.
+Learning codes takes minutes; where its time was not recorded, it is left out.
 """
 
 import pandas as pd
