@@ -360,7 +360,8 @@ def frontier_claims(experiment: Experiment, rows: pd.DataFrame) -> Iterator[Clai
                 reached, measured=_point(best),
                 holds=found < goal.test_ppl if best["n_seeds"] >= asked.seeds else None,
                 evidence="frontier.csv"
-                + ("" if best["n_seeds"] >= asked.seeds else f"; open below {asked.seeds} seeds"),
+                + ("" if best["n_seeds"] >= asked.seeds
+                   else f"; open with fewer than {asked.seeds} seeds"),
             )  # fmt: skip
             if other is not None:
                 ahead = replace(
@@ -400,8 +401,8 @@ def as_frame(claims: list[Claim]) -> pd.DataFrame:
 
 
 def as_markdown(claims: list[Claim]) -> str:
-    """A Markdown table."""
-    verdicts = {True: "yes", False: "**no**", None: "not run"}
+    """A Markdown table; a claim that could not be judged is open."""
+    verdicts = {True: "yes", False: "**no**", None: "open"}
     lines = ["| Claim | Paper | Measured | Holds | Evidence |", "| --- | --- | --- | --- | --- |"]
     for claim in claims:
         claim_, paper, measured, evidence = (

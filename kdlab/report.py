@@ -84,7 +84,7 @@ def _shown_numbers(column: pd.Series, digits: int) -> list[str]:
 def _shown_number(value: float, digits: int) -> str:
     if digits and 0 < abs(value) < 1:
         return f"{value:.4g}"
-    return f"{value:,.{digits}f}" if abs(value) >= 10_000 else f"{value:.{digits}f}"
+    return f"{value:,.{digits}f}"
 
 
 def render(
@@ -220,12 +220,15 @@ def _table(
 
 
 def _figures(experiment: Experiment, results: Path) -> list[dict[str, Any]]:
-    """The figures; two of one kind are told apart by their names."""
-    found = [_figure(name, s, results) for name, s in experiment.preset.figures.items()]
+    """The figures; two of one kind are told apart by their tables, or else by their names."""
+    entries = experiment.preset.figures
+    found = [_figure(name, settings, results) for name, settings in entries.items()]
     titles = [figure["title"] for figure in found]
     for figure in found:
         if titles.count(figure["title"]) > 1:
-            figure["title"] += f" ({figure['name']})"
+            of = getattr(entries[figure["name"]], "tables", None) or []
+            called = [experiment.preset.tables[name].title.partition(".")[0] for name in of]
+            figure["title"] += f" ({', '.join(called) or figure['name']})"
     return found
 
 
@@ -253,16 +256,22 @@ def _sweep(experiment: Experiment, name: str, results: Path) -> dict[str, Any]:
         by_value = here.agg(["mean", "std", "count"]).reset_index()
         headings = {column: column, "mean": "test PPL", "std": "± std", "count": "seeds"}
         others = [f"{called[p]} = {value}" for p, value in held.items() if p != path]
-        note = f"{column} varied" + "".join(f", {other}" for other in others)
+        note = _capital(f"{column} varied") + "".join(f", {other}" for other in others)
         parts.append({"note": note, "grid": grid(by_value, 2, headings)})
     chosen = tables.chosen_preset(experiment)
     return {
         "name": name,
-        "title": f"{experiment.preset.methods[sweep.method].label}, {sweep.model} model: "
-        f"{' and '.join(called.values())} varied",
+        "title": _capital(
+            f"{' and '.join(called.values())} varied; all else as "
+            f"{experiment.preset.methods[sweep.method].label}, {sweep.model} model"
+        ),
         "parts": parts if len(points) else [],
         "command": f"snakemake --cores 8 {chosen}{name}",
     }
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 CODE_HEALTH = {
@@ -281,6 +290,7 @@ def _code_health(measured: pd.DataFrame) -> pd.DataFrame:
     coded = coded.drop_duplicates(["model", "codes_hash"])
     keys = ["model", "label", "K", "D"]
     health = coded.groupby(keys, sort=False)[["unique_codes", "code_entropy", "share"]].mean()
+    health["unique_codes"] = health["unique_codes"].round()
     return health.reset_index().astype({"K": int, "D": int})
 
 

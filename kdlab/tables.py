@@ -209,10 +209,14 @@ def explanation(experiment: Experiment, name: str) -> str:
     """What the columns of a table are, for its caption."""
     table = experiment.preset.tables[name]
     perplexity = {
-        "test": "Perplexity: mean ± standard deviation over seeds",
-        "valid": "Perplexity: mean over seeds, of the validation text",
+        "test": "Perplexity (PPL, lower is better): mean ± standard deviation over seeds",
+        "valid": "Perplexity (PPL, lower is better): mean over seeds, of the validation text",
     }[table.score]
-    shape = shapes(experiment, [row.method for row in table.rows])
+    methods = [row.method for row in table.rows]
+    silent = [name for name in methods if "K = " not in experiment.preset.methods[name].label]
+    shape = shapes(experiment, silent)
+    if shape and len(silent) < len(methods):
+        shape = f"Where a row does not say it: {shape}"
     return (
         f"{perplexity}; E. size: trained numbers of the input embedding; C. rate: E. size over "
         "that of the full table; with codes: bits of all that is stored, the codes too, over those "

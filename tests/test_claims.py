@@ -62,7 +62,7 @@ def test_a_claim_whose_model_was_not_run_is_open(experiment):
     judged = list(claims.table1_claims(experiment, front(*rows)))
     assert [claim.holds for claim in judged] == [None, True, True, None, True]
     assert judged[0].measured == "" and judged[0].evidence.startswith("not run")
-    assert "| not run |" in claims.as_markdown(judged)
+    assert "| open |" in claims.as_markdown(judged)
 
 
 def test_the_sweep_is_judged_against_the_conventional_row_of_the_front_table(experiment):
@@ -140,6 +140,6 @@ def test_a_goal_of_too_few_seeds_or_without_a_row_is_open(with_frontier):
     rows = frontier(("first", "learned", "L", 30.0, 1, 100.5))
     reached, ahead, *smaller = claims.frontier_claims(with_frontier, rows)
     assert (reached.holds, reached.measured) == (None, "L 100.50 at 30.0× (1 seed)")
-    assert reached.evidence == "frontier.csv; open below 2 seeds"
+    assert reached.evidence == "frontier.csv; open with fewer than 2 seeds"
     assert ahead.holds is None and ahead.evidence.startswith("not run")
     assert all(claim.holds is None and not claim.measured for claim in smaller)

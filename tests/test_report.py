@@ -127,6 +127,26 @@ def test_no_column_is_empty():
 def test_numbers_of_a_column_have_equally_many_digits():
     frame = pd.DataFrame({"ppl": [104.1, 60.75], "bits": [64_000_000, 3], "seconds": [1e4, None]})
     assert report.grid(frame, 2).rows == [["104.10", "64,000,000", "10,000"], ["60.75", "3", ""]]
+    codes = pd.DataFrame({"distinct codes": [10_000.0, 9998.0]})
+    assert report.grid(codes, 2).rows == [["10,000"], ["9,998"]]
+
+
+def test_figures_of_one_kind_are_told_apart_by_the_titles_of_their_tables(tmp_path):
+    two = {name: {"kind": "curves", "tables": [name]} for name in ("front", "quick")}
+    experiment = small_experiment({"figures": two})
+    for name in experiment.preset.figures:
+        (tmp_path / f"{name}.png").write_bytes(bytes(24))
+    titles = {found["name"]: found["title"] for found in report._figures(experiment, tmp_path)}
+    about = "Learning curves: validation perplexity by epoch"
+    called = [experiment.preset.tables[name].title.partition(".")[0] for name in two]
+    assert [titles[name] for name in two] == [f"{about} ({name})" for name in called]
+    assert len(set(titles.values())) == len(titles)
+
+
+def test_a_table_says_k_and_d_once_where_its_rows_do_not():
+    labels = {"learned": {"label": "K = 4, D = 3, 4 bits"}}
+    told = tables.explanation(small_experiment({"methods": labels}), "front")
+    assert "Where a row does not say it: K = " in told and "codes: K" not in told
 
 
 def test_a_preset_with_tables_alone_has_a_report(tmp_path):
