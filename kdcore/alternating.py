@@ -25,7 +25,9 @@ class RefinementRecord:
         error: relative squared error, weighted where words have weights; of standardised vectors
             where these are refined.
         changed: share of words whose code differs from the round before.
-        entropy, used, unique: as in `LearningRecord`.
+        entropy: mean bits per position; log2 K at best.
+        used: smallest number of values in use at a position.
+        unique: number of distinct codes.
     """
 
     round: int

@@ -32,7 +32,8 @@ class Info:
     """What a compressed table consists of.
 
     Attributes:
-        words, dim: N and d.
+        words: N.
+        dim: d.
         kind: of embedding, with the settings that it was built from.
         tensors: bits of each stored tensor of the embedding.
         bits: of all of them.
@@ -72,7 +73,8 @@ class CompressedVectors:
 
     Attributes:
         words: all of them, in the order of rows.
-        settings, how: as given.
+        settings: as given.
+        how: as given.
 
     Raises:
         KDError: words that are not one a row, or twice the same.
@@ -180,7 +182,8 @@ class CompressedVectors:
         A tensor of rows' numbers (…) gives vectors (…, d).
 
         Raises:
-            KeyError, IndexError: see `index`.
+            KeyError: see `index`.
+            IndexError: see `index`.
         """
         if isinstance(words, torch.Tensor):
             if words.is_floating_point() or words.is_complex() or words.dtype == torch.bool:
@@ -227,7 +230,8 @@ class CompressedVectors:
             topn: how many.
 
         Raises:
-            KeyError, IndexError: see `index`.
+            KeyError: see `index`.
+            IndexError: see `index`.
             KDError: a vector of another size, or no word asked for.
         """
         if topn < 1:

@@ -50,7 +50,8 @@ class Similarity:
         name: of the file.
         pairs: of which both words are in the table.
         given: pairs in the file.
-        before, after: of the vectors as they were, and compressed.
+        before: of the vectors as they were.
+        after: of the compressed ones.
     """
 
     name: str
@@ -65,7 +66,8 @@ class Evaluation:
     """What `evaluate` found.
 
     Attributes:
-        ratio, bits_per_word: size of what was compressed.
+        ratio: bits of the table in float32 over those that are stored.
+        bits_per_word: stored bits over the number of words.
         all: of all words.
         bands: of words by rank, such as "1 to 1,000", the order of the file being that of how
             often words occur.

@@ -73,8 +73,10 @@ class Saved:
 
     Attributes:
         name: of the module in the model.
-        words, dim: N and d.
-        before, after: bytes of the table and of what took its place.
+        words: N.
+        dim: d.
+        before: bytes of the table.
+        after: bytes of what took its place.
         how: how it was compressed, as `CompressedVectors.how`.
     """
 

@@ -83,7 +83,9 @@ class ResidualRecord:
         error: relative squared error, weighted where words have weights; of standardised vectors
             where these are learned.
         changed: 1; a code with a position more is another one.
-        entropy, used, unique: as in `LearningRecord`.
+        entropy: mean bits per position; log2 K at best.
+        used: smallest number of values in use at a position.
+        unique: number of distinct codes.
     """
 
     positions: int

@@ -92,7 +92,8 @@ class LearningRecord:
     """The state of code learning after an epoch.
 
     Attributes:
-        epoch, step: epochs and minibatches done.
+        epoch: epochs done.
+        step: minibatches done.
         temperature: T of the last minibatch.
         loss: mean over the epoch of ‖v − v̂‖², as the estimator's forward pass sees it.
         error: relative squared error Σ‖v − v̂‖² / Σ‖v − mean‖² with the discrete codes; both of

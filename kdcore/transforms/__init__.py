@@ -37,7 +37,8 @@ class Transform(nn.Module, ABC):
     norm then holds everything else back. The paper's formulas leave this scale open.
 
     Attributes:
-        K, D: values per position and positions.
+        K: values per position.
+        D: positions.
         dim: size d of a composed vector.
         code_dim: size d′ of a code embedding vector.
         init_scale: code embeddings started uniform in ±init_scale.
