@@ -47,7 +47,7 @@ lists are replaced. Entries can be extended in
 {extendable}.
 
 `kind` names a file in the folder of such kinds; what can be set depends on it. A wrong key, type or
-range is one line before any work starts.
+range is refused in one line before any work starts.
 
 This page is generated from the schema (`python -m kdlab.document`); editors that know
 `schema.json` complete and check the keys.

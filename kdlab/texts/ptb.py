@@ -1,4 +1,4 @@
-"""The Penn Treebank in Mikolov's preparation [15], downloaded and recognised by its SHA-256."""
+"""The Penn Treebank as Mikolov et al. (2010) prepared it, downloaded and checked by SHA-256."""
 
 from pathlib import Path
 

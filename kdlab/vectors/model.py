@@ -1,4 +1,4 @@
-"""The input embedding of a trained language model of the preset (Section 2.3: the given v)."""
+"""The input embedding of a trained language model of the preset (the v of Section 2.3)."""
 
 from kdcore.errors import KDError
 from kdcore.tensors import load_tensors
