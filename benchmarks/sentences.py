@@ -96,7 +96,7 @@ def main() -> None:
         vectors = embed(smaller, tokenizer, sentences)
         rows.append(
             {
-                "asked_ratio": ratio,
+                "asked_ratio": float(ratio),
                 "ratio": round(saved.how["ratio"], 1),
                 "form": saved.how["chosen"].partition(":")[0],
                 "error": round(saved.how["error"], 4),
