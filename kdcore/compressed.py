@@ -366,7 +366,8 @@ def compress(
 
     Warns:
         UserWarning: what was odd in the file; more than one word in a hundred has the vector of
-            another; what `compress_table` found in a checkpoint.
+            another; a vector so small beside others that zeros are left of it; what
+            `compress_table` found in a checkpoint.
 
     Example:
         >>> kdcore.compress("vectors.txt", ratio=20).save("vectors.kd")
@@ -384,7 +385,7 @@ def compress(
         **options,
     )  # fmt: skip
     made = CompressedVectors(result.embedding, result.settings, named, result.how)
-    if line := shared_line(made):
+    for line in filter(None, (shared_line(made), lost_line(made, found.vectors))):
         warnings.warn(line, stacklevel=2)
     return made
 
@@ -396,3 +397,22 @@ def shared_line(vectors: CompressedVectors) -> str | None:
         return None
     share = f"{sharing:,} of {len(vectors):,} words ({sharing / len(vectors):.1%})"
     return f"{share} have the same vector as another word; more bits a word tell them apart"
+
+
+def lost_line(vectors: CompressedVectors, given: torch.Tensor) -> str | None:
+    """What is to be said where zeros are left of a vector that was none, as beside far larger ones.
+
+    Sums of codes are not looked at: theirs are no zeros.
+    """
+    if vectors.sharing() is not None:
+        return None
+    rows = (vectors.norms() == 0).nonzero().flatten()
+    lost = rows[(given[rows] != 0).any(1)]
+    if not len(lost):
+        return None
+    first = int(lost[0])
+    return (
+        f"of {len(lost):,} of {len(vectors):,} vectors nothing but zeros is left: they are too "
+        f"small beside the largest one; the first is that of {vectors.words[first]!r}, whose "
+        f"largest number is {float(given[first].abs().max()):.2g}"
+    )

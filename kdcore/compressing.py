@@ -37,7 +37,15 @@ from kdcore.learners import (
     refine,
     residual,
 )
-from kdcore.rounding import Scales, dequantise, quantise, read_rounded, rounded, store_rounded
+from kdcore.rounding import (
+    Scales,
+    dequantise,
+    quantise,
+    read_rounded,
+    rounded,
+    store_rounded,
+    stored_type,
+)
 from kdcore.size import FLOAT_BITS, stored_bits
 from kdcore.transforms import Transform
 from kdcore.transforms.product import grouped_sum
@@ -774,9 +782,9 @@ def _simply(work: _Work, form: Form) -> dict[str, torch.Tensor]:
     assert isinstance(settings, KindSettings)
     plain: Any = settings
     if settings.kind == "uniform":
-        pieces = []
+        pieces, stored = [], stored_type(map(table.rows, table.blocks()), plain.bits)
         for block in table.blocks():
-            levels, scale, offset = quantise(table.rows(block), plain.bits)
+            levels, scale, offset = quantise(table.rows(block), plain.bits, stored)
             pieces.append((pack(levels.long(), plain.bits), scale.flatten(), offset.flatten()))
             work.report("rounding", block.stop / table.N)
         packed, scale, offset = (torch.cat(parts) for parts in zip(*pieces, strict=True))
@@ -784,8 +792,9 @@ def _simply(work: _Work, form: Form) -> dict[str, torch.Tensor]:
     if settings.kind == "table":
         return {"weight": torch.cat([table.rows(block) for block in table.blocks()])}
     if plain.of.kind == "table":
-        halves = [rounded(table.rows(block), plain.bits).half() for block in table.blocks()]
-        return {"weight": torch.cat(halves)}
+        stored = stored_type(map(table.rows, table.blocks()), plain.bits)
+        halves = (rounded(table.rows(block), 16, stored=stored) for block in table.blocks())
+        return {"weight": torch.cat([half.to(stored) for half in halves])}
     principal = _principal(table.rows(block) for block in table.blocks())
     basis = _factors(principal, plain.of.rank, work.seed)
     rows = torch.cat([table.rows(block) @ basis.T for block in table.blocks()])

@@ -4,7 +4,7 @@ May et al. 2019, "On the Downstream Performance of Compressed Word Embeddings", 
 quantisation with clipped extremes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import torch
@@ -20,29 +20,78 @@ Scales = Literal["row", "column"]
 SHARES = (1.0, 0.8, 0.55, 0.3)
 # Rows that are rounded at a time.
 PIECE = 10_000
+# What the largest number of a table may be: above, the range of a row would leave float32; below,
+# the steps between levels run out. Zeros may be all that there is.
+MOST, LEAST = 2.0**126, 1e-30
+# Of a row below such a share of the largest number of its table nothing may be left.
+NOTHING = 2.0**-20
 # What the names of a stored table's tensors end with.
 LEVELS, SCALE, OFFSET, SHAPE = (
     f"rounded.{name}" for name in ("levels", "scale", "offset", "shape")
 )
 
 
-def quantise(rows: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Rows (…, d) to levels 0 … 2^bits − 1 (…, d), scales and offsets (…, 1) in float16.
+def stored_type(blocks: Iterable[torch.Tensor], bits: int, scales: Scales = "row") -> torch.dtype:
+    """What the scales of a table are stored in: float16, or bfloat16 where that does not hold them.
+
+    Both take 16 bits. bfloat16 has the range of float32, and 8 digits in place of 11: it is taken
+    where a number is above 65504, or all numbers that share a scale are so small that steps between
+    levels would lose their digits. Those below 2^-20 of the table's largest number decide nothing.
+
+    Args:
+        blocks: of a table's rows, (…, n, d); all of a column's numbers are in one where `scales`
+            are of columns.
+        bits: 1 to 8, or 16 where the numbers themselves are stored so.
+
+    Raises:
+        KDError: the largest number is above 2^126, or below 1e-30 and not zero; or none at all.
+
+    Example:
+        >>> stored_type([torch.randn(10, 4) * 1e6], bits=4)
+        torch.bfloat16
+    """
+    axis = -1 if scales == "row" else -2
+    sizes = torch.cat([block.abs().amax(axis).flatten().float() for block in blocks])
+    largest = float(sizes.max()) if sizes.numel() else 0.0
+    if not (largest == 0 or LEAST <= largest <= MOST):
+        raise KDError(
+            f"the largest number of a table to be rounded must be from {LEAST:g} to {MOST:.2g} in "
+            f"size, got {largest:.3g}"
+        )
+    half = torch.finfo(torch.float16)
+    few = half.smallest_normal / 4 * max(1, 2**bits / 32 if bits <= 8 else 1)
+    small = (sizes > NOTHING * largest) & (sizes < few)
+    return torch.bfloat16 if largest > half.max or bool(small.any()) else torch.float16
+
+
+def quantise(
+    rows: torch.Tensor, bits: int, stored: torch.dtype | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rows (…, d) to levels 0 … 2^bits − 1 (…, d), scales and offsets (…, 1) in 16 bits.
 
     Of some ranges around the middle of each row, the one with the smallest squared error.
+
+    Args:
+        stored: the type of scales and offsets, that of the whole table; by default what
+            `stored_type` says of these rows.
 
     Example:
         >>> levels, scale, offset = quantise(torch.randn(100, 50), bits=4)
         >>> rounded = dequantise(levels, scale, offset)
     """
-    rows = rows.float() if rows.dtype.itemsize < 4 else rows
+    given = rows.float() if rows.dtype.itemsize < 4 else rows
+    stored = stored_type([given], bits) if stored is None else stored
+    # Squares of numbers that need the range would leave float32.
+    rows = given if stored == torch.float16 else given.double()
     top = 2**bits - 1
     low, high = rows.amin(-1, keepdim=True), rows.amax(-1, keepdim=True)
     middle, half = (low + high) / 2, (high - low) / 2
     found: tuple[torch.Tensor, ...] = ()
     least = torch.full_like(low, torch.inf)
     for share in SHARES:
-        scale, offset = _half(2 * share / top * half), _half(middle - share * half)
+        scale, offset = (
+            _narrow(part, stored) for part in (2 * share / top * half, middle - share * half)
+        )
         step = scale.to(rows.dtype)
         # A row of equal numbers has no step.
         levels = (rows - offset) / torch.where(step > 0, step, torch.ones_like(step))
@@ -52,7 +101,7 @@ def quantise(rows: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor,
         least = torch.where(better, error, least)
         found = tuple(torch.where(better, a, b) for a, b in zip(tried, found or tried, strict=True))
     levels, scale, offset = found
-    return levels, scale, offset
+    return levels.to(given.dtype), scale, offset
 
 
 def dequantise(levels: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
@@ -60,16 +109,22 @@ def dequantise(levels: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor) 
     return levels * scale.to(levels.dtype) + offset.to(levels.dtype)
 
 
-def rounded(table: torch.Tensor, bits: int, scales: Scales = "row") -> torch.Tensor:
+def rounded(
+    table: torch.Tensor, bits: int, scales: Scales = "row", stored: torch.dtype | None = None
+) -> torch.Tensor:
     """A table (…, n, d) with its numbers rounded, in its own type; 16 bits are float16.
+
+    Args:
+        stored: as of `quantise`, and where numbers are of 16 bits their own type.
 
     Example:
         >>> books = rounded(torch.randn(10, 16, 200), bits=4)
     """
+    stored = stored_type([table], bits, scales) if stored is None else stored
     if bits == 16:
-        return _half(table).to(table.dtype)
+        return _narrow(table, stored).to(table.dtype)
     turned = table if scales == "row" else table.mT
-    found = dequantise(*quantise(turned, bits)).to(table.dtype)
+    found = dequantise(*quantise(turned, bits, stored)).to(table.dtype)
     return found if scales == "row" else found.mT
 
 
@@ -80,13 +135,17 @@ def store_rounded(
 
     Args:
         name: of the table; its tensors' names begin with it.
-        bits: 1 to 8, or 16 for float16.
+        bits: 1 to 8, or 16 for numbers in float16.
         scales: a scale and an offset a row, (…, n), or a column, (…, d).
 
     Returns:
         `<name>.rounded.levels`, one bit stream (uint8); `<name>.rounded.scale` and
         `<name>.rounded.offset` in float16; `<name>.rounded.shape`, which holds nothing and has the
-        shape (0, …, n, d). Of 16 bits, `<name>` alone.
+        shape (0, …, n, d). Of 16 bits, `<name>` alone. Where float16 does not hold the numbers,
+        bfloat16 is in its place; see `stored_type`.
+
+    Raises:
+        KDError: see `stored_type`.
 
     Example:
         >>> tensors = store_rounded("W", torch.randn(10, 16, 200), bits=4)
@@ -94,10 +153,14 @@ def store_rounded(
         (torch.Size([16000]), torch.Size([10, 16]))
     """
     table = table.detach()
-    if bits == 16:
-        return {name: _half(table)}
     turned = table if scales == "row" else table.mT
-    parts = [quantise(part, bits) for part in turned.flatten(0, -2).split(PIECE)]
+    try:
+        stored = stored_type([turned], bits)
+    except KDError as error:
+        raise KDError(f"{name}: {error}") from None
+    if bits == 16:
+        return {name: _narrow(table, stored)}
+    parts = [quantise(part, bits, stored) for part in turned.flatten(0, -2).split(PIECE)]
     levels, scale, offset = (torch.cat(pieces) for pieces in zip(*parts, strict=True))
     shape = turned.shape[:-1]
     return {
@@ -112,6 +175,8 @@ def append_rounded(
     name: str, tensors: Mapping[str, torch.Tensor], more: torch.Tensor, bits: int, scales: Scales
 ) -> dict[str, torch.Tensor]:
     """A stored table (n, d) with more rows, by tensor name; the rows that are there stay.
+
+    Where one part is in float16 and the other in bfloat16, both are in float32 from then on.
 
     Raises:
         KDError: numbers that share a scale with those of other rows.
@@ -182,7 +247,7 @@ def read_rounded_rows(
 ) -> torch.Tensor:  # fmt: skip
     """The given rows, int64 (n,), of a stored table (N, d), in float32: (n, d).
 
-    They are those of `read_rounded`, or of the table in float16; the others are not read.
+    They are those of `read_rounded`, or of the table in 16 bits; the others are not read.
     """
     if bits == 16:
         return F.embedding(rows, tensors[name]).float()
@@ -199,6 +264,6 @@ def read_rounded_rows(
     return dequantise(unpack_at(levels, positions, bits).float(), scale, offset)
 
 
-def _half(numbers: torch.Tensor) -> torch.Tensor:
-    limit = torch.finfo(torch.float16).max
-    return numbers.clamp(-limit, limit).half()
+def _narrow(numbers: torch.Tensor, stored: torch.dtype) -> torch.Tensor:
+    limit = torch.finfo(stored).max
+    return numbers.clamp(-limit, limit).to(stored)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from clustered import clustered_vectors
 
-from kdcore import KDError
+from kdcore import KDError, compress
 from kdcore import compressing as c
 from kdcore.compressing import compress_table
 from kdcore.embeddings import EMBEDDINGS, load_embedding, save_embedding
@@ -263,3 +263,23 @@ def test_the_error_of_equal_vectors_is_a_share_of_their_length(count):
 def test_a_target_in_words_is_refused():
     with pytest.raises(KDError, match="size must be a number, got '10MB'"):
         compress_table(torch.ones(4, 2), size="10MB")
+
+
+@pytest.mark.parametrize("form", c.FORMS)
+def test_the_size_of_numbers_decides_neither_form_nor_error(clustered, form):
+    usual = compress_table(clustered, ratio=8, forms=[form])
+    for exponent in (-70, 19, 100):
+        found = compress_table(clustered * 2.0**exponent, ratio=8, forms=[form])
+        assert stored_bits(found.embedding.export()) == stored_bits(usual.embedding.export())
+        assert found.how["error"] == pytest.approx(usual.how["error"], rel=0.05)
+
+
+def test_a_vector_of_which_zeros_are_left_is_named(clustered):
+    small = clustered.clone()
+    small[[3, 5]] *= 1e-12
+    with pytest.warns(UserWarning, match=r"of 2 of 800 vectors nothing .* first is that of '3'"):
+        compress(small, ratio=5, forms=["rounding"])
+    small[[3, 5]] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compress(small, ratio=5, forms=["rounding"])

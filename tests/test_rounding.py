@@ -9,7 +9,7 @@ import torch
 from kdcore.codes import Codes, code_bits
 from kdcore.embeddings import EMBEDDINGS, EmbeddingInputs, load_embedding, save_embedding
 from kdcore.errors import KDError
-from kdcore.rounding import quantise, read_rounded, rounded, store_rounded
+from kdcore.rounding import quantise, read_rounded, rounded, store_rounded, stored_type
 
 BOOKS = {"kind": "kd", "transform": {"kind": "linear"}}
 
@@ -56,6 +56,83 @@ def test_more_bits_leave_less_error_and_16_bits_are_float16():
 def test_a_row_of_equal_numbers_stays_as_it_is():
     given = torch.full((3, 4), 0.5)
     assert torch.equal(rounded(given, 4), given)
+
+
+@pytest.mark.parametrize("scales", ["row", "column"])
+@pytest.mark.parametrize("exponent", [-96, -40, -18, 17, 40, 122])
+@pytest.mark.parametrize("bits", [1, 4, 8, 16])
+def test_numbers_of_any_size_are_rounded_as_well_in_as_many_bits(bits, exponent, scales):
+    given = table(60, 20)
+    far = given * 2.0**exponent
+    near = store_rounded("W", given, bits, scales)
+    stored = store_rounded("W", far, bits, scales)
+    assert sum(t.nbytes for t in stored.values()) == sum(t.nbytes for t in near.values())
+    assert {t.dtype for t in near.values()} <= {torch.float16, torch.uint8}
+    found = stored["W"].float() if bits == 16 else read_rounded("W", stored, bits, scales)
+    assert torch.equal(found, rounded(far, bits, scales))
+    error, usual = (
+        float((a - b).double().norm() / b.double().norm())
+        for a, b in ((found, far), (rounded(given, bits, scales), given))
+    )
+    # Scales have 8 digits in place of 11.
+    assert error < {16: 0.003, 8: 1.3 * usual}.get(bits, 1.06 * usual)
+
+
+def test_a_small_row_is_kept_beside_large_ones_and_noise_decides_nothing():
+    given = table(50, 20)
+    given[7] *= 1e-5
+    found = rounded(given, 8)
+    assert float((found[7] - given[7]).norm() / given[7].norm()) < 0.01
+    assert stored_type([given], 8) == torch.bfloat16
+    given[7] *= 1e-4
+    assert stored_type([given], 8) == torch.float16
+    assert stored_type([torch.zeros(3, 2)], 8) == torch.float16
+
+
+@pytest.mark.parametrize(("size", "shown"), [(3e38, "3e+38"), (1e-35, "1e-35"), (math.nan, "nan")])
+@pytest.mark.parametrize(
+    "kind", [{"kind": "uniform"}, {"kind": "rounded", "of": {"kind": "table"}}]
+)
+def test_a_table_of_numbers_beyond_all_steps_is_refused_by_the_largest(size, shown, kind):
+    settings = EMBEDDINGS.parse({"bits": 4, **kind})
+    made = settings.module.build(settings, 3, 2, EmbeddingInputs())
+    next(made.parameters()).data.copy_(torch.tensor([[size, 0.0], [0.0, 0.0], [0.0, -size]]))
+    with pytest.raises(
+        KDError, match=r"largest number .* from 1e-30 to 8.5e\+37 in size, got"
+    ) as no:
+        made.export()
+    assert str(no.value).endswith(f"got {shown}")
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"kind": "uniform", "bits": 5},
+        {"kind": "rounded", "bits": 5, "of": {"kind": "table"}},
+        {"kind": "rounded", "bits": 16, "of": {"kind": "table"}},
+    ],
+)
+@pytest.mark.parametrize("factor", [1e-12, 1e12])
+def test_numbers_of_any_size_are_stored_scored_and_extended(section, factor, tmp_path):
+    settings, made = embedding(**section)
+    weight = next(made.parameters())
+    weight.data.copy_(table(200, 8) * factor)
+    ids = torch.arange(200)
+    expected = made.eval()(ids).detach()
+    exact = weight.detach()
+    assert float((expected - exact).norm() / exact.norm()) < 0.05
+    save_embedding(tmp_path / "file", made, settings)
+    loaded = load_embedding(tmp_path / "file")
+    assert torch.equal(loaded(ids), expected) and loaded.size().bits == made.size().bits
+    assert torch.equal(made(ids[5:9]).detach(), expected[5:9])  # alone as among all
+    # Rows of another size stay exact beside those that are there.
+    more = table(3, 8, seed=1)
+    grown = loaded.extended(more)
+    found = grown(torch.arange(203))
+    assert torch.equal(found[:200], expected)
+    torch.testing.assert_close(found[200:], more, rtol=0, atol=0.1)
+    save_embedding(tmp_path / "grown", grown, settings)
+    assert torch.equal(load_embedding(tmp_path / "grown")(torch.arange(203)), found)
 
 
 @pytest.mark.parametrize(

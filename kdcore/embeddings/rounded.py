@@ -102,7 +102,9 @@ class RoundedEmbedding(Embedding):
     def _through(self, p: torch.Tensor) -> torch.Tensor:
         if p.ndim < 2:
             return p
-        return p + (rounded(p.detach(), self.settings.bits, self.settings.scales) - p.detach())
+        bits, scales = self.settings.bits, self.settings.scales
+        # Of one type whatever the numbers are, which are not looked at.
+        return p + (rounded(p.detach(), bits, scales, torch.float16) - p.detach())
 
     def _stored(self) -> "StoredEmbedding":
         """What is stored, composed anew where a number has changed."""
@@ -177,7 +179,7 @@ class StoredEmbedding(Embedding):
             tensors = self.export()
             tables = stored_names(tensors)
             whole = {
-                name: tensor.float() if tensor.dtype == torch.float16 else tensor
+                name: tensor.float() if tensor.is_floating_point() else tensor
                 for name, tensor in tensors.items()
                 if name.rpartition(".rounded.")[0] not in tables
             }

@@ -15,7 +15,7 @@ from torch import nn
 from kdcore.codes import append_packed, pack, unpack_at
 from kdcore.embeddings import Embedding, EmbeddingInputs, guarded, stored_tensor
 from kdcore.kinds import KindSettings
-from kdcore.rounding import dequantise, quantise
+from kdcore.rounding import dequantise, quantise, stored_type
 from kdcore.vectors import check_vectors
 
 NUMERICS = 1
@@ -48,14 +48,21 @@ class UniformEmbedding(Embedding):
         """Integer ids (…) to vectors (…, embedding_dim)."""
         rows = nn.functional.embedding(ids, self.weight)
         exact = rows.detach()
-        rounded = dequantise(*quantise(exact, self.bits)).to(rows.dtype)
+        # In training all are as in float16: which type is stored depends on the whole table.
+        stored = torch.float16 if self.training else stored_type([self.weight.detach()], self.bits)
+        rounded = dequantise(*quantise(exact, self.bits, stored)).to(rows.dtype)
         # Adding an exact zero, of which the gradient is taken.
         return rounded + (rows - exact)
 
     def export(self) -> dict[str, torch.Tensor]:
-        """The q packed at β bits, and a scale and an offset a row in float16."""
+        """The q packed at β bits, and a scale and an offset a row in 16 bits.
+
+        Raises:
+            KDError: see `kdcore.rounding.stored_type`, which says which 16 bits.
+        """
         weight = self.weight.detach()
-        pieces = [quantise(rows, self.bits) for rows in torch.split(weight, 10_000)]
+        stored = stored_type([weight], self.bits)
+        pieces = [quantise(rows, self.bits, stored) for rows in torch.split(weight, 10_000)]
         levels, scale, offset = (torch.cat(parts) for parts in zip(*pieces, strict=True))
         packed = pack(levels.long().cpu(), self.bits)
         return {"packed": packed, "scale": scale.flatten(), "offset": offset.flatten()}
@@ -71,7 +78,7 @@ class PackedEmbedding(Embedding):
 
     Args:
         packed: the q, one bit stream.
-        scale, offset: float16, (N,).
+        scale, offset: (N,), of the type that they are stored in.
         dim: size d of a vector.
         bits: β.
     """
