@@ -2,7 +2,6 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,11 +9,11 @@ import torch
 from torch import nn
 
 from kdcore.compressed import CompressedVectors, compress
-from kdcore.embeddings import Embedding
+from kdcore.embeddings import Embedding, FixedEmbedding
 from kdcore.errors import KDError
 
 
-class CompressedEmbedding(Embedding):
+class CompressedEmbedding(FixedEmbedding):
     """A compressed table in the place of an `nn.Embedding`: same ids, same type of numbers.
 
     The type follows the model's: after `model.half()` vectors are half precision. What is stored
@@ -26,33 +25,18 @@ class CompressedEmbedding(Embedding):
         padding_idx: this id gives zeros, where it did in the table.
     """
 
-    like: torch.Tensor
-
     def __init__(
         self, embedding: Embedding, dtype: torch.dtype, padding_idx: int | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(dtype)
         self.num_embeddings, self.embedding_dim = embedding.num_embeddings, embedding.embedding_dim
         self.embedding = embedding.requires_grad_(False)
         self.padding_idx = padding_idx
-        # Empty: it is there for its type, which `.to()` changes.
-        self.register_buffer("like", torch.empty(0, dtype=dtype), persistent=False)
 
     def train(self, mode: bool = True) -> "CompressedEmbedding":
         """The table composes as in eval mode, whatever the model around it does."""
         super().train(mode)
         self.embedding.eval()
-        return self
-
-    def _apply(
-        self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
-    ) -> "CompressedEmbedding":
-        def moved(tensor: torch.Tensor) -> torch.Tensor:
-            there = fn(tensor)
-            return there if there.dtype == tensor.dtype else tensor.to(there.device)
-
-        self.embedding._apply(moved)  # type: ignore[no-untyped-call]
-        super()._apply(fn, recurse=False)  # type: ignore[no-untyped-call]
         return self
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,7 @@ from kdcore.embeddings import (
     EMBEDDINGS,
     Embedding,
     EmbeddingInputs,
+    FixedEmbedding,
     load_embedding,
     save_embedding,
 )
@@ -410,6 +411,27 @@ def test_what_an_embedding_exports_composes_its_vectors(kinds, kind, tmp_path):
     save_embedding(path, again, settings)
     torch.testing.assert_close(load_embedding(path)(IDS), again(IDS), rtol=1e-4, atol=1e-5)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@every(EMBEDDINGS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_an_embedding_in_a_model_of_halves_gives_halves_and_keeps_what_is_stored(
+    kinds, kind, dtype
+):
+    made, settings = moved(embedding(kinds, kind)).eval(), example(kinds, kind)
+    exported = made.export()
+    stored = settings.module.load(settings, WORDS, DIM, exported).eval()
+    before = stored(IDS).detach()
+    with torch.no_grad():
+        assert made.to(dtype)(IDS).dtype == dtype
+        half = stored.to(dtype)
+        assert half(IDS).dtype == dtype
+    torch.testing.assert_close(half(IDS).float(), before, rtol=0.03, atol=0.03)
+    for name, tensor in half.export().items():
+        exact = isinstance(half, FixedEmbedding) or not tensor.is_floating_point()
+        assert not exact or torch.equal(tensor, exported[name]), name
+    if isinstance(half, FixedEmbedding):
+        assert torch.equal(half.float()(IDS), before)
 
 
 @every(EMBEDDINGS)

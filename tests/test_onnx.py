@@ -50,10 +50,12 @@ MORE = {
 }
 
 
-def compressed(values, count=N, dim=DIM, K=6, D=4):
+def compressed(values, count=N, dim=DIM, K=6, D=4, init_scale=1.0):
     settings = EMBEDDINGS.parse(values)
     inputs = EmbeddingInputs(
-        codes=Codes.random(count, K, D, seed=0), vectors=torch.randn(count, dim), init_scale=1.0
+        codes=Codes.random(count, K, D, seed=0),
+        vectors=torch.randn(count, dim),
+        init_scale=init_scale,
     )
     return CompressedVectors(settings.module.build(settings, count, dim, inputs), settings)
 
@@ -112,6 +114,19 @@ def test_a_graph_of_any_kind_of_embedding(kind, tmp_path):
     v.export(tmp_path / "v.onnx")
     # Of a full table ONNX itself takes negative ids, from the end.
     check(tmp_path / "v.onnx", v, refused=[23])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["rounding", "table"])
+def test_a_graph_of_numbers_that_float16_does_not_hold(form, tmp_path):
+    values, bits = {**FORMS, **MORE}[form]
+    v = compressed(values, init_scale=1e8)
+    assert torch.bfloat16 in {tensor.dtype for tensor in v.stored().export().values()}
+    v.export(tmp_path / "v.onnx")
+    check(tmp_path / "v.onnx", v)
+    # NumPy has no such type: its 16 bits are counted.
+    tensors = onnx.load(tmp_path / "v.onnx").graph.initializer
+    assert sum(len(t.raw_data) for t in tensors if np.prod(t.dims) > N / 8) == ceil(N * bits / 8)
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")

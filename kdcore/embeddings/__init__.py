@@ -11,10 +11,10 @@ Each module of this package is a kind and has
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -130,6 +130,36 @@ class Embedding(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+class FixedEmbedding(Embedding):
+    """An embedding whose tensors keep the types that they are stored in.
+
+    `.half()`, `.bfloat16()` or `.to(dtype)` say of which type the vectors are, as they do of a
+    table; scales that another type would round stay as they are.
+
+    Args:
+        dtype: of the vectors.
+
+    Attributes:
+        like: empty, and of the vectors' type.
+    """
+
+    like: torch.Tensor
+
+    def __init__(self, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        self.register_buffer("like", torch.empty(0, dtype=dtype), persistent=False)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
+        def moved(tensor: torch.Tensor) -> torch.Tensor:
+            there = fn(tensor)
+            return there if there.dtype == tensor.dtype else tensor.to(there.device)
+
+        like = fn(self.like)
+        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
+        self.like = like
+        return self
 
 
 EMBEDDINGS: Kinds[KindSettings] = Kinds("kdcore.embeddings", "embedding")

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch.compiler import is_compiling
 
-from kdcore.embeddings import EMBEDDINGS, Embedding, EmbeddingInputs, guarded
+from kdcore.embeddings import EMBEDDINGS, Embedding, EmbeddingInputs, FixedEmbedding, guarded
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 from kdcore.rounding import (
@@ -81,7 +81,7 @@ class RoundedEmbedding(Embedding):
                 return stored
             # Adding an exact zero, of which the gradient is taken.
             exact = self.inner(ids)
-            return stored.to(exact.dtype) + (exact - exact.detach())
+            return stored + (exact - exact.detach())
         if not self.settings.through:
             exact = self.inner(ids)
             return exact
@@ -112,7 +112,8 @@ class RoundedEmbedding(Embedding):
         now = _state(tensors)
         if self._kept is None or self._kept[0] != now:
             made = load(self.settings, self.num_embeddings, self.embedding_dim, self.export())
-            self._kept = now, made.to(tensors[0].device).eval()
+            kinds = [p.dtype for p in self.inner.parameters()]
+            self._kept = now, made.to(tensors[0].device, *kinds[:1]).eval()
         return self._kept[1]
 
     def export(self) -> dict[str, torch.Tensor]:
@@ -143,7 +144,7 @@ def surrogate(embedding: RoundedEmbedding, ids: torch.Tensor) -> torch.Tensor:
     return vectors
 
 
-class StoredEmbedding(Embedding):
+class StoredEmbedding(FixedEmbedding):
     """An embedding as it is stored; nothing in it is trained.
 
     Its `state_dict` has the rounded tensors; full numbers are made of them at first use. In a graph
@@ -231,7 +232,7 @@ class StoredEmbedding(Embedding):
         self._renew()
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         self._renew()
         return self
 
@@ -244,7 +245,7 @@ class StoredEmbedding(Embedding):
         whole = self._composed()
         vectors: torch.Tensor
         if not (whole.by_word and torch.onnx.is_in_onnx_export()):
-            vectors = whole(ids)
+            vectors = whole(ids).to(self.like.dtype)
             return vectors
         flat = guarded(ids, self.num_embeddings).flatten()
         tensors, bits, scales = self.export(), self.settings.bits, self.settings.scales
@@ -252,7 +253,7 @@ class StoredEmbedding(Embedding):
             name: read_rounded_rows(name, tensors, flat, bits, scales) for name in whole.by_word
         }
         places = torch.arange(flat.shape[0], device=ids.device).view_as(ids)
-        vectors = torch.func.functional_call(whole, rows, (places,))
+        vectors = torch.func.functional_call(whole, rows, (places,)).to(self.like.dtype)
         return vectors
 
     def export(self) -> dict[str, torch.Tensor]:

@@ -13,7 +13,13 @@ from pydantic import Field
 from torch import nn
 
 from kdcore.codes import append_packed, pack, unpack_at
-from kdcore.embeddings import Embedding, EmbeddingInputs, guarded, stored_tensor
+from kdcore.embeddings import (
+    Embedding,
+    EmbeddingInputs,
+    FixedEmbedding,
+    guarded,
+    stored_tensor,
+)
 from kdcore.kinds import KindSettings
 from kdcore.rounding import dequantise, quantise, stored_type
 from kdcore.vectors import check_vectors
@@ -73,7 +79,7 @@ def surrogate(embedding: UniformEmbedding, ids: torch.Tensor) -> torch.Tensor:
     return nn.functional.embedding(ids, embedding.weight)
 
 
-class PackedEmbedding(Embedding):
+class PackedEmbedding(FixedEmbedding):
     """The rows of a `UniformEmbedding` as they are stored; nothing in it is trained.
 
     Args:
@@ -96,14 +102,14 @@ class PackedEmbedding(Embedding):
             self.register_buffer(name, tensor)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Integer ids (…) to vectors (…, embedding_dim), float32."""
+        """Integer ids (…) to vectors (…, embedding_dim)."""
         ids = guarded(ids, self.num_embeddings)
         # First: it refuses ids that are none.
         row = nn.functional.embedding(ids, torch.stack([self.scale, self.offset], 1))
         columns = torch.arange(self.embedding_dim, device=ids.device)
         positions = ids.long()[..., None] * self.embedding_dim + columns
         levels = unpack_at(self.packed, positions, self.bits).float()
-        return dequantise(levels, row[..., :1], row[..., 1:])
+        return dequantise(levels, row[..., :1], row[..., 1:]).to(self.like.dtype)
 
     def export(self) -> dict[str, torch.Tensor]:
         """What is stored."""
