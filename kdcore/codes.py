@@ -400,7 +400,10 @@ def _written(code: Sequence[int]) -> str:
 def _positions(index: object, length: int) -> torch.Tensor:
     if isinstance(index, slice):
         return torch.arange(*index.indices(length))
-    positions = torch.as_tensor(index)
+    try:
+        positions = torch.as_tensor(index)
+    except (TypeError, ValueError, RuntimeError):
+        raise IndexError(f"an index must be integers or a slice, got {index!r}") from None
     if isinstance(index, list) and not positions.numel():
         positions = positions.long()
     if positions.dtype == torch.bool or positions.is_floating_point():

@@ -5,8 +5,9 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import import_module
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from kdcore.formats import PIECE, composed_blocks, given_vectors, write_vectors
 from kdcore.kinds import KindSettings
 from kdcore.size import FLOAT_BITS, stored_bits
 from kdcore.vectors import check_vectors
-from kdcore.words import RowNumbers, Words
+from kdcore.words import RowNumbers, Words, names_of
 
 # Share of words with another's vector from which on it is said.
 SHARING = 0.01
@@ -165,10 +166,11 @@ class CompressedVectors:
         Raises:
             KeyError: there is no such word; the message names the nearest one.
             IndexError: there is no such row.
+            TypeError: it is neither.
         """
         if isinstance(word, str):
             return self.words.index(word)
-        if not isinstance(word, Integral):
+        if not isinstance(word, Integral) or isinstance(word, bool):
             raise TypeError(f"a word must be text or a row's number, got {type(word).__name__}")
         row = int(word)
         if not -len(self) <= row < len(self):
@@ -179,18 +181,24 @@ class CompressedVectors:
     def __getitem__(self, words: Any) -> torch.Tensor:
         """The vector of a word, (d,); of a list of words, (n, d); rows' numbers do, too.
 
-        A tensor of rows' numbers (…) gives vectors (…, d).
+        A tensor or array of rows' numbers (…) gives vectors (…, d), and a slice those of its rows.
 
         Raises:
             KeyError: see `index`.
             IndexError: see `index`.
+            TypeError: see `index`.
         """
+        if isinstance(words, slice):
+            return self._rows(range(*words.indices(len(self))))
         if isinstance(words, torch.Tensor):
             if words.is_floating_point() or words.is_complex() or words.dtype == torch.bool:
                 raise TypeError(f"rows' numbers must be integers, got {words.dtype}")
             check_ids(words, len(self))
             return self._composed(words.long())
-        if isinstance(words, (str, Integral)):
+        if isinstance(words, np.ndarray) and words.dtype.kind in "iu":
+            found = self._rows([self.index(row) for row in words.ravel().tolist()])
+            return found.view(*words.shape, self.dim)
+        if isinstance(words, (str, bytes)) or not isinstance(words, Iterable):
             return self._rows([self.index(words)])[0]
         return self._rows([self.index(word) for word in words])
 
@@ -218,46 +226,71 @@ class CompressedVectors:
 
     @torch.no_grad()
     def most_similar(
-        self, query: str | int | torch.Tensor | np.ndarray[Any, Any], topn: int = 10
+        self, query: Any = None, topn: int = 10, *, positive: Any = None, negative: Any = None
     ) -> list[tuple[str, float]]:
         """The words whose vectors have the largest cosine with a word's, or with a vector.
 
-        Where vectors are sums of code book rows, products with the query are taken of the books
-        alone, D·K of them, and summed up by code: no vector is composed.
+        Several words, some of them negative, are asked for as in gensim: their vectors of length 1
+        are averaged, those of negative words with the sign turned. Where vectors are sums of code
+        book rows, products with the query are taken of the books alone, D·K of them, and summed up
+        by code: no vector is composed.
 
         Args:
-            query: a word, which is itself left out, a row's number, or a vector (d,).
+            query: a word, a row's number, a vector (d,), which counts as it is, or a list of such;
+                the same as `positive`.
             topn: how many.
+            positive, negative: as `query`; in a list also pairs of one and its weight, by default
+                1 and -1. Words that are asked for are left out of what is found.
 
         Raises:
             KeyError: see `index`.
             IndexError: see `index`.
-            KDError: a vector of another size, or no word asked for.
+            TypeError: see `index`.
+            KDError: a vector of another size, no word asked for, or a query beside `positive`.
+
+        Example:
+            >>> v.most_similar(positive=["king", "woman"], negative=["man"], topn=1)
+            [('queen', 0.71)]
         """
+        if not isinstance(topn, Integral) or isinstance(topn, bool):
+            raise KDError(f"topn must be an integer, got {topn!r}")
         if topn < 1:
             raise KDError(f"topn must be at least 1, got {topn}")
-        own: int | None = None
-        if isinstance(query, (torch.Tensor, np.ndarray)):
-            vector = check_vectors(query, or_one=True, dim=self.dim)
-            if len(vector) != 1:
-                raise KDError(f"query must be one vector, got {len(vector)}")
-        else:
-            own = self.index(query)
-            vector = self._rows([own])
-        scores = torch.cat([products[:, 0] for products in self._products(vector[:1])])
-        lengths = self.norms() * vector[0].norm()
-        scores = torch.where(lengths > 0, scores / lengths, 0.0)
-        if own is not None:
-            scores[own] = -torch.inf
-        found = scores.topk(min(topn, len(self) - (own is not None)))
+        if query is not None and positive is not None:
+            raise KDError("query and positive are the same, got both")
+        wanted = _weighted(query if positive is None else positive, 1.0)
+        wanted += _weighted(negative, -1.0)
+        if not wanted:
+            raise KDError("query must be a word, a vector or a list of them, got none")
+        total = torch.zeros(self.dim, dtype=torch.float64)
+        own: set[int] = set()
+        for item, weight in wanted:
+            if isinstance(item, (torch.Tensor, np.ndarray)):
+                vector = check_vectors(item, or_one=True, dim=self.dim)
+                if len(vector) != 1:
+                    raise KDError(f"query must be one vector, got {len(vector)}")
+                total += weight * vector[0].double()
+            else:
+                row = self.index(item)
+                own.add(row)
+                total += weight * F.normalize(self[row].double(), dim=0, eps=0.0).nan_to_num()
+        # Of length 1: products with vectors of any size stay within float32.
+        direction = F.normalize(total[None], dim=1, eps=0.0).nan_to_num().float()
+        products = torch.cat([block[:, 0] for block in self._products(direction)])
+        lengths = self.norms()
+        scores = torch.where(lengths > 0, products / lengths, 0.0)
+        scores[list(own)] = -torch.inf
+        found = scores.topk(min(int(topn), len(self) - len(own)))
         pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
         return [(self.words[row], score) for row, score in pairs]
 
     @torch.no_grad()
     def norms(self) -> torch.Tensor:
-        """The length of each vector, (N,); found at first use and kept."""
+        """The length of each vector in float64, (N,); found at first use and kept."""
         if self._norms is None:
-            self._norms = torch.cat([block.norm(dim=1) for block in self.blocks()])
+            # Squares of large or small numbers leave float32.
+            norm = partial(torch.linalg.vector_norm, dim=1, dtype=torch.float64)
+            self._norms = torch.cat([norm(block) for block in self.blocks()])
         return self._norms
 
     def _products(self, queries: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -281,22 +314,22 @@ class CompressedVectors:
             yield F.embedding_bag(rows, table, mode="sum") + offset.float()
 
     def extended(
-        self, words: Iterable[str], vectors: torch.Tensor | np.ndarray[Any, Any]
+        self, words: str | Iterable[str], vectors: torch.Tensor | np.ndarray[Any, Any]
     ) -> "CompressedVectors":
         """A table with more words, composed from the same code books; what is there stays.
 
         Args:
             words: none that is there; ignored where rows have no words.
-            vectors: of the new words, (n, d).
+            vectors: of the new words, (n, d); (d,) of one.
 
         Raises:
             KDError: words that are there, or are not one a vector; an embedding that takes no
                 further rows.
         """
-        table = check_vectors(vectors, dim=self.dim)
+        table = check_vectors(vectors, or_one=True, dim=self.dim)
         joined: list[str] | None = None
         if self.has_words:
-            more = list(words)
+            more = list(names_of(words))
             if len(more) != len(table):
                 raise KDError(f"words must be {len(table)}, one a vector, got {len(more)}")
             for word in more:
@@ -333,6 +366,22 @@ class CompressedVectors:
             0 if self._named is None else stored_bits(self._named.tensors()),
             self._file_bits, self.sharing(), self.how,
         )  # fmt: skip
+
+
+def _weighted(asked: Any, weight: float) -> list[tuple[Any, float]]:
+    """Words, rows' numbers or vectors with their weights, of one or of a list of them."""
+    if asked is None:
+        return []
+    single = isinstance(asked, (torch.Tensor, np.ndarray)) and asked.ndim < 2
+    if single or isinstance(asked, (str, bytes)) or not isinstance(asked, Iterable):
+        return [(asked, weight)]
+    found = []
+    for item in asked:
+        pair = item if isinstance(item, tuple) else (item, weight)
+        if len(pair) != 2 or not isinstance(pair[1], Real):
+            raise KDError(f"a word and its weight must be a pair of it and a number, got {item!r}")
+        found.append((pair[0], float(pair[1])))
+    return found
 
 
 def compress(

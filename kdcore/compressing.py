@@ -50,6 +50,7 @@ from kdcore.size import FLOAT_BITS, stored_bits
 from kdcore.transforms import Transform
 from kdcore.transforms.product import grouped_sum
 from kdcore.vectors import check_vectors
+from kdcore.words import names_of
 
 # Rows that forms are compared on, and further ones that errors are measured on where there are.
 TRIED_ROWS, HELD_OUT = 8192, 2048
@@ -294,7 +295,7 @@ def compress_share(
 
 def _allowed(forms: Iterable[str] | None) -> tuple[str, ...]:
     """The forms that may be chosen, in the order of `FORMS`."""
-    asked = FORMS if forms is None else tuple(forms)
+    asked = FORMS if forms is None else names_of(forms)
     for form in asked:
         if form not in FORMS:
             raise KDError("forms: " + unknown("form", form, list(FORMS)))

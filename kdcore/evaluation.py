@@ -11,7 +11,7 @@ import torch
 from kdcore.compressed import CompressedVectors
 from kdcore.errors import KDError
 from kdcore.formats import PIECE, FoundVectors, given_vectors
-from kdcore.words import Words
+from kdcore.words import Words, names_of
 
 # Ranks that end a band of frequency, neighbours that are compared, and bins of cosines.
 BANDS, NEIGHBOURS, BINS = (1_000, 10_000, 100_000), 10, 40
@@ -132,7 +132,7 @@ def evaluate(
     compressed: CompressedVectors,
     against: Any,
     *,
-    similarity: Iterable[str | Path] = (),
+    similarity: str | Path | Iterable[str | Path] = (),
     queries: int = 1_000,
     seed: int = 0,
     report: Callable[[str, float], None] = lambda what, share: None,
@@ -196,7 +196,7 @@ def evaluate(
     }
     return Evaluation(
         info.ratio, info.bits_per_word, whole, measured if len(measured) > 1 else {},
-        tuple(_similarity(Path(file), compressed, found) for file in similarity),
+        tuple(_similarity(Path(file), compressed, found) for file in names_of(similarity)),
         len(compressed) - len(rows), tuple(int(n) for n in counts), (low, 1.0), shown,
     )  # fmt: skip
 
@@ -305,7 +305,14 @@ class _Pair:
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.normalize(vectors, dim=1)
+    return torch.nn.functional.normalize(_sized(vectors), dim=1)
+
+
+def _sized(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors (…, d); those whose squares leave float32 are divided by their largest number."""
+    largest = vectors.abs().amax(-1, keepdim=True)
+    odd = (largest > 0) & ((largest < 1e-6) | (largest > 1e15))
+    return torch.where(odd, vectors / largest, vectors)
 
 
 def _bands(rows: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -415,6 +422,7 @@ def _known(
 
 
 def _cosine(first: torch.Tensor, second: torch.Tensor) -> float:
+    first, second = _sized(first), _sized(second)
     return float(torch.nn.functional.cosine_similarity(first, second, dim=0))
 
 

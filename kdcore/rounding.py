@@ -22,7 +22,7 @@ SHARES = (1.0, 0.8, 0.55, 0.3)
 PIECE = 10_000
 # What the largest number of a table may be: above, the range of a row would leave float32; below,
 # the steps between levels run out. Zeros may be all that there is.
-MOST, LEAST = 2.0**126, 1e-30
+MOST, LEAST = 2.0**126, 1e-33
 # Of a row below such a share of the largest number of its table nothing may be left.
 NOTHING = 2.0**-20
 # What the names of a stored table's tensors end with.
@@ -44,7 +44,7 @@ def stored_type(blocks: Iterable[torch.Tensor], bits: int, scales: Scales = "row
         bits: 1 to 8, or 16 where the numbers themselves are stored so.
 
     Raises:
-        KDError: the largest number is above 2^126, or below 1e-30 and not zero; or none at all.
+        KDError: the largest number is above 2^126, or below 1e-33 and not zero; or none at all.
 
     Example:
         >>> stored_type([torch.randn(10, 4) * 1e6], bits=4)

@@ -1,8 +1,10 @@
 """Words as bytes and lengths: small in memory and in a file, whatever characters are in them."""
 
 import difflib
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from os import PathLike
 from typing import Any, overload
 
 import numpy as np
@@ -83,6 +85,7 @@ class Words(Sequence[str]):
     def __getitem__(self, row: int | slice) -> str | list[str]:
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
+        row = operator.index(row)
         if not -len(self) <= row < len(self):
             raise IndexError(f"row must be from 0 to {len(self) - 1}, got {row}")
         return self._bytes(row % len(self)).decode("utf-8", "surrogatepass")
@@ -154,6 +157,16 @@ class Words(Sequence[str]):
         made = cls.__new__(cls)
         made._set(text, lengths)
         return made
+
+
+def names_of(given: str | PathLike[str] | Iterable[Any]) -> tuple[Any, ...]:
+    """A list of names or paths; a single one, not in a list, is meant as one.
+
+    Example:
+        >>> names_of("rounding"), names_of(["rounding", "product"])
+        (('rounding',), ('rounding', 'product'))
+    """
+    return (given,) if isinstance(given, (str, PathLike)) else tuple(given)
 
 
 def _text(word: object) -> str:

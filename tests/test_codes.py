@@ -60,6 +60,13 @@ def test_access_outside_is_refused():
             codes[index]
 
 
+@pytest.mark.parametrize("wrong", [None, "a", 1.5, True, ..., (0, "a")])
+def test_what_is_no_index_is_refused_in_a_line(wrong):
+    with pytest.raises(IndexError, match="an index must be integers") as refused:
+        Codes([[3, 1], [2, 1]], K=6)[wrong]
+    assert "\n" not in str(refused.value)
+
+
 def test_one_index_is_read_without_the_rest():
     codes = Codes.random(1000, 50, 10, seed=0)
     reads = []

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from gensim.models import KeyedVectors
 from scipy.stats import spearmanr
 from torch import nn
 
@@ -115,6 +116,37 @@ def test_rows_may_be_asked_for_by_integers_of_any_type(values):
             v[wrong]
 
 
+def test_a_slice_or_an_array_of_rows_gives_their_vectors():
+    v = make()
+    rows = torch.arange(N)
+    for part in (slice(0, 3), slice(None), slice(-2, None), slice(9, 2, -3), slice(5, 5)):
+        wanted = v[rows[list(range(N))[part]].tolist()]
+        assert torch.equal(v[part], wanted) and v[part].shape[1] == DIM
+    for kind in (np.int64, np.uint8):
+        array = np.array([[1, 2], [3, 0]], kind)
+        assert torch.equal(v[array], v[torch.tensor([[1, 2], [3, 0]])])
+    assert torch.equal(v[np.array([-1, 3])], v[[-1, 3]])
+    assert torch.equal(v[np.array(3)], v[3])
+    assert torch.equal(v[np.array(["w3", "w0"])], v[["w3", "w0"]])
+    with pytest.raises(IndexError, match="from 0 to 39, got 40"):
+        v[np.array([[40]])]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [None, 1.5, True, np.True_, ..., b"w1", [True], [[1]], np.array([1.0]), [None]],
+    ids=repr,
+)
+def test_what_is_no_word_and_no_row_is_refused_in_a_line(wrong):
+    single = wrong if not isinstance(wrong, (list, np.ndarray)) else wrong[0]
+    message = f"a word must be text or a row's number, got {type(single).__name__}$"
+    with pytest.raises(TypeError, match=message):
+        make()[wrong]
+    with pytest.raises((TypeError, KDError)) as refused:
+        make().most_similar(wrong)
+    assert "\n" not in str(refused.value)
+
+
 def test_rows_without_words_go_by_their_numbers():
     v = make(words=None)
     assert not v.has_words and torch.equal(v["7"], v[7]) and v.words[3] == "3"
@@ -162,6 +194,93 @@ def test_the_most_similar_words_are_those_of_brute_force(values):
     assert len(v.most_similar("w0", topn=1000)) == N - 1
 
 
+def scaled(v, factor):
+    """A table of as many times the vectors, of codes where there are."""
+    plain = v.embedding()
+    if isinstance(plain, KDEmbedding):
+        plain.transform.rescale(factor)
+        transform = plain.transform.settings
+        values = {"kind": "kd", "transform": transform, "packing": plain.packing}
+    else:
+        values = {"kind": "table"}
+        plain = EMBEDDINGS.load("table").TableEmbedding(v[:] * factor)
+    return CompressedVectors(plain, EMBEDDINGS.parse(values), WORDS)
+
+
+@every_kind
+@pytest.mark.parametrize("factor", [1e-30, 1e-20, 1e20, 1e30])
+def test_vectors_of_any_size_are_searched_and_measured_alike(values, factor):
+    v = make(values)
+    far = scaled(v, factor)
+    norms = v[:].double().norm(dim=1)
+    torch.testing.assert_close(far.norms() / factor, norms, rtol=1e-5, atol=0)
+    for query, other in (("w3", "w3"), (v[4], far[4])):
+        wanted, found = v.most_similar(query, topn=N), far.most_similar(other, topn=N)
+        np.testing.assert_allclose([s for _, s in found], [s for _, s in wanted], atol=1e-5)
+    assert 0.99 < found[0][1] < 1.001 and found[0][0] in ("w4", wanted[0][0])
+    coarse = compress(v[:], words=WORDS, bits_per_word=4 * DIM + 32)
+    wanted = evaluate(coarse, v[:], queries=N).all
+    coarse = compress(far[:], words=WORDS, bits_per_word=4 * DIM + 32)
+    found = evaluate(coarse, far[:], queries=N).all
+    assert found.error == pytest.approx(wanted.error, rel=0.1, abs=1e-4)
+    assert found.cosine == pytest.approx(wanted.cosine, abs=1e-3)
+    assert found.overlap == pytest.approx(wanted.overlap, abs=0.1) and found.overlap > 0.5
+
+
+def keyed(v):
+    found = KeyedVectors(v.dim)
+    found.add_vectors(list(v.words), v[:].numpy())
+    return found
+
+
+VECTOR = np.array([0.5, -1, 2, 0.25, 0, 1], np.float32)
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"positive": "w1"},
+        {"positive": ["w1", "w2"], "negative": ["w3"]},
+        {"positive": ["w1"], "negative": "w1"},
+        {"negative": ["w5", 6]},
+        {"positive": [("w1", 0.5), ("w2", 2)], "negative": [("w4", -0.1)]},
+        {"positive": VECTOR},
+        {"positive": [VECTOR * 3, "w7"], "negative": [(VECTOR, -2.0)]},
+    ],
+    ids=str,
+)
+def test_several_words_are_asked_for_as_in_gensim(values, asked):
+    v = make(values)
+    wanted, found = (of.most_similar(**asked, topn=N) for of in (keyed(v), v))
+    assert {word for word, _ in found} == {word for word, _ in wanted}
+    scores = dict(wanted)
+    for word, score in found:
+        assert score == pytest.approx(scores[word], abs=2e-6)
+    if "positive" in asked and "negative" not in asked:
+        assert v.most_similar(asked["positive"], topn=N) == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({}, "query must be a word, a vector or a list of them, got none"),
+        ({"positive": []}, "query must be a word, a vector or a list of them, got none"),
+        ({"query": "w1", "positive": "w2"}, "query and positive are the same, got both"),
+        ({"positive": [("w1", "w2")]}, "pair of it and a number, got ('w1', 'w2')"),
+        ({"query": "w1", "topn": ["w2"]}, "topn must be an integer, got ['w2']"),
+        ({"query": "w1", "topn": 2.5}, "topn must be an integer, got 2.5"),
+        ({"query": "w1", "topn": None}, "topn must be an integer, got None"),
+        ({"positive": [np.ones((2, 6))]}, "query must be one vector, got 2"),
+    ],
+)
+def test_a_search_for_what_cannot_be_is_refused_in_a_line(asked, message):
+    with pytest.raises(KDError, match=re.escape(message)):
+        make().most_similar(**asked)
+    with pytest.raises(KeyError, match="'w99' is not in the table"):
+        make().most_similar(positive=["w1", "w99"])
+
+
 def test_a_search_on_codes_composes_no_vector(monkeypatch):
     v = make()
     v.norms()
@@ -179,8 +298,6 @@ def test_a_search_for_nothing_is_refused():
         make().most_similar("w0", topn=0)
     with pytest.raises(KDError, match="vectors must have size 6, got 5"):
         make().most_similar(torch.ones(5))
-    with pytest.raises(KDError, match="query must be one vector, got 2"):
-        make().most_similar(torch.ones(2, 6))
     v = CompressedVectors(
         UniformEmbedding(torch.zeros(3, 2), 2), EMBEDDINGS.parse({"kind": "uniform", "bits": 2})
     )
@@ -453,6 +570,8 @@ def test_word_similarity_is_that_of_the_file(separator, tmp_path):
     path.write_text("\n".join(separator.join(map(str, row)) for row in rows))
     assert len(read_pairs(path)) == 31
     (found,) = evaluate(v, words, similarity=[path], queries=0).similarity
+    for one in (path, str(path)):
+        assert evaluate(v, words, similarity=one, queries=0).similarity == (found,)
     assert (found.name, found.pairs, found.given) == ("pairs", 30, 31)
     pairs = [(3, 4), *((i, 2 * i) for i in range(1, 30))]
     scores = [7.5, *(i % 5 for i in range(1, 30))]

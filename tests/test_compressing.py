@@ -283,3 +283,11 @@ def test_a_vector_of_which_zeros_are_left_is_named(clustered):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         compress(small, ratio=5, forms=["rounding"])
+
+
+def test_one_form_may_be_given_by_its_name_alone(clustered):
+    for form in ("rounding", "low-rank"):
+        alone = compress_table(clustered, ratio=8, forms=form)
+        assert alone.how == compress_table(clustered, ratio=8, forms=[form]).how
+    with pytest.raises(KDError, match="forms: form 'roundin' is unknown; did you mean 'rounding'"):
+        compress(clustered, ratio=8, forms="roundin")

@@ -5,6 +5,7 @@ import torch
 
 from kdcore import EMBEDDINGS, Codes, KDEmbedding, KDError, encode, load_embedding, save_embedding
 from kdcore.codes import append_packed, pack, unpack_at
+from kdcore.compressed import CompressedVectors
 from kdcore.embeddings import EmbeddingInputs
 
 N, MORE, DIM = 21, 6, 5
@@ -100,3 +101,15 @@ def test_an_embedding_with_words_has_them_in_its_file(tmp_path):
     with pytest.raises(KDError, match="words must be 21, one a row, got 1"):
         save_embedding(path, embedding, settings, words=Words(["a"]))
     assert load_stored(tmp_path / "e.safetensors").words is None
+
+
+def test_one_word_joins_by_its_name_and_vector_alone():
+    settings = EMBEDDINGS.parse({"kind": "uniform", "bits": 8})
+    built = settings.module.build(settings, 2, DIM, EmbeddingInputs())
+    v = CompressedVectors(built, settings, ["a", "b"])
+    vector = torch.rand(DIM)
+    grown, listed = v.extended("new", vector), v.extended(["new"], vector[None])
+    assert list(grown) == ["a", "b", "new"] == list(listed)
+    assert torch.equal(grown["new"], listed["new"])
+    with pytest.raises(KDError, match="words must be 1, one a vector, got 3"):
+        v.extended(["n", "e", "w"], vector)
