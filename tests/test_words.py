@@ -67,7 +67,7 @@ def test_an_unknown_word_names_the_nearest(word, message):
 
 def test_a_row_that_is_none_and_words_that_are_twice_are_refused():
     with pytest.raises(TypeError, match="float"):
-        words[0.5]
+        Words(["a", "b"])[0.5]
     with pytest.raises(IndexError, match="row must be from 0 to 1, got 2"):
         Words(["a", "b"])[2]
     with pytest.raises(KDError, match="words must differ, got 'b' twice"):
