@@ -36,8 +36,8 @@ examples:
 """
 TABLE = (
     "text of word2vec, GloVe or fastText (also .gz, .zip), .bin of word2vec or fastText, .npy, "
-    "safetensors, a checkpoint of PyTorch or gensim's KeyedVectors; with :name behind it where "
-    "there are several tables in it"
+    ".npz, safetensors, a checkpoint of PyTorch, gensim's KeyedVectors or a .kd file; with :name "
+    "behind it where there are several tables in it"
 )
 
 

@@ -49,7 +49,7 @@ from kdcore.rounding import (
 from kdcore.size import FLOAT_BITS, stored_bits
 from kdcore.transforms import Transform
 from kdcore.transforms.product import grouped_sum
-from kdcore.vectors import check_vectors
+from kdcore.vectors import check_vectors, is_masked
 from kdcore.words import names_of
 
 # Rows that forms are compared on, and further ones that errors are measured on where there are.
@@ -316,7 +316,8 @@ class _Table:
     """Vectors of whatever kind, in blocks of float32."""
 
     def __init__(self, vectors: torch.Tensor | np.ndarray):
-        if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or 0 in vectors.shape:
+        array = isinstance(vectors, np.ndarray) and vectors.dtype.kind in "biuf"
+        if not array or vectors.ndim != 2 or 0 in vectors.shape or is_masked(vectors):
             vectors = check_vectors(vectors)
         self._vectors = vectors
         self.N, self.dim = int(vectors.shape[0]), int(vectors.shape[1])
@@ -331,7 +332,8 @@ class _Table:
             return self._vectors[chosen]
         index: Any = chosen.numpy() if isinstance(chosen, torch.Tensor) else chosen
         try:
-            block = torch.from_numpy(np.array(self._vectors[index], dtype=np.float32))
+            with np.errstate(over="ignore"):  # what float32 does not hold is refused below
+                block = torch.from_numpy(np.array(self._vectors[index], dtype=np.float32))
         except (TypeError, ValueError) as error:
             raise KDError(f"vectors must be a table of numbers ({error})") from None
         wrong = ~block.isfinite().all(1)

@@ -56,10 +56,16 @@ def as_tensor(numbers: Any) -> torch.Tensor:
     Nothing is copied that need not be: a `numpy.memmap` stays one.
 
     Raises:
-        TypeError, ValueError, RuntimeError: they are none.
+        TypeError, ValueError, RuntimeError: they are none, or are not all held one by one.
     """
     if isinstance(numbers, torch.Tensor) or not hasattr(numbers, "__array__"):
-        return torch.as_tensor(numbers)
+        found = torch.as_tensor(numbers)
+        if found.layout != torch.strided or found.is_quantized:
+            kind = "quantised" if found.is_quantized else str(found.layout)
+            raise TypeError(f"a tensor must be dense, got one that is {kind}")
+        return found
+    if is_masked(numbers):
+        raise TypeError("an array must have all of its numbers, got some that are masked")
     array = np.asarray(numbers)
     turned = min(array.strides, default=0) < 0
     array = np.asarray(array, array.dtype.newbyteorder("="), order="C" if turned else "K")
@@ -67,6 +73,23 @@ def as_tensor(numbers: Any) -> torch.Tensor:
         # Of an array that cannot be written: nothing here writes into what is given.
         warnings.simplefilter("ignore", UserWarning)
         return torch.as_tensor(array)
+
+
+def is_masked(numbers: Any) -> bool:
+    """Whether numbers of an array are marked as none."""
+    return bool(np.ma.is_masked(numbers))
+
+
+def as_floats(numbers: Any) -> torch.Tensor:
+    """Real numbers as float32 on the CPU.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: see `as_tensor`; complex numbers.
+    """
+    found = as_tensor(numbers).detach()
+    if found.is_complex():
+        raise TypeError(f"numbers must be real, got {found.dtype}")
+    return found.cpu().float()
 
 
 def check_vectors(
@@ -82,9 +105,10 @@ def check_vectors(
         KDError: not a table, rows of unequal length, no rows, or values that are not finite.
     """
     try:
-        table = as_tensor(vectors).detach().cpu().float()
+        table = as_floats(vectors)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise KDError(f"vectors must be a table of numbers ({error})") from None
+        line = " ".join(str(error).split())
+        raise KDError(f"vectors must be a table of numbers ({line})") from None
     if or_one and table.ndim == 1:
         table = table[None]
     if table.ndim != 2 or 0 in table.shape:

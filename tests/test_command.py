@@ -139,6 +139,15 @@ def test_evaluation_as_text_json_and_page(here, capsys):
     assert f"{found['all']['error']:.4f}" in out
 
 
+def test_a_compressed_table_is_measured_against_another(here, capsys):
+    save(Path("coarse.kd"), {"kind": "uniform", "bits": 1})
+    found = [
+        json.loads(run(capsys, "evaluate", "coarse.kd", "--against", other, "--json")[0])["all"]
+        for other in ("t.kd", "coarse.kd")
+    ]
+    assert found[0]["error"] > 0 == found[1]["error"] and found[1]["overlap"] == 1
+
+
 def test_neighbours_of_words(here, capsys):
     out, _ = run(capsys, "neighbours", "t.kd", "w3", "--topn", "2")
     wanted = CompressedVectors.load("t.kd").most_similar("w3", 2)

@@ -16,7 +16,8 @@ import torch
 from gensim.models import KeyedVectors
 from safetensors.torch import save_file
 
-from kdcore import EMBEDDINGS, KDError, WordVectors, compress
+from kdcore import EMBEDDINGS, KDError, WordVectors, compress, evaluate, learn_codes
+from kdcore.compressing import compress_table
 from kdcore.embeddings.table import TableEmbedding
 from kdcore.formats import given_vectors, names, read_vectors, suffixes, write_vectors
 from kdcore.formats.fasttext_binary import subword_hashes
@@ -248,7 +249,22 @@ def test_a_large_table_of_numpy_is_mapped_and_never_changed(tmp_path):
 
 def test_numpys_archive_by_name_and_what_is_no_table(tmp_path):
     np.savez(tmp_path / "t.npz", a=np.ones((2, 3)), b=np.zeros((4, 3)))
-    assert read_vectors(f"{tmp_path}/t.npz:b.npy").vectors.shape == (4, 3)
+    for name, shape in (("a", (2, 3)), ("b", (4, 3)), ("b.npy", (4, 3))):
+        assert read_vectors(f"{tmp_path}/t.npz:{name}").vectors.shape == shape
+    several = "t.npz holds 2 tables; name one: t.npz:b (4, 3), t.npz:a (2, 3)"
+    assert error(tmp_path / "t.npz") == several
+    assert error(f"{tmp_path}/t.npz:c") == "t.npz: tensor 'c' is unknown; there are: a, b"
+    # The only table needs no name, whatever is beside it.
+    for save in (np.savez, np.savez_compressed):
+        save(tmp_path / "o.npz", words=["x", "y"], counts=np.ones(2), vectors=np.ones((2, 5)))
+        assert read_vectors(tmp_path / "o.npz").vectors.shape == (2, 5)
+    assert error(f"{tmp_path}/o.npz:words") == "o.npz: must hold numbers, got <U1"
+    assert error(f"{tmp_path}/o.npz:counts").endswith("must have shape (N, d), got (2,)")
+    np.savez(tmp_path / "w.npz", words=["x", "y"], more=np.ones(2))
+    assert error(tmp_path / "w.npz") == "w.npz: holds no table of numbers, shape (N, d)"
+    whole = (tmp_path / "t.npz").read_bytes()
+    (tmp_path / "t.npz").write_bytes(whole.replace(b"\x93NUMPY", b"\x93NUMMY"))
+    assert error(f"{tmp_path}/t.npz:a").startswith("t.npz: damaged (")
     np.save(tmp_path / "o.npy", np.array([{}, []], dtype=object))
     assert "Python objects" in error(tmp_path / "o.npy")
     np.save(tmp_path / "s.npy", np.array([["a", "b"]]))
@@ -363,6 +379,73 @@ def test_what_is_no_table_is_refused(given, message):
     with pytest.raises(KDError) as refused:
         given_vectors(given)
     assert str(refused.value).startswith(message)
+
+
+TABLE = np.arange(12.0).reshape(4, 3)
+NO_TABLES = {
+    "complex": (TABLE + 1j, "numbers must be real, got torch.complex128"),
+    "complex tensor": (torch.tensor(TABLE + 1j), "numbers must be real, got torch.complex128"),
+    "objects": (TABLE.astype(object), "numpy.object_"),
+    "text": (TABLE.astype(str), "numpy.str_"),
+    "times": (TABLE.astype("M8[s]"), "numpy.datetime64"),
+    "fields": (np.zeros((4, 3), [("a", "f4")]), "numpy.void"),
+    "no rows": (TABLE[:0], "must have shape (N, d), got (0, 3)"),
+    "no columns": (TABLE[:, :0], "must have shape (N, d), got (4, 0)"),
+    "one row": (TABLE[0], "must have shape (N, d), got (3,)"),
+    "three axes": (TABLE[None], "must have shape (N, d), got (1, 4, 3)"),
+    "masked": (np.ma.masked_array(TABLE, TABLE > 5), "some that are masked"),
+    "sparse": (torch.tensor(TABLE).to_sparse(), "must be dense, got one that is torch.sparse_coo"),
+    "meta": (torch.empty(4, 3, device="meta"), "meta tensor"),
+    "ragged": ([[1, 2], [3]], "expected sequence of length 2"),
+    "beyond float32": (TABLE * 1e300, "not finite|finite, got a value that is not"),
+}
+
+
+@pytest.mark.parametrize("name", NO_TABLES)
+def test_what_is_no_table_of_real_numbers_is_refused_wherever_it_is_given(name):
+    given, message = NO_TABLES[name]
+    known = compress(torch.randn(4, 3), bits_per_word=100)
+    places = [
+        lambda: compress(given, ratio=1),
+        lambda: compress_table(given, ratio=1),
+        lambda: learn_codes(given, K=2, D=1),
+        lambda: evaluate(known, given),
+    ]
+    if name != "one row":
+        places.append(lambda: known.extended([], given))
+    for place in places:
+        with pytest.raises(KDError) as refused, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            place()
+        line = str(refused.value)
+        assert "\n" not in line
+        assert any(part in line for part in message.split("|")), line
+
+
+def test_integers_and_booleans_are_numbers():
+    for kind in (np.int8, np.int64, np.uint64, bool):
+        table = (TABLE > 5).astype(kind)
+        for given in (table, torch.from_numpy(table)):
+            assert compress(given, ratio=1)[:].tolist() == table.astype(float).tolist()
+
+
+def test_a_compressed_table_is_a_table_itself(tmp_path):
+    words = ("a", "b", "c", "d")
+    v = compress(WordVectors(words, torch.randn(4, 3)), bits_per_word=3 * 8 + 32)
+    v.save(tmp_path / "v.kd")
+    for given in (v, tmp_path / "v.kd"):
+        found = given_vectors(given)
+        assert tuple(found.words) == words and torch.equal(found.vectors, v[:])
+        assert evaluate(v, given).all.error == 0
+        assert list(compress(given, ratio=1)) == list(words)
+    assert "unknown" in error(f"{tmp_path}/v.kd:packed")
+    bare = compress(torch.randn(4, 3), ratio=1)
+    bare.save(tmp_path / "b.kd")
+    for given in (bare, tmp_path / "b.kd"):
+        assert given_vectors(given).words is None
+    whole = (tmp_path / "v.kd").read_bytes()
+    (tmp_path / "v.kd").write_bytes(whole.replace(b"rounded", b"roundet"))
+    assert "kind 'roundet' is unknown; did you mean 'rounded'?" in error(tmp_path / "v.kd")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

@@ -15,6 +15,7 @@ One that is written has
 import gzip
 import io
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,16 +30,21 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+from numpy.lib import format as npy_format
 from torch import nn
 
 from kdcore.embeddings import Embedding
 from kdcore.errors import KDError
 from kdcore.files import atomic_path
 from kdcore.kinds import unknown
-from kdcore.vectors import WordVectors, as_tensor
+from kdcore.vectors import WordVectors, as_floats
 
 # Bytes by which a format is recognised, and rows that are worked on at a time.
 HEAD, PIECE = 1 << 16, 10_000
+
+
+# What reading packed bytes raises where they are none.
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,24 @@ class Source:
         """Whether `open` unpacks the file."""
         return self.is_gzip or bool(self.members)
 
+    def _array(self) -> str:
+        """The array of NumPy's archive, which goes by its name without an ending."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                for member in self.members:
+                    with archive.open(member) as stream:
+                        shape, dtype = _array_head(stream)
+                    if dtype.kind in "fiu" or self.name is not None:
+                        shapes[member.removesuffix(".npy")] = shape
+        except (*DAMAGED, ValueError, SyntaxError, tokenize.TokenError) as error:
+            raise KDError(f"{self}: damaged ({' '.join(str(error).split())})") from None
+        name = None if self.name is None else self.name.removesuffix(".npy")
+        return f"{choose_tensor(Source(self.path, name), shapes)}.npy"
+
     def _member(self) -> str:
+        if all(name.endswith(".npy") for name in self.members):
+            return self._array()
         if self.name is not None:
             if self.name not in self.members:
                 raise KDError(f"{self}: {unknown('file', self.name, list(self.members))}")
@@ -144,7 +167,7 @@ class Source:
             else:
                 with open(self.path, "rb", buffering=1 << 20) as stream:
                     yield stream
-        except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise KDError(f"{self}: damaged or cut off ({error})") from None
 
     @cached_property
@@ -154,6 +177,16 @@ class Source:
             return self._start
         with self.open() as stream:
             return stream.read(HEAD)
+
+
+def _array_head(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array of NumPy."""
+    version = npy_format.read_magic(stream)
+    # The third version is for names of fields, which numbers have none of.
+    first = version == (1, 0)
+    read = npy_format.read_array_header_1_0 if first else npy_format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return shape, dtype
 
 
 class WordList:
@@ -247,12 +280,12 @@ def read_vectors(path: str | Path, words: str | Path | None = None) -> FoundVect
     """Read a table of vectors, of whatever format.
 
     Text of word2vec, GloVe and fastText (with and without a header, separated by spaces or tabs),
-    the binary files of word2vec and fastText, `.npy`, safetensors, checkpoints of PyTorch and
-    KeyedVectors of gensim, told by their content; text and word2vec's binary also in `.gz` and
-    `.zip`.
+    the binary files of word2vec and fastText, `.npy` and `.npz`, safetensors, checkpoints of
+    PyTorch and KeyedVectors of gensim, told by their content; text and word2vec's binary also in
+    `.gz` and `.zip`. Of a compressed table, `.kd`, the composed vectors.
 
     Args:
-        path: the file; with `:name` behind it where it holds several tensors or files.
+        path: the file; with `:name` behind it where it holds several tensors, arrays or files.
         words: a text file of one word a line, for rows that have none.
 
     Raises:
@@ -309,8 +342,8 @@ def given_vectors(vectors: Any) -> FoundVectors:
     """A table in any form that a caller may have it in.
 
     Args:
-        vectors: a path, `WordVectors`, gensim's KeyedVectors (or a model with its `wv`), a
-            `torch.nn.Embedding`, a tensor or an array of shape (N, d).
+        vectors: a path, `WordVectors`, `CompressedVectors`, gensim's KeyedVectors (or a model with
+            its `wv`), a `torch.nn.Embedding`, a tensor or an array of shape (N, d).
 
     Raises:
         KDError: see `read_vectors`; or something else.
@@ -323,16 +356,19 @@ def given_vectors(vectors: Any) -> FoundVectors:
     keyed = getattr(vectors, "wv", vectors)
     if isinstance(vectors, WordVectors):
         found = FoundVectors(vectors.words, vectors.vectors.float())
+    elif isinstance(vectors, import_module("kdcore.compressed").CompressedVectors):
+        words = vectors.words if vectors.has_words else None
+        found = FoundVectors(words, torch.cat(list(vectors.blocks())))
     elif hasattr(keyed, "index_to_key") and hasattr(keyed, "vectors"):
         found = of_keyed_vectors(keyed)
     else:
         table = vectors.weight.detach() if isinstance(vectors, nn.Embedding) else vectors
         try:
-            found = FoundVectors(None, as_tensor(table).detach().cpu().float())
-        except (TypeError, ValueError, RuntimeError):
+            found = FoundVectors(None, as_floats(table))
+        except (TypeError, ValueError, RuntimeError) as error:
             raise KDError(
                 "vectors must be a path, a table (N, d) or KeyedVectors, got "
-                f"{type(vectors).__name__}"
+                f"{type(vectors).__name__} ({' '.join(str(error).split())})"
             ) from None
     _check(found, "vectors")
     return found

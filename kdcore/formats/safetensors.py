@@ -1,4 +1,4 @@
-"""safetensors: one tensor of a file by its name; word vectors of this library with their words."""
+"""safetensors: one tensor of a file by its name; tables of this library with their words."""
 
 import json
 import struct
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from kdcore.embeddings import Embedding
+from kdcore.embeddings import Embedding, load_stored
 from kdcore.errors import KDError
 from kdcore.formats import FoundVectors, Source, choose_tensor, composed_blocks
 from kdcore.vectors import WordVectors
@@ -31,14 +31,22 @@ def read(source: Source) -> FoundVectors:
     try:
         with safe_open(str(source.path), framework="pt") as stored:
             header = json.loads((stored.metadata() or {}).get("header", "{}"))
+            kind = header.get("kind") if isinstance(header, dict) else None
+            if kind == "embedding" and source.name is None:
+                return _composed(source)
             slices = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118
             kinds = {name: part.get_dtype() for name, part in slices.items()}
             shapes = {name: part.get_shape() for name, part in slices.items() if "F" in kinds[name]}
             table = stored.get_tensor(choose_tensor(source, shapes)).float()
     except (SafetensorError, json.JSONDecodeError) as error:
         raise KDError(f"{source}: damaged or not a safetensors file ({error})") from None
-    ours = isinstance(header, dict) and header.get("kind") == "word vectors"
-    return FoundVectors(header["words"] if ours else None, table)
+    return FoundVectors(header["words"] if kind == "word vectors" else None, table)
+
+
+def _composed(source: Source) -> FoundVectors:
+    """The vectors of a compressed table."""
+    stored = load_stored(source.path)
+    return FoundVectors(stored.words, torch.cat(list(composed_blocks(stored.embedding))))
 
 
 def write(path: Path, suffix: str, words: Sequence[str] | None, embedding: Embedding) -> None:

@@ -20,7 +20,7 @@ from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.kinds import Kinds, KindSettings
 from kdcore.transforms import Transform
-from kdcore.vectors import as_tensor, check_unequal, check_vectors
+from kdcore.vectors import as_floats, check_unequal, check_vectors
 
 LEARNERS: Kinds[KindSettings] = Kinds("kdcore.learners", "learner")
 # A setting of the learners whose errors have weights.
@@ -148,7 +148,7 @@ def check_counts(counts: torch.Tensor | np.ndarray, N: int) -> torch.Tensor:
         KDError: not N numbers, a negative one, one that is not finite, or all zero.
     """
     try:
-        checked = as_tensor(counts).detach().cpu().float()
+        checked = as_floats(counts)
     except (TypeError, ValueError, RuntimeError) as error:
         raise KDError(f"counts must be numbers ({error})") from None
     if checked.shape != (N,):
