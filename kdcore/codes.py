@@ -1,6 +1,5 @@
 """KD codes: each of N words (the paper's symbols) has D indices below K (Section 2.1)."""
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 
 from kdcore.errors import KDError
-from kdcore.tensors import load_tensors, save_tensors
+from kdcore.tensors import count_of, load_tensors, read_from, save_tensors
 from kdcore.vectors import as_tensor
 
 
@@ -279,7 +278,8 @@ class Codes:
         """
         N, D = shape
         check_shape(K, D, N)
-        each = code_bits(K, D)
+        # An index takes a bit at least; how a code of far more of them is cut is not asked.
+        each = D if 8 * packed.numel() < N * D else code_bits(K, D)
         expected = -(-N * each // 8)
         if packed.dtype != torch.uint8 or packed.shape != (expected,):
             raise KDError(
@@ -312,7 +312,13 @@ class Codes:
             KDError: missing, damaged, or an index is out of range.
         """
         tensors, header = load_tensors(path, "codes", ["packed", "K", "shape"])
-        return cls.from_packed(tensors["packed"], header["K"], tuple(header["shape"]))
+        with read_from(path, "codes"):
+            shape = header["shape"]
+            if not isinstance(shape, list) or len(shape) != 2:
+                raise KDError(f"shape must be [N, D], got {shape!r}")
+            counts = dict(zip(("N", "D"), shape, strict=True))
+            N, D = (count_of(counts, name) for name in ("N", "D"))
+            return cls.from_packed(tensors["packed"], count_of(header, "K"), (N, D))
 
     @classmethod
     def from_packed(cls, packed: torch.Tensor, K: int, shape: tuple[int, int]) -> "Codes":
@@ -322,7 +328,7 @@ class Codes:
             KDError: the stream has the wrong length, or an index is out of range.
         """
         check_shape(K, shape[1], shape[0])
-        expected = math.ceil(shape[0] * shape[1] * index_bits(K) / 8)
+        expected = -(-shape[0] * shape[1] * index_bits(K) // 8)
         if packed.dtype != torch.uint8 or packed.shape != (expected,):
             raise KDError(
                 f"packed codes of shape {shape} at K = {K} must be {expected} bytes, got "

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from kdcore.errors import KDError
-from kdcore.tensors import load_tensors, save_tensors
+from kdcore.tensors import count_of, load_tensors, read_from, save_tensors
 from kdcore.transforms import TRANSFORMS, Transform
 
 VERSION = 2
@@ -54,19 +54,19 @@ def load_decoder(path: str | Path) -> Transform:
     version = header.get("version", 1)
     if version != VERSION:
         raise KDError(f"{path}: decoder must be of version {VERSION}, got {version!r}")
-    try:
+    with read_from(path, "decoder"):
         return _rebuild(tensors, header)
-    except (KeyError, TypeError, RuntimeError, KDError) as error:
-        line = " ".join(str(error).split())
-        raise KDError(f"{path}: damaged, no decoder can be made of it ({line})") from None
 
 
 def _rebuild(tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> Transform:
     settings = TRANSFORMS.parse(header["transform"], "transform")
+    K, D, dim = (count_of(header, name) for name in ("K", "D", "dim"))
+    books = tensors.get("W", torch.empty(0))
+    # Before as much is made as the header says.
+    if books.ndim != 3 or len(books) not in (1, D) or books.shape[1] != K:
+        raise KDError(f"tensor 'W' must have shape ({D}, {K}, any), got {tuple(books.shape)}")
     with torch.random.fork_rng(devices=[]):  # the random start is of no use here
-        transform: Transform = settings.module.build(
-            settings, header["K"], header["D"], header["dim"]
-        )
+        transform: Transform = settings.module.build(settings, K, D, dim)
     transform.error_scale = tensors.pop(ERROR_SCALE)
     transform.load_state_dict(tensors)
     return transform

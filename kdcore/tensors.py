@@ -1,7 +1,8 @@
 """Named tensors and a JSON header in one safetensors file: no pickle."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,51 @@ def load_tensors(
         with safe_open(str(path), framework="pt") as stored:
             header = json.loads((stored.metadata() or {}).get("header", "{}"))
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, json.JSONDecodeError, RecursionError) as error:
         raise KDError(f"{path}: damaged or not a safetensors file ({error})") from None
     found = header.get("kind", "no kdcore data") if isinstance(header, dict) else "no kdcore data"
     if found != kind:
         raise KDError(f"{path}: holds {found!r}, not {kind!r}")
+    for name, tensor in tensors.items():
+        if tensor.is_complex():
+            raise KDError(f"{path}: tensor {name!r} must hold real numbers, got {tensor.dtype}")
     for name in needed:
         if name not in tensors and name not in header:
             raise KDError(f"{path}: damaged, {name!r} is missing")
     return tensors, header
+
+
+@contextmanager
+def read_from(path: str | Path, what: str) -> Iterator[None]:
+    """Tell in a line whatever fails in making something of the contents of a file.
+
+    A header can hold anything, and tensors any numbers.
+
+    Args:
+        what: is made of them.
+
+    Raises:
+        KDError: something has failed.
+    """
+    try:
+        yield
+    except KDError as error:
+        raise KDError(f"{path}: {' '.join(str(error).split())}") from None
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError,
+            TypeError, ValueError) as error:  # fmt: skip
+        line = " ".join(str(error).split()) or type(error).__name__
+        raise KDError(f"{path}: damaged, no {what} can be made of it ({line})") from None
+
+
+def count_of(header: Mapping[str, Any], name: str) -> int:
+    """A number above 0 in a header.
+
+    Raises:
+        KDError: it is missing, or something else.
+    """
+    if name not in header:
+        raise KDError(f"damaged, {name!r} is missing")
+    found = header[name]
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise KDError(f"{name} must be an integer above 0, got {found!r}")
+    return found

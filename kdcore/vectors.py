@@ -41,7 +41,12 @@ class WordVectors:
             KDError: missing, damaged, or the words and rows do not match.
         """
         tensors, header = load_tensors(path, "word vectors", ["vectors", "words"])
-        words, vectors = header["words"], tensors["vectors"].float()
+        words, vectors = header["words"], tensors.get("vectors")
+        if vectors is None or not vectors.is_floating_point():
+            raise KDError(f"{path}: damaged, there are no vectors in it")
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise KDError(f"{path}: words must be a list of text")
+        vectors = vectors.float()
         if vectors.ndim != 2 or len(words) != len(vectors):
             raise KDError(
                 f"{path}: vectors must have shape ({len(words)}, d), a row for each word, got "

@@ -149,11 +149,23 @@ class Words(Sequence[str]):
         """Rebuild from what `tensors` gave.
 
         Raises:
-            KDError: the lengths are not those of the text, or a word comes twice.
+            KDError: one of the tensors is missing, the lengths are not those of the text, a word
+                is no text, or comes twice.
         """
+        for name in (TEXT, LENGTHS):
+            if name not in tensors:
+                raise KDError(f"tensor {name!r} is missing")
         text, lengths = tensors[TEXT].numpy().tobytes(), tensors[LENGTHS].numpy().astype(np.int64)
         if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != len(text):
             raise KDError(f"words must have {len(text)} bytes as stored, got {lengths.sum()}")
+        try:
+            text.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            raise KDError(f"words must be UTF-8 ({error.reason} at byte {error.start})") from None
+        starts = (lengths.cumsum() - lengths)[lengths > 0]
+        cut = np.frombuffer(text, np.uint8)[starts] & 0xC0 == 0x80
+        if cut.any():
+            raise KDError(f"words must begin with a character, got byte {starts[cut.argmax()]}")
         made = cls.__new__(cls)
         made._set(text, lengths)
         return made

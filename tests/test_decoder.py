@@ -36,8 +36,10 @@ def changed(**values):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tensors, header: ({}, header), "damaged, no decoder can be made of it"),
-        (changed(dim=9), "damaged, no decoder can be made of it"),
+        (lambda tensors, header: ({}, header), "tensor 'W' must have shape .3, 4, any., got .0,."),
+        (changed(dim=9), "error_scale must be 9 finite numbers above 0, got tensor"),
+        (changed(K="4"), "K must be an integer above 0, got '4'"),
+        (changed(D=10**30), "tensor 'W' must have shape"),
         (changed(transform={"kind": "cubic"}), "transform kind 'cubic' is unknown"),
         (changed(transform={"kind": "linear", "cell": "printed"}), "key 'cell' is unknown"),
         (changed(version=9), "decoder must be of version 2, got 9"),

@@ -23,7 +23,7 @@ from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.kinds import Kinds, KindSettings
 from kdcore.size import Size, stored_bits
-from kdcore.tensors import load_tensors, save_tensors
+from kdcore.tensors import count_of, load_tensors, read_from, save_tensors
 from kdcore.words import LENGTHS, TEXT, Words
 
 
@@ -264,15 +264,22 @@ def load_stored(path: str | Path) -> StoredTable:
     """
     tensors, header = load_tensors(path, "embedding", ["settings", "words", "dim"])
     stored = {name: tensors.pop(name) for name in (TEXT, LENGTHS) if name in tensors}
-    settings = EMBEDDINGS.parse(header["settings"], f"{path}: settings")
-    try:
-        loaded = settings.module.load(settings, header["words"], header["dim"], tensors)
-        words = Words.of_tensors(stored) if len(stored) == 2 else None
-    except KDError as error:
-        raise KDError(f"{path}: {error}") from None
-    if words is not None and len(words) != header["words"]:
-        raise KDError(f"{path}: words must be {header['words']}, one a row, got {len(words)}")
-    return StoredTable(loaded.eval(), settings, words, header.get("how", {}))
+    with read_from(path, "embedding"):
+        N, dim, how = count_of(header, "words"), count_of(header, "dim"), header.get("how", {})
+        if not isinstance(how, dict):
+            raise KDError(f"how must be keys and values, got {how!r}")
+        settings = EMBEDDINGS.parse(header["settings"], "settings")
+        loaded: Embedding = settings.module.load(settings, N, dim, tensors)
+        words = Words.of_tensors(stored) if stored else None
+        if words is not None and len(words) != N:
+            raise KDError(f"words must be {N}, one a row, got {len(words)}")
+        # Tensors of types that do not go together fail where vectors are composed.
+        with torch.no_grad():
+            vectors = loaded.eval()(torch.tensor([0, N - 1]))
+        if vectors.shape != (2, dim) or not vectors.is_floating_point():
+            kind = f"{tuple(vectors.shape)} of {vectors.dtype}"
+            raise KDError(f"vectors of two words must be real numbers (2, {dim}), got {kind}")
+        return StoredTable(loaded, settings, words, how)
 
 
 def stored_tensor(

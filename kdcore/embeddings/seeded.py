@@ -13,7 +13,7 @@ from pydantic import Field
 
 from kdcore.codes import Codes
 from kdcore.embedding import KDEmbedding
-from kdcore.embeddings import EmbeddingInputs
+from kdcore.embeddings import EmbeddingInputs, stored_tensor
 from kdcore.embeddings.kd import Composition
 from kdcore.errors import KDError
 
@@ -65,6 +65,10 @@ def load(
     settings: Settings, words: int, dim: int, tensors: Mapping[str, torch.Tensor]
 ) -> SeededEmbedding:
     """The exported transform over the codes of the seed."""
+    books = stored_tensor(tensors, "transform.W", None, settings.K, None)
+    # Where all positions share one book, each composes numbers of its own.
+    if len(books) != settings.D and not (len(books) == 1 and dim >= settings.D):
+        raise KDError(f"D must be {len(books)}, the number of books, got {settings.D}")
     codes = drawn_codes(settings, words)
     stored = {**tensors, "packed": codes.packed}
     return SeededEmbedding.from_exported(stored, words, dim, settings.transform)

@@ -34,13 +34,16 @@ def read(source: Source) -> FoundVectors:
             kind = header.get("kind") if isinstance(header, dict) else None
             if kind == "embedding" and source.name is None:
                 return _composed(source)
+            if kind == "word vectors" and source.name in (None, "vectors"):
+                named = WordVectors.load(source.path)
+                return FoundVectors(named.words, named.vectors)
             slices = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118
             kinds = {name: part.get_dtype() for name, part in slices.items()}
             shapes = {name: part.get_shape() for name, part in slices.items() if "F" in kinds[name]}
             table = stored.get_tensor(choose_tensor(source, shapes)).float()
     except (SafetensorError, json.JSONDecodeError) as error:
         raise KDError(f"{source}: damaged or not a safetensors file ({error})") from None
-    return FoundVectors(header["words"] if kind == "word vectors" else None, table)
+    return FoundVectors(None, table)
 
 
 def _composed(source: Source) -> FoundVectors:
