@@ -160,7 +160,7 @@ class CompressedVectors:
     def __repr__(self) -> str:
         return f"CompressedVectors({len(self)} x {self.dim}, {self.settings.kind})"
 
-    def index(self, word: str | int | Integral) -> int:
+    def index(self, word: Any) -> int:
         """The row of a word; a row's number stays as it is.
 
         Raises:

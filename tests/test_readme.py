@@ -318,7 +318,7 @@ def test_the_commands_that_compress_a_table_run_and_so_does_their_python(tmp_pat
 
     monkeypatch.setattr("kdcore.compressing.compress_table", compress_table)
     monkeypatch.chdir(tmp_path)
-    names = ["king", "queen", "paris", *(f"w{i}" for i in range(297))]
+    names = ["king", "queen", "paris", "woman", "man", *(f"w{i}" for i in range(295))]
     table = torch.randn(300, 8)
     for file, words in (("vectors.txt", names), ("more.vec", ["new", "newer"])):
         rows = zip(words, table.tolist(), strict=False)
@@ -335,9 +335,18 @@ def test_the_commands_that_compress_a_table_run_and_so_does_their_python(tmp_pat
     made = {"vectors.kd", "vectors.html", "larger.kd", "small.vec"}
     assert made <= {path.name for path in tmp_path.iterdir()}
     model = torch.nn.Sequential(torch.nn.Embedding(40_000, 32))
-    (code,) = blocks(page, "py")
-    exec(compile(code, str(page), "exec"), {"model": model})
+    code, replace = blocks(page, "py")
+    names: dict = {"model": model}
+    exec(compile(code, str(page), "exec"), names)
     assert not isinstance(model[0], torch.nn.Embedding)
+    # A saved table in the place of a model's own.
+    ids = torch.tensor([[1, 2], [3, 4]])
+    model = names["model"] = torch.nn.Sequential(torch.nn.Embedding(300, 8), torch.nn.Linear(8, 2))
+    exec(compile(replace, str(page), "exec"), names)
+    linear = model[1]
+    for kind in (torch.float32, torch.bfloat16):
+        model.to(kind)
+        torch.testing.assert_close(model(ids), linear(names["v"][ids].to(kind)))
 
 
 def test_the_pages_that_have_python_are_run():

@@ -112,8 +112,8 @@ class RoundedEmbedding(Embedding):
         now = _state(tensors)
         if self._kept is None or self._kept[0] != now:
             made = load(self.settings, self.num_embeddings, self.embedding_dim, self.export())
-            kinds = [p.dtype for p in self.inner.parameters()]
-            self._kept = now, made.to(tensors[0].device, *kinds[:1]).eval()
+            kind = next((p.dtype for p in self.inner.parameters()), None)
+            self._kept = now, made.to(device=tensors[0].device, dtype=kind).eval()
         return self._kept[1]
 
     def export(self) -> dict[str, torch.Tensor]:

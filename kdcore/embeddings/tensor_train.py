@@ -106,12 +106,8 @@ def load(
 ) -> TensorTrainEmbedding:
     """The exported cores."""
     # Factors of numbers that are not those of the cores may take forever to find.
-    there = len(tensors)
-    if settings.cores > there:
-        raise KDError(f"cores must be at most {there}, which are there, got {settings.cores}")
-    found = [
-        stored_tensor(tensors, f"cores.{k}", None, None, None, None) for k in range(settings.cores)
-    ]
+    count = min(settings.cores, len(tensors) + 1)  # one that is missing is named
+    found = [stored_tensor(tensors, f"cores.{k}", None, None, None, None) for k in range(count)]
     columns = math.prod(core.shape[2] for core in found)
     if columns != dim or math.prod(len(core) for core in found) < words:
         raise KDError(f"cores must be of {words} words of size {dim}, got some of size {columns}")
