@@ -24,7 +24,7 @@ from kdcore.learners import LEARNERS
 from kdcore.transforms import TRANSFORMS
 from kdlab.addresses import Run, identity
 from kdlab.clustering_settings import ClusteringSettings
-from kdlab.figures import FIGURES
+from kdlab.figures import FIGURES, FigureSettings
 from kdlab.installed import InstalledFile
 from kdlab.language_model_settings import LanguageModelSettings
 from kdlab.texts import TEXTS, TextSettings
@@ -242,7 +242,7 @@ class Preset(Section):
         {}, description="word vectors compressed without a language model"
     )
     claims: Claims | None = Field(None, description="what is checked of the paper's claims")
-    figures: dict[Name, Annotated[KindSettings, FIGURES]] = Field({}, description="figures")
+    figures: dict[Name, Annotated[FigureSettings, FIGURES]] = Field({}, description="figures")
     compute: Compute = Field(
         default_factory=Compute, description="where and how models are trained"
     )
@@ -312,7 +312,7 @@ class Preset(Section):
                 for model in frontier.models:
                     yield "claims.frontier.models", "models", model
         for name, figure in self.figures.items():
-            for section, entry in getattr(figure, "names", ()):
+            for section, entry in figure.names:
                 yield f"figures.{name}", section, entry
         for model in self.compute.bfloat16:
             yield "compute.bfloat16", "models", model

@@ -15,13 +15,13 @@ import torch
 
 from kdcore.codes import Codes
 from kdcore.files import sha256
-from kdcore.kinds import KindSettings
 from kdcore.vectors import WordVectors
-from kdlab import figures, sweeps, table2, tables
+from kdlab import drawing, sweeps, table2, tables
 from kdlab.claims import needs as claims_need
 from kdlab.claims import verdict
 from kdlab.corpus import SPLITS, UNK, Corpus
 from kdlab.experiment import Experiment
+from kdlab.figures import FigureSettings
 
 # Width of a figure on the page, of its pixels: letters are as large in all of them.
 SCALE = 0.64
@@ -40,7 +40,7 @@ def needs(experiment: Experiment) -> list[str]:
     names += [f"{name}.csv" for name in preset.tables]
     names += [f"{name}_sweep.csv" for name in preset.sweeps]
     for name, settings in preset.figures.items():
-        names += [f"{name}.png", *getattr(settings.module, "TABLES", ())]
+        names += [f"{name}.png", *settings.table_files]
     return list(dict.fromkeys(names))
 
 
@@ -232,8 +232,8 @@ def _figures(experiment: Experiment, results: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _figure(name: str, settings: KindSettings, results: Path) -> dict[str, Any]:
-    title, caption = figures.title(settings), figures.caption(settings)
+def _figure(name: str, settings: FigureSettings, results: Path) -> dict[str, Any]:
+    title, caption = drawing.title(settings), drawing.caption(settings)
     picture = (results / f"{name}.png").read_bytes()
     return {
         "name": name,

@@ -5,7 +5,7 @@
 
 import kdlab.claims
 import kdlab.report
-from kdlab.figures import caption
+from kdlab.drawing import caption
 
 
 # Seconds each: not worth a place in a cluster's queue.
@@ -212,7 +212,7 @@ if PRESET.reconstructions:
 
 for name, figure in PRESET.figures.items():
     files = [need for need in figure.needs if "." in need]
-    others = getattr(figure.module, "TABLES", ())
+    others = figure.table_files
     runs = [TABLE2_VECTORS, TABLE2_CODES] if "words" in figure.needs else []
     runs += PLAN.measured(OF_TABLES) if "curves" in figure.needs else []
     judged = codes_with_error() if "errors" in figure.needs else []

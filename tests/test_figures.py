@@ -12,9 +12,10 @@ from PIL import Image
 from small_experiment import make_results, small_experiment, word_files
 
 from kdcore import KDError
-from kdlab import figures
+from kdlab import drawing
+from kdlab.drawing import FigureData, WordFiles
 from kdlab.experiment import Experiment
-from kdlab.figures import FIGURES, FigureData, WordFiles
+from kdlab.figures import FIGURES
 from kdlab.style import Style, parameters
 
 NEEDS = {"curves", "benchmarks", "errors", "words"}
@@ -67,7 +68,7 @@ def test_a_kind_keeps_its_promises(experiment, kind):
     assert all(need in NEEDS or need.endswith(".csv") for need in settings.needs)
     assert all(field.description for field in module.Settings.model_fields.values())
     assert hasattr(module, "TABLES") == hasattr(module, "tables")
-    assert figures.title(settings) in figures.caption(settings)
+    assert drawing.title(settings) in drawing.caption(settings)
     assert kind in {entry.kind for entry in experiment.preset.figures.values()}
 
 
@@ -75,12 +76,12 @@ def test_a_kind_keeps_its_promises(experiment, kind):
 def test_a_figure_is_the_same_bytes_every_time(experiment, results, name, tmp_path):
     data = data_of(experiment, name, results, results.parent)
     for turn in ("a", "b"):
-        figures.render(data, tmp_path / f"{turn}.png", tmp_path / f"{turn}.pdf")
+        drawing.render(data, tmp_path / f"{turn}.png", tmp_path / f"{turn}.pdf")
     for kind in ("png", "pdf"):
         first, second = ((tmp_path / f"{turn}.{kind}").read_bytes() for turn in ("a", "b"))
         assert first == second and len(first) > 1000
-    tables = figures.tables(data)
-    assert set(tables) == set(getattr(data.settings.module, "TABLES", ()))
+    tables = drawing.tables(data)
+    assert set(tables) == set(data.settings.table_files)
 
 
 def draw(data: FigureData) -> Figure:
@@ -151,7 +152,7 @@ def test_the_frontier_has_each_rows_bits_and_others_numbers_marked(experiment, t
     runs = [run for run in experiment.models() if run.names["method"] != "chance"]
     results = make_results(experiment, tmp_path, runs)
     data = data_of(experiment, "frontier", results, tmp_path)
-    table = figures.tables(data)["frontier.csv"].set_index(["model", "label"])
+    table = drawing.tables(data)["frontier.csv"].set_index(["model", "label"])
     full, learned = table.loc[("first", "Full_table & all")], table.loc[("first", "*Learned*")]
     # Vectors of 8 numbers of 32 bits; codes take an eighth.
     assert (full["bits_per_word"], full["ratio"], full["n_seeds"]) == (256, 1, 2)
@@ -216,16 +217,22 @@ def test_tables_of_vectors_that_were_not_run_take_little_room(experiment, tmp_pa
     assert {text.get_text() for panel in figure.axes for text in panel.texts} == {"not run"}
 
 
-def test_a_frontier_of_a_table_or_model_that_there_is_not_is_refused_in_one_line():
-    for change, message in [
-        ({"tables": ["fornt"]}, "figures.frontier: .*'fornt' is unknown; did you mean 'front'"),
-        (
-            {"panels": [{"title": "", "models": ["frist"]}]},
-            "figures.frontier: .*'frist' is unknown; did you mean 'first'",
-        ),
-    ]:
-        with pytest.raises(KDError, match=message):
-            small_experiment({"figures": {"frontier": change}})
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("frontier", {"tables": ["fornt"]}, "entry of tables 'fornt' .* did you mean 'front'"),
+        ("frontier", {"panels": [{"title": "", "models": ["frist"]}]}, "entry of models 'frist'"),
+        ("errors", {"tables": ["fornt"]}, "entry of tables 'fornt'"),
+        ("table1", {"table": "fornt"}, "entry of tables 'fornt'"),
+        ("run_times", {"table": "fornt"}, "entry of tables 'fornt'"),
+        ("curves", {"tables": ["front", "qick"]}, "entry of tables 'qick' .* did you mean 'quick'"),
+        ("figure3", {"table": "fornt"}, "entry of tables 'fornt'"),
+        ("figure3", {"sweep": "shap"}, "entry of sweeps 'shap' .* did you mean 'shape'"),
+    ],
+)
+def test_what_a_figure_names_and_the_preset_has_not_is_refused_in_one_line(name, change, message):
+    with pytest.raises(KDError, match=f"^figures.{name}: {message}"):
+        small_experiment({"figures": {name: change}})
 
 
 @pytest.mark.parametrize("score", ["test", "valid"])
@@ -253,7 +260,7 @@ def test_errors_stand_beside_the_perplexities_of_the_models_with_those_codes(sco
     measured["unique_codes"] = [round(10**6 * error) for error in of_codes]
     gone = (measured["model"] == "second") & (measured["method"] == "trained-1")
     measured[~gone].to_csv(results / "measurements.csv", index=False)
-    made = figures.tables(data)
+    made = drawing.tables(data)
     points = made["errors.csv"]
     assert set(points["method"]) == set(methods) and len(points) == 7
     assert (points[points["model"] == "first"].eval(f"{score}_ppl + 1000 * error") == 200).all()
@@ -276,7 +283,7 @@ def test_claims_about_a_frontier_that_is_not_drawn_are_refused_in_one_line():
 
 def test_a_picture_has_the_colours_of_the_figure_in_a_palette(experiment, results, tmp_path):
     data = data_of(experiment, "figure2", results, results.parent)
-    figures.render(data, tmp_path / "a.png", tmp_path / "a.pdf")
+    drawing.render(data, tmp_path / "a.png", tmp_path / "a.pdf")
     with Image.open(tmp_path / "a.png") as picture, parameters():
         drawn = io.BytesIO()
         data.settings.module.draw(data, Style()).savefig(drawn, format="png", dpi=200)
@@ -294,6 +301,14 @@ def test_what_a_figure_needs_and_has_not_is_one_line(experiment, tmp_path):
     data = FigureData(experiment.preset.figures["figure1"], experiment, tmp_path)
     with pytest.raises(KDError, match="figure1 needs the vectors and codes of Table 2"):
         draw(data)
+
+
+def test_a_kind_that_makes_other_tables_than_it_says_is_refused(experiment, tmp_path, monkeypatch):
+    data = FigureData(experiment.preset.figures["figure2"], experiment, tmp_path)
+    monkeypatch.setattr(data.settings.module, "TABLES", ("figure2.csv", "more.csv"))
+    message = r"tables\(\) must make figure2.csv, more.csv, as TABLES says, got figure2.csv"
+    with pytest.raises(KDError, match=f"figure kind figure2: {message}"):
+        drawing.tables(data)
 
 
 def test_colours_are_those_of_the_palette_or_hexadecimal():

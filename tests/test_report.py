@@ -12,9 +12,9 @@ from small_experiment import PRINTED, make_results, measure, small_experiment, w
 
 from kdcore.codes import Codes
 from kdcore.vectors import WordVectors
-from kdlab import figures, report, sweeps, table2, tables
+from kdlab import drawing, report, sweeps, table2, tables
 from kdlab.corpus import Corpus
-from kdlab.figures import FigureData, WordFiles
+from kdlab.drawing import FigureData, WordFiles
 from kdlab.measurements import read_measurements
 
 TEMPLATE = (Path(__file__).parent.parent / "workflow/templates/report.html").read_text("utf-8")
@@ -55,8 +55,8 @@ def page(request, tmp_path_factory) -> Page:
     for name, settings in experiment.preset.figures.items():
         words = WordFiles(vectors, codes, decoder)
         data = FigureData(settings, experiment, results, word_files=words)
-        figures.render(data, results / f"{name}.png", results / f"{name}.pdf")
-        for file, table in figures.tables(data).items():
+        drawing.render(data, results / f"{name}.png", results / f"{name}.pdf")
+        for file, table in drawing.tables(data).items():
             table.to_csv(results / file, index=False)
     assert all((results / name).is_file() for name in report.needs(experiment))
     corpus = Corpus.from_lines({"train": ["a b a"], "valid": ["a c"], "test": ["a b"]})

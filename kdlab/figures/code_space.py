@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from kdcore.codes import Codes
-from kdcore.kinds import KindSettings
-from kdlab.figures import FigureData, Words
+from kdlab.drawing import FigureData, Words
+from kdlab.figures import FigureSettings
 from kdlab.measures import directions, mean_cosine
 from kdlab.style import Style
 from kdlab.table2 import shown_codes
@@ -32,7 +32,7 @@ NEIGHBOURS = 8
 SINGLE = to_rgba("#dddddd")
 
 
-class Settings(KindSettings):
+class Settings(FigureSettings):
     """There is nothing to set."""
 
     @property
@@ -41,7 +41,7 @@ class Settings(KindSettings):
         return frozenset({"words"})
 
 
-def draw(data: FigureData, style: Style) -> Figure:
+def draw(data: FigureData[Settings], style: Style) -> Figure:
     """The tree, and some words below it."""
     words = data.words
     groups = words.codes.groups()
@@ -108,7 +108,7 @@ def _labels(
     axes.set_ylim(bottom - 4.2, 0)
 
 
-def tables(data: FigureData) -> dict[str, pd.DataFrame]:
+def tables(data: FigureData[Settings]) -> dict[str, pd.DataFrame]:
     """For some words, the most frequent words that share all, all but one, … positions."""
     words, codes = data.words.vectors.words, data.words.codes
     groups, indices = codes.groups(), codes.tensor()

@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from kdcore.kinds import KindSettings
 from kdlab.addresses import Run
-from kdlab.figures import FigureData
+from kdlab.drawing import FigureData
+from kdlab.figures import FigureSettings
 from kdlab.style import Style
 from kdlab.tables import least_perplexity, model_title
 
@@ -28,7 +28,7 @@ HIGHEST = 2.0
 LINES = ("solid", "dashed", "dotted", "dashdot")
 
 
-class Settings(KindSettings):
+class Settings(FigureSettings):
     """Which tables."""
 
     tables: list[str] | None = Field(
@@ -40,6 +40,11 @@ class Settings(KindSettings):
         """Learning curves."""
         return frozenset({"curves"})
 
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """The tables."""
+        return [("tables", name) for name in self.tables or []]
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -49,7 +54,7 @@ class Panel:
     runs: dict[str, Run]
 
 
-def draw(data: FigureData, style: Style) -> Figure:
+def draw(data: FigureData[Settings], style: Style) -> Figure:
     """Panels in two columns; models without any curve are named below them."""
     drawn: list[tuple[Panel, dict[str, pd.DataFrame]]] = []
     absent: list[str] = []
@@ -78,7 +83,9 @@ def draw(data: FigureData, style: Style) -> Figure:
     return figure
 
 
-def _curves(axes: Axes, curves: dict[str, pd.DataFrame], data: FigureData, style: Style) -> None:
+def _curves(
+    axes: Axes, curves: dict[str, pd.DataFrame], data: FigureData[Settings], style: Style
+) -> None:
     methods = data.experiment.preset.methods
     floor = least_perplexity(data.experiment)
     values = {name: curve["valid_ppl"].astype(float) for name, curve in curves.items()}
@@ -103,9 +110,8 @@ def _curves(axes: Axes, curves: dict[str, pd.DataFrame], data: FigureData, style
         text.set_parse_math(False)
 
 
-def panels(data: FigureData) -> Iterator[Panel]:
+def panels(data: FigureData[Settings]) -> Iterator[Panel]:
     """A panel for each language model of each table, the conventional row in each."""
-    assert isinstance(data.settings, Settings)
     preset = data.experiment.preset
     names = list(preset.tables) if data.settings.tables is None else data.settings.tables
     claims = preset.claims

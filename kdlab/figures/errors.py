@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from pydantic import Field
 
 from kdcore.files import read_json
-from kdcore.kinds import KindSettings
-from kdlab.figures import FigureData
-from kdlab.figures.frontier import Panel, signs
+from kdlab.drawing import FigureData
+from kdlab.figures import FigureSettings, Panel
+from kdlab.figures.frontier import signs
 from kdlab.style import Style
 
 NUMERICS = 1
@@ -30,7 +30,7 @@ FEWEST = 4
 COLUMNS_OF_LEGEND = 2
 
 
-class Settings(KindSettings):
+class Settings(FigureSettings):
     """Which rows, in which panels."""
 
     tables: list[str] = Field(min_length=1, description="entries of `tables` whose rows are shown")
@@ -49,9 +49,9 @@ class Settings(KindSettings):
         return found + [("models", name) for panel in self.panels for name in panel.models]
 
 
-def tables(data: FigureData) -> dict[str, pd.DataFrame]:
+def tables(data: FigureData[Settings]) -> dict[str, pd.DataFrame]:
     """Every retrained model whose codes' error is known, and the rank correlation by panel."""
-    settings, experiment = _settings(data), data.experiment
+    settings, experiment = data.settings, data.experiment
     score = f"{settings.score}_ppl"
     measured = data.table("measurements.csv").set_index("address")[["unique_codes", score]]
     rows, seen = [], set()
@@ -85,9 +85,9 @@ def _correlations(settings: Settings, rows: pd.DataFrame, score: str) -> pd.Data
     return pd.DataFrame(found)
 
 
-def draw(data: FigureData, style: Style) -> Figure:
+def draw(data: FigureData[Settings], style: Style) -> Figure:
     """One panel below another, and below them what the colours are."""
-    settings, made = _settings(data), tables(data)
+    settings, made = data.settings, tables(data)
     figure, panels = style.panels([2.4] * len(settings.panels), 5.2, 0.5)
     methods, of_family = data.experiment.preset.methods, signs(data, settings.tables, style)
     shown: set[str] = set()
@@ -122,8 +122,3 @@ def draw(data: FigureData, style: Style) -> Figure:
             handles=handles, loc="outside lower center", fontsize=8, ncols=COLUMNS_OF_LEGEND
         )  # fmt: skip
     return figure
-
-
-def _settings(data: FigureData) -> Settings:
-    assert isinstance(data.settings, Settings)
-    return data.settings

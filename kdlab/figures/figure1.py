@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from kdcore.kinds import KindSettings
-from kdlab.figures import FigureData, Words
+from kdlab.drawing import FigureData, Words
+from kdlab.figures import FigureSettings
 from kdlab.style import Style
 from kdlab.table2 import shown_codes
 
@@ -23,7 +23,7 @@ ROWS = 9  # of the table, around the word
 POSITIONS = 4  # of the code; the rest is left out
 
 
-class Settings(KindSettings):
+class Settings(FigureSettings):
     """There is nothing to set."""
 
     @property
@@ -32,7 +32,7 @@ class Settings(KindSettings):
         return frozenset({"words"})
 
 
-def draw(data: FigureData, style: Style) -> Figure:
+def draw(data: FigureData[Settings], style: Style) -> Figure:
     """Three panels beside each other."""
     words = data.words
     groups = words.codes.groups()

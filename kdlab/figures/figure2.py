@@ -7,8 +7,8 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from kdcore.kinds import KindSettings
-from kdlab.figures import FigureData
+from kdlab.drawing import FigureData
+from kdlab.figures import FigureSettings
 from kdlab.style import Style
 
 NUMERICS = 1
@@ -18,16 +18,16 @@ TABLES = ("figure2.csv",)
 TEMPERATURES = {2.0: "green", 1.0: "blue", 0.5: "orange", 0.1: "red"}
 
 
-class Settings(KindSettings):
+class Settings(FigureSettings):
     """There is nothing to set."""
 
 
-def tables(data: FigureData) -> dict[str, pd.DataFrame]:
+def tables(data: FigureData[Settings]) -> dict[str, pd.DataFrame]:
     """The curves: y at 401 values of x, a column for each temperature."""
     return {"figure2.csv": _points().map("{:.6g}".format)}
 
 
-def draw(data: FigureData, style: Style) -> Figure:
+def draw(data: FigureData[Settings], style: Style) -> Figure:
     """One curve for each temperature."""
     points = _points()
     figure = style.figure(3.6, 2.7)

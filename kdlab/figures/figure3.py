@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from kdcore.kinds import KindSettings
-from kdlab.figures import FigureData
+from kdlab.drawing import FigureData
+from kdlab.figures import FigureSettings
 from kdlab.style import Style
 from kdlab.sweeps import columns_of
 from kdlab.tables import conventional_perplexity
@@ -25,7 +25,7 @@ ARMS = {
 }
 
 
-class Settings(KindSettings):
+class Settings(FigureSettings):
     """Which sweep, beside which table."""
 
     sweep: str = Field("figure3", description="entry of `sweeps`, for panels c and d")
@@ -38,10 +38,14 @@ class Settings(KindSettings):
         """The clustering experiment, the sweep, and the table."""
         return frozenset({"figure3_clustering.csv", f"{self.sweep}_sweep.csv", f"{self.table}.csv"})
 
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """The sweep and the table."""
+        return [("sweeps", self.sweep), ("tables", self.table)]
 
-def draw(data: FigureData, style: Style) -> Figure:
+
+def draw(data: FigureData[Settings], style: Style) -> Figure:
     """Two panels of clustering, and one for each setting that is varied."""
-    assert isinstance(data.settings, Settings)
     name, experiment = data.settings.sweep, data.experiment
     held, sweep = experiment.held(name), experiment.preset.sweeps[name]
     called = columns_of(sweep)
@@ -85,7 +89,12 @@ def _curves(axes: Axes, curves: pd.DataFrame, value: str, style: Style) -> None:
 
 
 def _varied(
-    axes: Axes, here: pd.DataFrame, column: str, line: float | None, data: FigureData, style: Style
+    axes: Axes,
+    here: pd.DataFrame,
+    column: str,
+    line: float | None,
+    data: FigureData[Settings],
+    style: Style,
 ) -> None:
     if not len(here):
         style.not_run(axes)

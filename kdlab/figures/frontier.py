@@ -8,6 +8,7 @@ perplexity.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,9 +17,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 from pydantic import Field
 
-from kdcore.kinds import KindSettings, Section
+from kdcore.kinds import Section
 from kdcore.size import FLOAT_BITS
-from kdlab.figures import FigureData
+from kdlab.drawing import FigureData
+from kdlab.figures import FigureSettings, Panel
 from kdlab.style import Style
 
 NUMERICS = 1
@@ -36,15 +38,6 @@ COLUMNS_OF_LEGEND = 3
 TICKS = [2**i for i in range(2, 15)]
 
 
-class Panel(Section):
-    """A panel: models whose rows are compared."""
-
-    title: str = Field(description="its title")
-    models: list[str] = Field(
-        min_length=1, description="entries of `models`, one model on one schedule or several"
-    )
-
-
 class Published(Section):
     """What others measured on the same text and model, as they print it."""
 
@@ -55,7 +48,7 @@ class Published(Section):
     source: str = Field(description="where it is printed, and where its ratio is from")
 
 
-class Settings(KindSettings):
+class Settings(FigureSettings):
     """Which rows, in which panels, beside which published numbers."""
 
     tables: list[str] = Field(min_length=1, description="entries of `tables` whose rows are shown")
@@ -75,9 +68,9 @@ class Settings(KindSettings):
         return found + [("models", other.model) for other in self.published]
 
 
-def tables(data: FigureData) -> dict[str, pd.DataFrame]:
+def tables(data: FigureData[Settings]) -> dict[str, pd.DataFrame]:
     """Every row of the tables with its size in bits, and the published numbers, by model."""
-    settings = _settings(data)
+    settings = data.settings
     rows = pd.concat([data.table(f"{name}.csv") for name in settings.tables])
     rows = rows.drop_duplicates(["model", "method"])
     found = []
@@ -103,9 +96,9 @@ def tables(data: FigureData) -> dict[str, pd.DataFrame]:
     return {"frontier.csv": table}
 
 
-def draw(data: FigureData, style: Style) -> Figure:
+def draw(data: FigureData[Settings], style: Style) -> Figure:
     """One panel below another, and below them what the colours are."""
-    settings, rows = _settings(data), tables(data)["frontier.csv"]
+    settings, rows = data.settings, tables(data)["frontier.csv"]
     figure, panels = style.panels([2.6] * len(settings.panels), 6.4, 0.4)
     signs_of = signs(data, settings.tables, style)
     shown: dict[str, bool] = {}
@@ -137,7 +130,7 @@ def draw(data: FigureData, style: Style) -> Figure:
     return figure
 
 
-def signs(data: FigureData, names: list[str], style: Style) -> dict[str, tuple[str, str]]:
+def signs(data: FigureData[Any], names: list[str], style: Style) -> dict[str, tuple[str, str]]:
     """Colour and marker of each family in some tables, whether it was run or not."""
     preset = data.experiment.preset
     methods = [preset.methods[row.method] for name in names for row in preset.tables[name].rows]
@@ -151,7 +144,7 @@ def signs(data: FigureData, names: list[str], style: Style) -> dict[str, tuple[s
 def _points(
     panel: Axes,
     rows: pd.DataFrame,
-    data: FigureData,
+    data: FigureData[Settings],
     signs_of: Mapping[str, tuple[str, str]],
     style: Style,
 ) -> dict[str, bool]:
@@ -199,8 +192,3 @@ def _points(
     low, _ = panel.get_ylim()
     panel.set_ylim(low - 0.01 * low, top + 0.02 * top)
     return families
-
-
-def _settings(data: FigureData) -> Settings:
-    assert isinstance(data.settings, Settings)
-    return data.settings

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
-from kdcore.kinds import KindSettings
-from kdlab.figures import FigureData
+from kdlab.drawing import FigureData
+from kdlab.figures import FigureSettings
 from kdlab.style import Style
 
 NUMERICS = 1
@@ -25,7 +25,7 @@ COLORS = ("orange", "skyblue", "red", "black", "blue", "green")
 TICKS = [2**i for i in range(2, 15)]
 
 
-class Settings(KindSettings):
+class Settings(FigureSettings):
     """All tables of the preset's `reconstructions`."""
 
     @property
@@ -34,7 +34,7 @@ class Settings(KindSettings):
         return frozenset({"reconstruction.csv"})
 
 
-def draw(data: FigureData, style: Style) -> Figure:
+def draw(data: FigureData[Settings], style: Style) -> Figure:
     """A row of panels for each table of vectors."""
     rows = data.table("reconstruction.csv")
     tables = data.experiment.preset.reconstructions

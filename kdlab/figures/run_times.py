@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from kdcore.kinds import KindSettings
-from kdlab.figures import FigureData
+from kdlab.drawing import FigureData
+from kdlab.figures import FigureSettings
 from kdlab.run_times import SEEDS, critical_path, jobs, totals
 from kdlab.style import Style
 
@@ -21,7 +21,7 @@ TABLES = ("run_times.csv", "run_times_total.csv")
 BAR_HEIGHT = 0.19  # inches
 
 
-class Settings(KindSettings):
+class Settings(FigureSettings):
     """Which table."""
 
     table: str = Field("table1", description="entry of `tables`")
@@ -31,8 +31,13 @@ class Settings(KindSettings):
         """Times of trained models, and of code learning."""
         return frozenset({"measurements.csv", "benchmarks"})
 
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """The table."""
+        return [("tables", self.table)]
 
-def draw(data: FigureData, style: Style) -> Figure:
+
+def draw(data: FigureData[Settings], style: Style) -> Figure:
     """One panel for each language model, as high as it has jobs."""
     frames = _frames(data)
     heights = [BAR_HEIGHT * max(1, len(frame)) for frame in frames.values()]
@@ -42,14 +47,13 @@ def draw(data: FigureData, style: Style) -> Figure:
     return figure
 
 
-def tables(data: FigureData) -> dict[str, pd.DataFrame]:
+def tables(data: FigureData[Settings]) -> dict[str, pd.DataFrame]:
     """The jobs in time, and the hours of each language model for one and for ten seeds."""
     frames = _frames(data)
-    table = _table(data)
     rows = [
         row
         for model, frame in frames.items()
-        for row in totals(data.experiment, table, model, frame)
+        for row in totals(data.experiment, data.settings.table, model, frame)
     ]
     return {
         "run_times.csv": pd.concat(frames.values()),
@@ -57,13 +61,8 @@ def tables(data: FigureData) -> dict[str, pd.DataFrame]:
     }
 
 
-def _table(data: FigureData) -> str:
-    assert isinstance(data.settings, Settings)
-    return data.settings.table
-
-
-def _frames(data: FigureData) -> dict[str, pd.DataFrame]:
-    measured, table = data.table("measurements.csv"), _table(data)
+def _frames(data: FigureData[Settings]) -> dict[str, pd.DataFrame]:
+    measured, table = data.table("measurements.csv"), data.settings.table
     learning = {
         address: float(pd.read_csv(path, sep="\t")["s"].mean())
         for address, path in data.benchmarks.items()

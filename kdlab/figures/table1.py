@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pydantic import Field
 
-from kdcore.kinds import KindSettings
-from kdlab.figures import FigureData
+from kdlab.drawing import FigureData
+from kdlab.figures import FigureSettings
 from kdlab.style import Style
 from kdlab.tables import model_title
 
@@ -20,7 +20,7 @@ EXAMPLE: dict = {}
 ROW_HEIGHT = 0.2  # inches
 
 
-class Settings(KindSettings):
+class Settings(FigureSettings):
     """Which table."""
 
     table: str = Field("table1", description="entry of `tables`")
@@ -30,10 +30,14 @@ class Settings(KindSettings):
         """The table."""
         return frozenset({f"{self.table}.csv"})
 
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """The table."""
+        return [("tables", self.table)]
 
-def draw(data: FigureData, style: Style) -> Figure:
+
+def draw(data: FigureData[Settings], style: Style) -> Figure:
     """One panel for each language model, as high as it has rows."""
-    assert isinstance(data.settings, Settings)
     name = data.settings.table
     rows = data.table(f"{name}.csv")
     score = data.experiment.preset.tables[name].score
@@ -49,7 +53,9 @@ def draw(data: FigureData, style: Style) -> Figure:
     return figure
 
 
-def _rows(panel: Axes, part: pd.DataFrame, score: str, data: FigureData, style: Style) -> None:
+def _rows(
+    panel: Axes, part: pd.DataFrame, score: str, data: FigureData[Settings], style: Style
+) -> None:
     names = []
     for place, row in enumerate(part.to_dict("records")):
         method = data.experiment.preset.methods[row["method"]]

@@ -9,7 +9,7 @@ import typer
 from kdcore.errors import KDError
 from kdcore.files import read_json, write_text
 from kdcore.kinds import unknown
-from kdlab import figures
+from kdlab import drawing
 from kdlab.experiment import from_dump
 
 
@@ -36,20 +36,20 @@ def main(
     if name not in chosen:
         raise KDError(unknown("entry of figures", name, list(chosen)))
     given = files or []
-    data = figures.FigureData(
+    data = drawing.FigureData(
         chosen[name],
         experiment,
         results,
         curves={path.parent.name: path for path in given if path.suffix == ".csv"},
         benchmarks={path.parent.name: path for path in given if path.suffix == ".tsv"},
         errors={path.parent.name: path for path in given if path.suffix == ".json"},
-        word_files=figures.WordFiles(vectors, codes, decoder)
+        word_files=drawing.WordFiles(vectors, codes, decoder)
         if vectors and codes and decoder
         else None,
     )
-    for file, table in figures.tables(data).items():
+    for file, table in drawing.tables(data).items():
         write_text(results / file, table.to_csv(index=False))
-    figures.render(data, png, pdf)
+    drawing.render(data, png, pdf)
 
 
 if __name__ == "__main__":
