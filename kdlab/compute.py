@@ -5,7 +5,7 @@ from glob import glob
 
 import torch
 
-from kdlab.experiment import Compute
+from kdlab.preset import Compute
 from kdlab.training import Precision, has_bfloat16
 
 # CUDA's, CUDA's on Windows' Linux, and ROCm's, which PyTorch calls cuda as well.

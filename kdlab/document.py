@@ -26,7 +26,8 @@ from pydantic_core import PydanticUndefined
 from kdcore.errors import KDError
 from kdcore.files import write_text
 from kdcore.kinds import Kinds, KindSettings
-from kdlab.experiment import EXTENDABLE, Preset
+from kdlab.preset import Preset
+from kdlab.preset_files import EXTENDABLE
 from kdlab.provenance import ROOT
 from kdlab.tables import as_markdown_text
 

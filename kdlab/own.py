@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from kdcore.errors import KDError
-from kdlab.experiment import Preset
+from kdlab.preset import Preset
 
 
 def own_files(preset: Preset) -> list[Path]:

@@ -10,8 +10,10 @@ from typing import Any, Self
 from kdcore.errors import KDError
 from kdcore.files import fingerprint, sha256
 from kdlab.addresses import Run, upstream
-from kdlab.experiment import Experiment, Preset, merged, read_preset
+from kdlab.experiment import Experiment
 from kdlab.own import check_there, check_watched, own_files
+from kdlab.preset import Preset
+from kdlab.preset_files import merged, read_preset
 from kdlab.texts import PTB_TOKENS
 
 # The file that is read of what a run starts from, by role.

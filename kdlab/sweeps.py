@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from kdlab.experiment import Experiment, Sweep
+from kdlab.experiment import Experiment
 from kdlab.measurements import of_runs
+from kdlab.preset import Sweep
 
 
 def columns_of(sweep: Sweep) -> dict[str, str]:

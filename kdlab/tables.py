@@ -8,8 +8,9 @@ import pandas as pd
 
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings, unknown
-from kdlab.experiment import Experiment, Table
+from kdlab.experiment import Experiment
 from kdlab.measurements import of_runs
+from kdlab.preset import Table
 
 COLUMNS = [
     "model", "method", "label", "n_seeds", "test_ppl_mean", "test_ppl_std", "valid_ppl_mean",

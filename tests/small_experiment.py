@@ -12,8 +12,9 @@ from kdcore.transforms import TRANSFORMS
 from kdcore.vectors import WordVectors
 from kdlab import claims, reconstruction, sweeps, table2, tables
 from kdlab.addresses import Run
-from kdlab.experiment import Experiment, merged
+from kdlab.experiment import Experiment
 from kdlab.measurements import read_measurements
+from kdlab.preset_files import merged
 
 PRINTED = {"paper-model": {"full": {"ppl": 100.0, "params": 800, "rate": 1.0},
                            "chance": {"ppl": 150.0, "params": 80, "rate": 0.1},

@@ -5,7 +5,7 @@ import torch
 
 from kdcore import KDError
 from kdlab import compute, measuring
-from kdlab.experiment import Compute
+from kdlab.preset import Compute
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from kdcore.errors import KDError
 from kdcore.learners import LEARNERS
 from kdcore.transforms import TRANSFORMS
 from kdlab import document
-from kdlab.experiment import Preset, load_experiment
+from kdlab.experiment import load_experiment
 from kdlab.figures import FIGURES
+from kdlab.preset import Preset
 from kdlab.texts import TEXTS
 from kdlab.vectors import VECTORS
 

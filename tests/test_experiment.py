@@ -8,7 +8,8 @@ import yaml
 from kdcore.errors import KDError
 from kdcore.files import fingerprint, read_json
 from kdlab.addresses import upstream
-from kdlab.experiment import Experiment, from_dump, load_experiment, read_preset
+from kdlab.experiment import Experiment, from_dump, load_experiment
+from kdlab.preset_files import read_preset
 
 ROOT = Path(__file__).parent.parent
 PRESETS = [*sorted((ROOT / "config").glob("[!cp]*.yaml")), ROOT / "config/paper.yaml"]

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from project_copy import ROOT, copy_project, environment, planned, run, succeed
 
-from kdlab.experiment import merged
 from kdlab.grammar import generate
+from kdlab.preset_files import merged
 
 pytestmark = [pytest.mark.slow, pytest.mark.workflow]
 

@@ -1,0 +1,124 @@
+"""A preset's file: YAML in which presets and entries extend others, section laid over section."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kdcore.embeddings import EMBEDDINGS
+from kdcore.errors import KDError
+from kdcore.kinds import unknown
+from kdcore.learners import LEARNERS
+from kdcore.transforms import TRANSFORMS
+from kdlab.figures import FIGURES
+from kdlab.texts import TEXTS
+from kdlab.vectors import VECTORS
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key stands once."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for key in keys:
+        if keys.count(key) > 1:
+            line = node.start_mark.line + 1
+            raise KDError(f"the key {key!r} stands twice in the section at line {line}")
+    return dict(loader.construct_pairs(node, deep=True))
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_preset(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A preset's file as a mapping, `extends` resolved.
+
+    Raises:
+        KDError: it is missing, is not YAML, has a key twice, or extends itself.
+    """
+    if path in seen:
+        circle = " → ".join(file.name for file in (*seen, path))
+        raise KDError(f"{seen[0]}: extends goes in a circle: {circle}")
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise KDError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise KDError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except KDError as error:
+        raise KDError(f"{path}: {error}") from None
+    if not isinstance(values, dict):
+        raise KDError(f"{path}: must be a mapping of keys to values")
+    if base := values.pop("extends", None):
+        values = merged(read_preset(path.with_name(f"{base}.yaml"), (*seen, path)), values)
+    return values
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """A section with another laid over it, key by key; lists and values are replaced whole.
+
+    A null takes a section away. Of a section whose kind is another one, what the new kind has too
+    stays.
+    """
+    found = dict(base)
+    if over.get("kind", base.get("kind")) != base.get("kind"):
+        known = _settings_of_kind(base.get("kind"), over["kind"])
+        found = {key: value for key, value in base.items() if known is None or key in known}
+    for key, value in over.items():
+        before = found.get(key)
+        if not isinstance(before, Mapping):
+            found[key] = deepcopy(value)
+        elif isinstance(value, Mapping):
+            found[key] = merged(before, value)
+        elif value is None:
+            del found[key]
+        else:
+            found[key] = deepcopy(value)
+    return found
+
+
+def _settings_of_kind(old: object, new: object) -> set[str] | None:
+    """The settings of a new kind, among the kinds that have the old one; None: there is none."""
+    for kinds in (TEXTS, VECTORS, LEARNERS, TRANSFORMS, EMBEDDINGS, FIGURES):
+        names = kinds.names()
+        if old in names and new in names:
+            return {"kind", *kinds.load(str(new)).Settings.model_fields}
+    return None
+
+
+EXTENDABLE = (
+    "models", "codes", "embeddings", "methods", "tables", "sweeps", "reconstructions",
+)  # fmt: skip
+
+
+def with_entries_extended(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries that extend another of their section, resolved.
+
+    Raises:
+        KDError: an entry extends one that there is not, or itself.
+    """
+    found = dict(values)
+    for section in EXTENDABLE:
+        entries = values.get(section)
+        if isinstance(entries, Mapping):
+            found[section] = {name: _extended(section, name, entries, ()) for name in entries}
+    return found
+
+
+def _extended(section: str, name: str, entries: Mapping[str, Any], seen: tuple[str, ...]) -> Any:
+    if name in seen:
+        circle = " → ".join((*seen, name))
+        raise KDError(f"{section}.{seen[0]}: extends goes in a circle: {circle}")
+    entry = entries[name]
+    if not isinstance(entry, Mapping) or "extends" not in entry:
+        return entry
+    base = entry["extends"]
+    if base not in entries:
+        where = f"{section}.{name}.extends: "
+        raise KDError(where + unknown(f"entry of {section}", base, list(entries)))
+    own = {key: value for key, value in entry.items() if key != "extends"}
+    return merged(_extended(section, base, entries, (*seen, name)), own)
