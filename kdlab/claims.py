@@ -17,7 +17,7 @@ import torch
 from kdcore.transforms import TRANSFORMS, Transform
 from kdlab.experiment import Experiment
 from kdlab.sweeps import columns_of
-from kdlab.tables import as_markdown_text, codes_settings, conventional_perplexity
+from kdlab.tables import as_markdown_text, conventional_perplexity
 
 # What stands in the place of the paper's number where it has none.
 BEYOND = "beyond the paper"
@@ -307,7 +307,7 @@ def table2_claims(
 ) -> Iterator[Claim]:
     """Similar codes mean similar words."""
     assert experiment.preset.table2 is not None
-    settings: Any = codes_settings(experiment, experiment.preset.table2.codes)
+    settings: Any = experiment.preset.codes_from(experiment.preset.table2.codes)[-1]
     K, D = settings.K, settings.D
     cosine = similarity[similarity["measure"] == "mean cosine"]
     by_shared = {

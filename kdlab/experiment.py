@@ -154,8 +154,8 @@ class Experiment:
         if "counts" in learner.needs or not inputs:
             inputs["text"] = self.text
         rest = {path: v for path, v in vary.items() if path not in own}
-        if "start" in learner.needs:
-            inputs["start"] = self._codes(start_of(learner), vectors, seed, rest, of_text)
+        if (start := start_of(learner)) is not None:
+            inputs["start"] = self._codes(start, vectors, seed, rest, of_text)
         return Run(
             "codes",
             f"codes {name}, seed {seed}" + "".join(f", {p} = {v}" for p, v in vary.items()),
@@ -241,11 +241,10 @@ class Experiment:
         """
         sweep = self.preset.sweeps[name]
         method = self.preset.methods[sweep.method]
-        entries = {"embedding": [self.preset.embeddings[method.embedding]], "codes": []}
-        codes = self.preset.codes[method.codes] if method.codes else None
-        while codes is not None:
-            entries["codes"].append(codes)
-            codes = self.preset.codes[start_of(codes)] if "start" in codes.needs else None
+        entries = {
+            "embedding": [self.preset.embeddings[method.embedding]],
+            "codes": self.preset.codes_from(method.codes) if method.codes else [],
+        }
         found: dict[str, Any] = {}
         for section, settings in entries.items():
             for entry in settings:

@@ -286,8 +286,8 @@ class Preset(Section):
             for embedding in entry.embeddings:
                 yield f"models.{name}.embeddings", "embeddings", embedding
         for name, codes in self.codes.items():
-            if "start" in codes.needs:
-                yield f"codes.{name}.start", "codes", start_of(codes)
+            if (start := start_of(codes)) is not None:
+                yield f"codes.{name}.start", "codes", start
         if self.table2:
             yield "table2.codes", "codes", self.table2.codes
         if self.claims:
@@ -307,6 +307,26 @@ class Preset(Section):
             yield "compute.bfloat16", "models", model
         if self.models and isinstance(self.vectors, OfModel):
             yield "vectors.method", "methods", self.vectors.method
+
+    @model_validator(mode="after")
+    def _codes_begin_somewhere(self) -> "Preset":
+        for name in self.codes:
+            self.codes_from(name)
+        return self
+
+    def codes_from(self, name: str) -> list[KindSettings]:
+        """An entry of `codes`, the entry that it begins with, and so on to one that begins alone.
+
+        Raises:
+            KDError: it begins with itself.
+        """
+        names = [name]
+        while (start := start_of(self.codes[names[-1]])) is not None:
+            if start in names:
+                circle = " → ".join([*names, start])
+                raise KDError(f"codes.{name}: start goes in a circle: {circle}")
+            names.append(start)
+        return [self.codes[found] for found in names]
 
     @model_validator(mode="after")
     def _frontier_is_drawn(self) -> "Preset":
@@ -333,6 +353,6 @@ class Preset(Section):
         return self
 
 
-def start_of(learner: KindSettings) -> str:
-    """The entry of codes that a learner begins with."""
-    return str(learner.model_dump()["start"])
+def start_of(learner: KindSettings) -> str | None:
+    """The entry of `codes` that a learner begins with; None: it begins with none."""
+    return str(learner.model_dump()["start"]) if "start" in learner.needs else None

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from kdcore.errors import KDError
-from kdcore.kinds import KindSettings, unknown
+from kdcore.kinds import unknown
 from kdlab.experiment import Experiment
 from kdlab.measurements import of_runs
 from kdlab.preset import Table
@@ -132,21 +132,13 @@ def metrics(experiment: Experiment, measured: pd.DataFrame) -> dict[str, dict[st
 # For people to read.
 
 
-def codes_settings(experiment: Experiment, name: str) -> KindSettings:
-    """Settings of an entry of `codes` that say K and D: of refined codes, where they start."""
-    settings: KindSettings = experiment.preset.codes[name]
-    while "start" in settings.needs:
-        settings = experiment.preset.codes[getattr(settings, "start")]  # noqa: B009
-    return settings
-
-
 def shapes(experiment: Experiment, methods: list[str]) -> str:
     """K and D of the codes of some methods: `K = 50, D = 10`; empty where they have none."""
     found: dict[str, list[str]] = {}
     for method in methods:
         codes = experiment.preset.methods[method].codes
         if codes is not None:
-            settings = codes_settings(experiment, codes)
+            settings = experiment.preset.codes_from(codes)[-1]
             sizes = [(name, getattr(settings, name, None)) for name in ("K", "D")]
             text = ", ".join(f"{name} = {size}" for name, size in sizes if size is not None)
             if text:

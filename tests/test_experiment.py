@@ -201,11 +201,15 @@ WRONG = [
     ("methods.linear-linear.vectors", {"model": "smal"}, "vectors.model: model 'smal'"),
     ("methods.linear-linear.vectors", {"kid": "x"}, "linear.vectors: key 'kid'"),
     ("methods.low-rank.vectors", {"model": "small"}, "low-rank.vectors: an embedding"),
+    ("codes.refined.start", "refined", "codes.refined: start goes in a circle: refined → refined"),
+    ("codes.plain", {"kind": "refine", "start": "refined"}, "goes in a circle: plain → refined →"),
     ("codes.refined.start", "plan", "codes.refined.start: entry of codes 'plan' is unknown; did"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[w[0] for w in WRONG])
+@pytest.mark.parametrize(
+    ("path", "value", "message"), WRONG, ids=[f"{path}={value}" for path, value, _ in WRONG]
+)
 def test_what_is_wrong_is_one_line(values, path, value, message):
     if path == "table2.codes":
         values["table2"]["vectors"] = {"kind": "glove", "dim": 50, "words": 100}
