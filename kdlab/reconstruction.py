@@ -20,7 +20,7 @@ from kdlab.provenance import environment
 QUERIES = 1000
 COLUMNS = [
     "table", "form", "asked_ratio", "ratio", "bits_per_word", "error", "cosine", "worst_cosine",
-    "overlap", "chosen", "seconds", "seed", "address", "commit", "processor", "data_hash",
+    "overlap", "chosen", "wall_seconds", "seed", "address", "commit", "processor", "data_hash",
 ]  # fmt: skip
 # Where pairs of words are compared, too.
 SIMILARITY = ["similarity_before", "similarity", "pairs"]
@@ -37,10 +37,10 @@ def measure(
     Returns:
         `ratio` and `bits_per_word` of what is stored; `error`, `cosine`, `worst_cosine` and
         `overlap` as in `kdcore.evaluation.Quality`, the cosine being the one that a word in a
-        hundred is below; `chosen`, in words; `seconds`; with pairs, their rank correlation by
-        the table (`similarity_before`) and compressed (`similarity`), and of how many `pairs`
-        both words are there. Without any of them but `chosen`, where the form has no size so
-        small.
+        hundred is below; `chosen`, in words; `seconds` by the clock, whatever else the machine
+        was doing; with pairs, their rank correlation by the table (`similarity_before`) and
+        compressed (`similarity`), and of how many `pairs` both words are there. Without any of
+        them but `chosen`, where the form has no size so small.
     """
     begun = time.monotonic()
     try:
@@ -74,6 +74,9 @@ def table(experiment: Experiment, paths: Iterable[Path]) -> pd.DataFrame:
 
     Args:
         paths: measurement.json files, in folders called as their runs' addresses.
+
+    Returns:
+        A table with `COLUMNS`, and `SIMILARITY` where the preset names pairs of words.
     """
     files = {path.parent.name: path for path in paths}
     rows = [
@@ -87,4 +90,5 @@ def table(experiment: Experiment, paths: Iterable[Path]) -> pd.DataFrame:
         for run in experiment.reconstructions(name)
     ]
     compared = any(table.similarity for table in experiment.preset.reconstructions.values())
-    return pd.DataFrame(rows, columns=[*COLUMNS, *(SIMILARITY if compared else ())])
+    found = pd.DataFrame(rows).rename(columns={"seconds": "wall_seconds"})
+    return found.reindex(columns=[*COLUMNS, *(SIMILARITY if compared else ())])

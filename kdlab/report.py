@@ -37,6 +37,8 @@ def needs(experiment: Experiment) -> list[str]:
         names += ["claims.csv", *claims_need(experiment)]
     if preset.table2:
         names += ["table2.csv", "table2_similarity.csv"]
+    if preset.reconstructions:
+        names.append("reconstruction.csv")
     names += [f"{name}.csv" for name in preset.tables]
     names += [f"{name}_sweep.csv" for name in preset.sweeps]
     for name, settings in preset.figures.items():
@@ -122,6 +124,7 @@ def render(
         tables=[_table(experiment, name, results, measured) for name in preset.tables],
         figures=_figures(experiment, results),
         sweeps=[_sweep(experiment, name, results) for name in preset.sweeps],
+        reconstructions=_reconstructions(experiment, results),
         code_health=grid(_code_health(measured), 2, CODE_HEALTH),
         table2=_table2(experiment, results, vectors, codes),
         claims=claims.to_dict("records"),
@@ -272,6 +275,38 @@ def _sweep(experiment: Experiment, name: str, results: Path) -> dict[str, Any]:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+RECONSTRUCTION = {
+    "form": "form", "asked_ratio": "asked", "ratio": "times smaller",
+    "bits_per_word": "bits a word", "error": "error", "cosine": "cosine", "worst_cosine": "worst cosine",
+    "overlap": "neighbours that stay", "similarity": "similarity", "chosen": "what it is",
+}  # fmt: skip
+
+
+def _reconstructions(experiment: Experiment, results: Path) -> list[dict[str, Any]]:
+    """For each table of word vectors its forms and sizes; no rows where nothing was run."""
+    preset = experiment.preset
+    if not preset.reconstructions:
+        return []
+    rows = _csv(results, "reconstruction")
+    rows["chosen"] = rows["chosen"].map(lambda told: told.partition(":")[0], na_action="ignore")
+    command = f"snakemake --cores 8 {tables.chosen_preset(experiment)}"
+    found = []
+    for name, table in preset.reconstructions.items():
+        here = rows[(rows["table"] == name) & rows["chosen"].notna()]
+        headings = {column: head for column, head in RECONSTRUCTION.items() if column in here}
+        before = here["similarity_before"].dropna().unique() if "similarity" in here else []
+        found.append(
+            {
+                "name": name,
+                "title": f"{table.title} in every form and size",
+                "note": "".join(f" Similarity before: {value:.3f}." for value in before),
+                "grid": grid(here, 2, headings),
+                "command": f"{command}results/{experiment.name}/reconstruction.csv",
+            }
+        )
+    return found
 
 
 CODE_HEALTH = {

@@ -65,6 +65,7 @@ def test_the_table_has_every_form_and_size_and_leaves_what_was_not_run_empty(tmp
     assert list(table["form"]) == [*forms, *forms]
     assert list(table["asked_ratio"]) == [4.0] * len(forms) + [16.0] * len(forms)
     assert pd.isna(table["error"][0]) and table["error"][1] == pytest.approx(0.04)
+    assert pd.isna(table["wall_seconds"][0]) and table["wall_seconds"][1] == 1.0
     impossible = table[(table["form"] == "rounding") & (table["asked_ratio"] == 16)]
     assert pd.isna(impossible["error"]).all() and (impossible["chosen"] == "none: too small").all()
 

@@ -109,6 +109,21 @@ def test_a_sweep_has_its_mean_and_nothing_that_is_the_same_in_every_row(page):
     assert headings == (["K", "test PPL", "seeds", "D", "test PPL", "seeds"] if page.ran else [])
 
 
+def test_word_vectors_have_every_form_and_size_or_what_measures_them(page):
+    _, _, part = page.html.partition('id="reconstruction-words"')
+    part = part.partition("<h2")[0]
+    rows = re.findall(r"<tr>(<td.*?)</tr>", part, re.S)
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in rows]
+    command = "snakemake --cores 8 --configfile config/small.yaml -- results/small/reconstruction"
+    assert (command in part) != page.ran
+    table = small_experiment().preset.reconstructions["words"]
+    forms = [[form, str(round(ratio))] for ratio in table.ratios for form in table.forms]
+    assert [row[:2] for row in cells] == (forms if page.ran else [])
+    if page.ran:
+        assert cells[0][2:] == ["4", "64", "0.04", "0.9", "0.5", "0.6", "some form"]
+        assert cells[5] == ["rounding", "16", "", "", "", "", "", "", "none"]
+
+
 def test_it_says_the_share_of_unknown_words(page):
     assert "10.0 % of the tokens are <unk>" in " ".join(page.text)
 
@@ -150,7 +165,7 @@ def test_a_table_says_k_and_d_once_where_its_rows_do_not():
 
 
 def test_a_preset_with_tables_alone_has_a_report(tmp_path):
-    change = {"claims": None, "table2": None, "clustering": None}
+    change = {"claims": None, "table2": None, "clustering": None, "reconstructions": None}
     experiment = small_experiment(change)
     experiment.preset.figures.clear()
     paths = [measure(tmp_path, run) for run in experiment.models()]
