@@ -152,5 +152,5 @@ def batches(stream: torch.Tensor, batch: int) -> torch.Tensor:
     """
     length = len(stream) // batch
     if length < 2:
-        raise KDError(f"{len(stream)} tokens are too few for a batch of {batch}")
+        raise KDError(f"batch_size must leave two rows of {len(stream)} tokens, got {batch}")
     return stream[: length * batch].view(batch, length).t().contiguous()

@@ -32,7 +32,7 @@ def mirror_folder() -> Path | None:
         return None
     folder = Path(named).expanduser()
     if not folder.is_dir():
-        raise KDError(f"data mirror {folder}: no such folder")
+        raise KDError(f"data_mirror must be a folder, got {named}")
     return folder
 
 

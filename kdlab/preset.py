@@ -344,9 +344,11 @@ class Preset(Section):
                 ("model", table.models),
                 ("method", [row.method for row in table.rows]),
             ):
-                twice = {value for value in values if values.count(value) > 1}
+                twice = sorted(value for value in values if values.count(value) > 1)
                 if twice:
-                    raise KDError(f"tables.{name} has the {what} {sorted(twice)[0]!r} twice")
+                    raise KDError(
+                        f"tables.{name}: each {what} must stand once, got {twice[0]!r} twice"
+                    )
             for model in table.models:
                 if not table.rows_of(model):
                     raise KDError(f"tables.{name} has no row of the model {model!r}")

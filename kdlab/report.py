@@ -279,8 +279,9 @@ def _capital(text: str) -> str:
 
 RECONSTRUCTION = {
     "form": "form", "asked_ratio": "asked", "ratio": "times smaller",
-    "bits_per_word": "bits a word", "error": "error", "cosine": "cosine", "worst_cosine": "worst cosine",
-    "overlap": "neighbours that stay", "similarity": "similarity", "chosen": "what it is",
+    "bits_per_word": "bits a word", "error": "error", "cosine": "cosine",
+    "worst_cosine": "worst cosine", "overlap": "neighbours that stay",
+    "similarity": "similarity", "chosen": "what it is",
 }  # fmt: skip
 
 

@@ -201,6 +201,13 @@ WRONG = [
     ("methods.linear-linear.vectors", {"model": "smal"}, "vectors.model: model 'smal'"),
     ("methods.linear-linear.vectors", {"kid": "x"}, "linear.vectors: key 'kid'"),
     ("methods.low-rank.vectors", {"model": "small"}, "low-rank.vectors: an embedding"),
+    ("tables.table1.models", ["small", "small"], "tables.table1: each model must stand once, got"),
+    ("tables.table1.rows.1", "conventional", "tables.table1: each method must stand once, got"),
+    ("tables.table1.rows", [{"method": "low-rank", "models": ["small"]}], "no row of the model"),
+    ("vectors", {"kind": "model", "method": "random-linear"}, "vectors.method is 'random-linear'"),
+    ("table2.vectors.method", "tabel", "table2.vectors.method: method 'tabel' is unknown"),
+    ("table2.vectors.model", "smal", "table2.vectors.model: model 'smal' is unknown; did you mean"),
+    ("reconstructions.own.forms", [], "reconstructions.own.forms"),
     ("codes.refined.start", "refined", "codes.refined: start goes in a circle: refined → refined"),
     ("codes.plain", {"kind": "refine", "start": "refined"}, "goes in a circle: plain → refined →"),
     ("codes.refined.start", "plan", "codes.refined.start: entry of codes 'plan' is unknown; did"),
@@ -219,6 +226,11 @@ def test_what_is_wrong_is_one_line(values, path, value, message):
     with pytest.raises(KDError) as caught:
         Experiment("tiny", values)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_codes_that_a_method_has_not_are_not_varied(tiny):
+    with pytest.raises(KDError, match=r"methods\.low-rank has no codes to vary"):
+        tiny.model("small", "low-rank", 1, {"codes.K": 2})
 
 
 WORDS = {"title": "Words", "ratios": [2]}

@@ -14,10 +14,11 @@ import torch
 
 from kdcore import KDError
 from kdcore.files import atomic_path
+from kdcore.tensors import save_tensors
 from kdcore.vectors import WordVectors
 from kdlab.download import MIRROR_VARIABLE, fetch, mirror_folder
 from kdlab.texts.ptb import SHA256, fetch_ptb
-from kdlab.vectors import glove
+from kdlab.vectors import VECTORS, VectorInputs, glove
 from kdlab.vectors.glove import read_glove
 from kdlab.word_vector_text import parse_vectors
 
@@ -141,7 +142,7 @@ def test_mirror_setting(tmp_path, monkeypatch):
     monkeypatch.setenv(MIRROR_VARIABLE, str(tmp_path))
     assert mirror_folder() == tmp_path
     monkeypatch.setenv(MIRROR_VARIABLE, str(tmp_path / "absent"))
-    with pytest.raises(KDError, match="no such folder"):
+    with pytest.raises(KDError, match="data_mirror must be a folder, got"):
         mirror_folder()
 
 
@@ -221,6 +222,30 @@ def test_vectors_are_parsed(tmp_path):
 def test_bad_vector_files_are_one_clear_line(lines, message):
     with pytest.raises(KDError, match=message):
         parse_vectors(lines, "x.txt")
+
+
+def test_a_file_of_vectors_that_is_absent_or_no_text_is_one_clear_line(tmp_path):
+    settings = VECTORS.parse({"kind": "file", "path": str(tmp_path / "my.vec")})
+    with pytest.raises(KDError, match=r"my\.vec: No such file or directory$"):
+        settings.module.read(settings, VectorInputs())
+    (tmp_path / "my.vec").write_bytes(b"a 1\n\xff 2\n")
+    with pytest.raises(KDError, match=r"my\.vec: must be UTF-8 text, has the byte 0xff$"):
+        settings.module.read(settings, VectorInputs())
+
+
+def test_vectors_of_a_model_need_its_text_and_its_table(tmp_path, corpus):
+    settings = VECTORS.parse({"kind": "model"})
+    with pytest.raises(KDError, match="vectors of kind 'model' need a text and a model"):
+        settings.module.read(settings, VectorInputs(text=tmp_path / "corpus"))
+    inputs = VectorInputs(tmp_path / "corpus", tmp_path / "model")
+    corpus.save(inputs.text)
+    table = torch.randn(len(corpus.words), 3)
+    save_tensors(inputs.model, {"embedding.weight": table}, {"kind": "language model"})
+    found = settings.module.read(settings, inputs)
+    assert found.words == corpus.words and torch.equal(found.vectors, table)
+    save_tensors(inputs.model, {"embedding.W": table}, {"kind": "language model"})
+    with pytest.raises(KDError, match=r"embedding\.weight"):
+        settings.module.read(settings, inputs)
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):

@@ -36,7 +36,7 @@ def make(corpus, settings, kd: bool = False, dropout: float = 0.0) -> LanguageMo
 def test_batches_are_parallel_streams_without_the_tail():
     rows = batches(torch.arange(23), 4)
     assert rows.tolist() == [[i, 5 + i, 10 + i, 15 + i] for i in range(5)]
-    with pytest.raises(KDError, match="too few"):
+    with pytest.raises(KDError, match="batch_size must leave two rows of 7 tokens, got 4"):
         batches(torch.arange(7), 4)
 
 

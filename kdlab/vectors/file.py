@@ -45,5 +45,8 @@ def read(settings: Settings, inputs: VectorInputs) -> WordVectors:
     try:
         with path.open(encoding="utf-8-sig") as stream:
             return parse_vectors(stream, str(path), settings.words)
-    except (OSError, UnicodeDecodeError) as error:
-        raise KDError(f"{path}: {error}") from None
+    except OSError as error:
+        raise KDError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise KDError(f"{path}: must be UTF-8 text, has the byte 0x{byte:02x}") from None
