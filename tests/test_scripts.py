@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_experiment import small_experiment
 
 from kdcore import KDError
 from kdcore.vectors import WordVectors
@@ -66,6 +67,13 @@ def test_a_plan_counts_the_word_vectors_to_compress(planning, paper, target, cou
         Path("measurements", run.address).mkdir(parents=True)
         Path("measurements", run.address, "measurement.json").touch()
         assert planning.compressions_of(paper, target) == found[1:]
+
+
+@pytest.mark.parametrize("target", ["table2", "figure1", "code_space", "reconstruction"])
+def test_a_plan_of_words_has_the_model_that_they_come_from(planning, tmp_path, monkeypatch, target):
+    monkeypatch.chdir(tmp_path)
+    plan = Plan(small_experiment())
+    assert planning.models_of(plan, target) == [plan.experiment.model("first", "full", 1)]
 
 
 def test_a_plan_of_no_target_names_the_nearest(planning, paper):

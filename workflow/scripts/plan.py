@@ -16,7 +16,7 @@ from snakemake.utils import available_cpu_count
 from kdcore.embeddings import EMBEDDINGS, EmbeddingInputs
 from kdcore.errors import KDError
 from kdcore.kinds import unknown
-from kdlab.addresses import Run, upstream
+from kdlab.addresses import Run
 from kdlab.compute import device_of, precision_of
 from kdlab.language_model import LanguageModel
 from kdlab.language_model_settings import LanguageModelSettings
@@ -98,26 +98,28 @@ def models_of(plan: Plan, target: str) -> list[Run]:
         name: experiment.models() for name in ("all", "retrained", "claims")
     }
     ends |= {"data": [], "models": experiment.models(), "codes": experiment.models()}
-    # What figures are drawn from, and the models that it is of.
-    of_file = {
+    # What figures need, and the runs that it is made of.
+    of_need = {
         "measurements.csv": experiment.models(),
         "curves": [run for name in preset.tables for run in experiment.table(name)],
+        "words": list(experiment.table2()) if preset.table2 else [],
+        "reconstruction.csv": [
+            run for name in preset.reconstructions for run in experiment.reconstructions(name)
+        ],
     }
     for name in preset.sweeps:
-        ends[name] = of_file[f"{name}_sweep.csv"] = [p.run for p in experiment.sweep(name)]
+        ends[name] = of_need[f"{name}_sweep.csv"] = [p.run for p in experiment.sweep(name)]
     for name, table in preset.tables.items():
-        ends[name] = of_file[f"{name}.csv"] = experiment.table(name)
+        ends[name] = of_need[f"{name}.csv"] = experiment.table(name)
         for model in preset.models:
             if table.rows_of(model):
                 runs = ends[f"{name}_{model}"] = experiment.table(name, [model])
                 ends[f"codes_{model}"] = [*ends.get(f"codes_{model}", []), *runs]
     for name, figure in preset.figures.items():
-        shown = [run for need in sorted(figure.needs) for run in of_file.get(need, [])]
+        shown = [run for need in sorted(figure.needs) for run in of_need.get(need, [])]
         ends[name] = [*ends.get(name, []), *shown]
     if preset.table2:
-        ends["table2"] = [
-            run for run in upstream(list(experiment.table2())) if run.stage == "models"
-        ]
+        ends["table2"] = of_need["words"]
     if target not in ends:
         raise KDError(unknown("target", target, list(ends)))
     wanted = list(plan.needed(ends[target])) + ends[target]
