@@ -6,9 +6,8 @@ from typing import Annotated
 import _script
 import typer
 
-from kdcore.files import read_json, write_text
+from kdcore.files import write_text
 from kdlab import claims
-from kdlab.experiment import from_dump
 
 
 def main(
@@ -19,7 +18,7 @@ def main(
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
-    judged = claims.judge(from_dump(read_json(settings)), results)
+    judged = claims.judge(_script.experiment(settings), results)
     write_text(csv, claims.as_frame(judged).to_csv(index=False))
     write_text(markdown, claims.as_markdown(judged))
     _script.log.info("%s", claims.verdict([claim.holds for claim in judged]))

@@ -7,10 +7,9 @@ import _script
 import typer
 
 from kdcore.errors import KDError
-from kdcore.files import read_json, write_text
+from kdcore.files import write_text
 from kdcore.kinds import unknown
 from kdlab import drawing
-from kdlab.experiment import from_dump
 
 
 def main(
@@ -31,7 +30,7 @@ def main(
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
-    experiment = from_dump(read_json(settings))
+    experiment = _script.experiment(settings)
     chosen = experiment.preset.figures
     if name not in chosen:
         raise KDError(unknown("entry of figures", name, list(chosen)))

@@ -6,9 +6,8 @@ from typing import Annotated
 import _script
 import typer
 
-from kdcore.files import read_json, write_text
+from kdcore.files import write_text
 from kdlab import reconstruction
-from kdlab.experiment import from_dump
 
 
 def main(
@@ -18,7 +17,7 @@ def main(
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
-    found = reconstruction.table(from_dump(read_json(settings)), files or [])
+    found = reconstruction.table(_script.experiment(settings), files or [])
     write_text(csv, found.to_csv(index=False))
 
 

@@ -6,8 +6,7 @@ from typing import Annotated
 import _script
 import typer
 
-from kdcore.files import read_json, write_text
-from kdlab.experiment import from_dump
+from kdcore.files import write_text
 from kdlab.report import render
 
 
@@ -22,7 +21,7 @@ def main(
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
-    experiment = from_dump(read_json(settings))
+    experiment = _script.experiment(settings)
     page = render(
         experiment, results, template.read_text(encoding="utf-8"),
         settings.read_text(encoding="utf-8"), vectors, codes, text,

@@ -6,9 +6,8 @@ from typing import Annotated
 import _script
 import typer
 
-from kdcore.files import read_json, write_text
+from kdcore.files import write_text
 from kdlab import sweeps
-from kdlab.experiment import from_dump
 from kdlab.measurements import read_measurements
 
 
@@ -20,7 +19,7 @@ def main(
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
-    experiment = from_dump(read_json(settings))
+    experiment = _script.experiment(settings)
     runs = [point.run for point in experiment.sweep(name)]
     measured = read_measurements(experiment, measurements or [], runs)
     write_text(csv, sweeps.build(experiment, name, measured).to_csv(index=False))

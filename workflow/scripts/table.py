@@ -7,9 +7,8 @@ import _script
 import typer
 import yaml
 
-from kdcore.files import read_json, write_text
+from kdcore.files import write_text
 from kdlab import tables
-from kdlab.experiment import from_dump
 from kdlab.measurements import read_measurements
 
 
@@ -25,7 +24,7 @@ def main(
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
-    experiment = from_dump(read_json(settings))
+    experiment = _script.experiment(settings)
     printed = yaml.safe_load(paper.read_text(encoding="utf-8"))["table1"]
     runs = experiment.table(name, model or None)
     measured = read_measurements(experiment, measurements or [], runs)

@@ -7,10 +7,9 @@ import _script
 import typer
 
 from kdcore.codes import Codes
-from kdcore.files import read_json, write_text
+from kdcore.files import write_text
 from kdcore.vectors import WordVectors
 from kdlab import table2
-from kdlab.experiment import from_dump
 
 
 def main(
@@ -23,7 +22,7 @@ def main(
     log: Annotated[Path | None, typer.Option(help="log file")] = None,
 ) -> None:
     _script.start_log(log)
-    source = table2.source(from_dump(read_json(settings)))
+    source = table2.source(_script.experiment(settings))
     words, learned = WordVectors.load(vectors), Codes.load(codes)
     write_text(table, table2.listing(words, learned).to_csv(index=False))
     write_text(similarity, table2.similarity(words, learned).to_csv(index=False))
