@@ -44,13 +44,14 @@ class Model(LanguageModelSettings):
         return LanguageModelSettings(**{name: getattr(self, name) for name in names})
 
 
+Line = Literal["solid", "dashed", "dotted", "dashdot"]
+
+
 class Style(Section):
     """How a method is drawn."""
 
     color: str = Field("grey", description="a colour of Okabe and Ito's palette, or #rrggbb")
-    line: Literal["solid", "dashed", "dotted", "dashdot"] = Field(
-        "solid", description="line of its learning curve"
-    )
+    line: Line = Field("solid", description="line of its learning curve")
 
 
 class Method(Section):

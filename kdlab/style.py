@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import is_color_like, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
 from kdcore.errors import KDError
@@ -36,6 +36,9 @@ PALETTE = {
 MARKERS = ("o", "s", "v", "P", "X", "p", "*", "h")
 # Colours nearer to each other than this, of sqrt(3) from black to white, are alike.
 ALIKE = 0.4
+
+# Marks of an axis of bits.
+BITS = [2**i for i in range(2, 15)]
 
 PARAMETERS: Any = {
     "font.size": 9,
@@ -112,6 +115,14 @@ class Style:
         axis.set_major_locator(_RoundNumbers())
         axis.set_major_formatter("{x:.0f}")
         axis.set_minor_locator(NullLocator())
+
+    def bits_axis(self, axes: Axes) -> None:
+        """Make the horizontal axis logarithmic, with powers of two as its numbers."""
+        axes.set_xscale("log")
+        axis = axes.xaxis
+        axis.set_major_locator(FixedLocator(BITS))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter("{x:.0f}")
 
 
 def _alike(one: str, other: str) -> bool:

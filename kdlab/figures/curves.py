@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
+from typing import get_args
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,6 +19,7 @@ from pydantic import Field
 from kdlab.addresses import Run
 from kdlab.drawing import FigureData
 from kdlab.figures import FigureSettings
+from kdlab.preset import Line
 from kdlab.style import Style
 from kdlab.tables import least_perplexity, model_title
 
@@ -25,7 +27,6 @@ NUMERICS = 1
 EXAMPLE: dict = {}
 # A curve above so many times the median of all last values is cut.
 HIGHEST = 2.0
-LINES = ("solid", "dashed", "dotted", "dashdot")
 
 
 class Settings(FigureSettings):
@@ -94,7 +95,7 @@ def _curves(
     for name, curve in curves.items():
         color, last = style.color(methods[name].style.color), values[name].iloc[-1]
         # Where two methods are drawn alike, the second has a line of its own.
-        lines = [methods[name].style.line, *LINES]
+        lines = [methods[name].style.line, *get_args(Line)]
         line = next((line for line in lines if (color, line) not in taken), lines[0])
         taken.add((color, line))
         beyond = f" (ends at {last:.0f})" if last > highest else ""

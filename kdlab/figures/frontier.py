@@ -14,7 +14,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
 from pydantic import Field
 
 from kdcore.kinds import Section
@@ -34,8 +33,6 @@ MEASURED, NOT_RUN = "measured", "not run"
 # A row so many times the best one of its panel is an arrow.
 HIGHEST = 1.25
 COLUMNS_OF_LEGEND = 3
-# Marks of the horizontal axis, in bits a word.
-TICKS = [2**i for i in range(2, 15)]
 
 
 class Published(Section):
@@ -185,10 +182,7 @@ def _points(
             row["label"], (row["bits_per_word"], row["test_ppl_mean"]), (4, 4),
             textcoords="offset points", fontsize=7, color=style.grey,
         )  # fmt: skip
-    panel.set_xscale("log")
-    panel.xaxis.set_major_locator(FixedLocator(TICKS))
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.xaxis.set_major_formatter("{x:.0f}")
+    style.bits_axis(panel)
     low, _ = panel.get_ylim()
     panel.set_ylim(low - 0.01 * low, top + 0.02 * top)
     return families

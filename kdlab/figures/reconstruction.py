@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from kdlab.drawing import FigureData
 from kdlab.figures import FigureSettings
@@ -22,7 +22,6 @@ MEASURES = {"error": "error", "overlap": "neighbours that stay"}
 # Inches of a row of panels, and of one that says "not run".
 HEIGHT, EMPTY = 2.6, 0.8
 COLORS = ("orange", "skyblue", "red", "black", "blue", "green")
-TICKS = [2**i for i in range(2, 15)]
 
 
 class Settings(FigureSettings):
@@ -69,10 +68,7 @@ def _lines(
         panel.plot(
             part["bits_per_word"], part[column], "o-", ms=3.5, lw=1.1, color=color, label=form
         )
-    panel.set_xscale("log")
-    panel.xaxis.set_major_locator(FixedLocator(TICKS))
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.xaxis.set_major_formatter("{x:.0f}")
+    style.bits_axis(panel)
     if column == "error":
         panel.set_yscale("log")
         panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
