@@ -171,6 +171,94 @@ def memory_as_it_comes() -> Iterator[None]:
         flags.fill_uninitialized_memory = before
 
 
+@dataclass
+class _Standing:
+    """Where a training stands: what a checkpoint holds beside the weights.
+
+    Attributes:
+        records: of the epochs that are done.
+        position: steps that are done of the next one.
+        state: hidden and cell state after them.
+        loss_sum: the sum of their losses, float64, on the model's device.
+        seconds: that processes before this one have spent.
+    """
+
+    records: list[EpochRecord]
+    position: int
+    state: State
+    loss_sum: torch.Tensor
+    seconds: float
+
+
+def _begin(
+    model: LanguageModel, batch_size: int, checkpoint: str | Path, identity: str, precision: str
+) -> _Standing:
+    """Where a training begins: at its checkpoint, whose weights and random state are taken over.
+
+    Raises:
+        KDError: the checkpoint is damaged, or is not this training's.
+    """
+    device = model.weight.device
+    if not Path(checkpoint).exists():
+        nothing = torch.zeros((), dtype=torch.float64, device=device)
+        return _Standing([], 0, model.initial_state(batch_size), nothing, 0.0)
+    try:
+        tensors, header = load_tensors(checkpoint, "checkpoint", CHECKPOINT)
+    except KDError as error:
+        raise KDError(f"{error}; delete it to start over") from None
+    for what, here in (("precision", precision), ("device", device.type)):
+        if header[what] != here:
+            raise KDError(
+                f"{checkpoint}: {what} must be {here!r}, got {header[what]!r}; "
+                "delete it to start over"
+            )
+    if header["identity"] != identity:
+        raise KDError(
+            f"{checkpoint}: belongs to a run with other settings; delete it to start over"
+        )
+    try:
+        model.load_state_dict(
+            {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+        )
+    except RuntimeError:
+        raise KDError(f"{checkpoint}: belongs to another model; delete it to start over") from None
+    use_product_library(header["products"])
+    _set_random_state(tensors, device)
+    return _Standing(
+        [EpochRecord(**record) for record in header["records"]],
+        header["position"],
+        (tensors["state.h"].to(device), tensors["state.c"].to(device)),
+        tensors["loss_sum"].to(device),
+        header["seconds"],
+    )
+
+
+def _save(
+    model: LanguageModel,
+    standing: _Standing,
+    seconds: float,
+    checkpoint: str | Path,
+    identity: str,
+    precision: str,
+) -> None:
+    """Write a checkpoint; `seconds` have been spent on the training so far."""
+    device = model.weight.device
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    h, c = standing.state
+    tensors |= {"state.h": h, "state.c": c, "loss_sum": standing.loss_sum}
+    header = {
+        "kind": "checkpoint",
+        "identity": identity,
+        "precision": precision,
+        "device": device.type,
+        "products": product_library(),
+        "records": [asdict(record) for record in standing.records],
+        "position": standing.position,
+        "seconds": seconds,
+    }
+    save_tensors(checkpoint, tensors | _random_state(device), header)
+
+
 @memory_as_it_comes()
 @denormals_are_zero()
 def train(
@@ -229,88 +317,45 @@ def train(
             f"{settings.batch_size} streams of {settings.bptt} steps"
         )
     eos = corpus.words.index(EOS)
-    records: list[EpochRecord] = []
-    position = 0
-    state = model.initial_state(settings.batch_size)
-    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-    spent = 0.0
+    at = _begin(model, settings.batch_size, checkpoint, identity, precision)
 
-    if Path(checkpoint).exists():
-        try:
-            tensors, header = load_tensors(checkpoint, "checkpoint", CHECKPOINT)
-        except KDError as error:
-            raise KDError(f"{error}; delete it to start over") from None
-        for what, here in (("precision", precision), ("device", device.type)):
-            if header[what] != here:
-                raise KDError(
-                    f"{checkpoint}: {what} must be {here!r}, got {header[what]!r}; "
-                    "delete it to start over"
-                )
-        if header["identity"] != identity:
-            raise KDError(
-                f"{checkpoint}: belongs to a run with other settings; delete it to start over"
-            )
-        try:
-            model.load_state_dict(
-                {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-            )
-        except RuntimeError:
-            raise KDError(
-                f"{checkpoint}: belongs to another model; delete it to start over"
-            ) from None
-        use_product_library(header["products"])
-        state = (tensors["state.h"].to(device), tensors["state.c"].to(device))
-        loss_sum = tensors["loss_sum"].to(device)
-        _set_random_state(tensors, device)
-        records = [EpochRecord(**record) for record in header["records"]]
-        position, spent = header["position"], header["seconds"]
+    def spent() -> float:
+        return at.seconds + time.monotonic() - begun
 
     def save() -> None:
-        tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-        tensors |= {"state.h": state[0], "state.c": state[1], "loss_sum": loss_sum}
-        header = {
-            "kind": "checkpoint",
-            "identity": identity,
-            "precision": precision,
-            "device": device.type,
-            "products": product_library(),
-            "records": [asdict(record) for record in records],
-            "position": position,
-            "seconds": spent + time.monotonic() - begun,
-        }
-        save_tensors(checkpoint, tensors | _random_state(device), header)
+        _save(model, at, spent(), checkpoint, identity, precision)
 
     begun = told = saved = time.monotonic()
     done_here = 0
     model.train()
-    while len(records) < settings.epochs:
-        epoch = len(records) + 1
+    while len(at.records) < settings.epochs:
+        epoch = len(at.records) + 1
         rate = settings.rate(epoch)
-        while position < steps:
-            first = position * settings.bptt
-            loss, state = training_step(
+        while at.position < steps:
+            first = at.position * settings.bptt
+            loss, at.state = training_step(
                 model,
                 data[first : first + settings.bptt],
                 data[first + 1 : first + 1 + settings.bptt],
-                state,
+                at.state,
                 rate=rate,
                 max_grad_norm=settings.max_grad_norm,
                 precision=precision,
             )
-            loss_sum += loss
-            position += 1
+            at.loss_sum += loss
+            at.position += 1
             done_here += 1
             now = time.monotonic()
             if now - told >= 1.0:
                 told = now
-                mean = float(loss_sum) / (position * settings.bptt)
+                mean = float(at.loss_sum) / (at.position * settings.bptt)
                 _check_finite(mean, epoch)
-                left = (settings.epochs - epoch + 1) * steps - position
+                left = (settings.epochs - epoch + 1) * steps - at.position
                 report(
                     Progress(
                         epoch,
                         settings.epochs,
-                        position,
+                        at.position,
                         steps,
                         exp(mean),
                         done_here * settings.batch_size * settings.bptt / (now - begun),
@@ -323,22 +368,21 @@ def train(
                 if now - saved >= checkpoint_seconds:
                     save()
                     saved = time.monotonic()
-        mean = float(loss_sum) / (steps * settings.bptt)
+        mean = float(at.loss_sum) / (steps * settings.bptt)
         _check_finite(mean, epoch)
         streams = valid_streams if epoch < settings.epochs else 1
         valid = perplexity(model, corpus.valid, eos, streams=streams)
         _check_finite(valid, epoch)
-        seconds = spent + time.monotonic() - begun
-        records.append(EpochRecord(epoch, rate, exp(mean), valid, seconds))
-        report(records[-1])
-        position = 0
-        state = model.initial_state(settings.batch_size)
-        loss_sum = torch.zeros_like(loss_sum)
+        at.records.append(EpochRecord(epoch, rate, exp(mean), valid, spent()))
+        report(at.records[-1])
+        at.position = 0
+        at.state = model.initial_state(settings.batch_size)
+        at.loss_sum = torch.zeros_like(at.loss_sum)
         now = time.monotonic()
         if epoch == settings.epochs or now - saved >= checkpoint_seconds:
             save()
             saved = now
-    return records
+    return at.records
 
 
 def _check_finite(mean_loss: float, epoch: int) -> None:
