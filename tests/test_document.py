@@ -15,6 +15,7 @@ from kdlab import document
 from kdlab.experiment import load_experiment
 from kdlab.figures import FIGURES
 from kdlab.preset import Preset
+from kdlab.shown_results import MARK, drawn
 from kdlab.texts import TEXTS
 from kdlab.vectors import VECTORS
 
@@ -45,14 +46,15 @@ def test_pages_are_those_of_the_schema_and_the_requirements():
 def test_a_page_shows_the_results_that_there_are(page):
     """After a new result: `python -m kdlab.document`."""
     text = page.read_text(encoding="utf-8")
-    assert text == document.drawn(text)
-    assert text.count("<!-- = ") == len(document.MARK.findall(text)) == text.count("<!-- / -->")
+    assert text == drawn(text)
+    assert text.count("<!-- = ") == len(MARK.findall(text)) == text.count("<!-- / -->")
 
 
 def test_the_readme_has_table_1():
     """The small column whole, and of the large one the paper's numbers and what is ours."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert document._shown("results/paper/table1.md small", ROOT) in page
+    mark = "<!-- = results/paper/table1.md small -->"
+    assert drawn(f"{mark}<!-- / -->") in page
     for method in load_experiment(ROOT / "config/paper.yaml").preset.tables["table1"].rows:
         for what in ("{paper_ppl:.2f}", "test_ppl"):
             assert f"table1.csv large {method.method}: {what} -->" in page
@@ -85,11 +87,11 @@ def results(tmp_path) -> Path:
 def test_a_mark_shows_what_it_names(results, mark, shown):
     page = f"x <!-- = {mark} -->old<!-- / --> y <!-- = t.csv a 1: {{rate}} --><!-- / -->"
     again = f"x <!-- = {mark} -->{shown}<!-- / --> y <!-- = t.csv a 1: {{rate}} -->0.05<!-- / -->"
-    assert document.drawn(page, results) == again == document.drawn(again, results)
+    assert drawn(page, results) == again == drawn(again, results)
 
 
 def test_a_table_of_its_own_is_shown_whole(results):
-    page = document.drawn("<!-- = t.csv -->\n<!-- / -->", results)
+    page = drawn("<!-- = t.csv -->\n<!-- / -->", results)
     assert "| method | seed | test ppl mean |" in page
     assert "| --- | ---: | ---: |" in page
     assert "| b\\* | 1 |  |" in page
@@ -109,7 +111,7 @@ def test_a_table_of_its_own_is_shown_whole(results):
 )
 def test_a_mark_that_names_nothing_is_one_line(results, mark, message):
     with pytest.raises(KDError, match=message):
-        document.drawn(f"<!-- = {mark} --><!-- / -->", results)
+        drawn(f"<!-- = {mark} --><!-- / -->", results)
 
 
 def test_the_reference_has_every_kind_with_its_settings():

@@ -31,8 +31,8 @@ from kdcore.command import main
 from kdcore.compressing import Compressed
 from kdcore.embeddings.uniform import UniformEmbedding
 from kdlab.corpus import Corpus
-from kdlab.document import MARK
 from kdlab.experiment import load_experiment
+from kdlab.shown_results import MARK
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES += [ROOT / "data/README.md", ROOT / "measurements/README.md", ROOT / "config/README.md"]
