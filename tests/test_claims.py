@@ -83,7 +83,6 @@ def test_the_clustering_claims_hold_where_the_paper_is_right():
 def test_every_claim_is_yes_no_or_open(experiment, tmp_path):
     results = make_results(experiment, tmp_path, experiment.models())
     judged = claims.judge(experiment, results)
-    assert all(claim.holds in (True, False) and claim.holds is not None for claim in judged)
     assert {type(claim.holds) for claim in judged} == {bool}
     columns = ["claim", "paper", "measured", "holds", "evidence"]
     assert list(claims.as_frame(judged).columns) == columns

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from kdcore.errors import KDError
 from kdcore.files import fingerprint, read_json
@@ -37,14 +36,6 @@ def test_every_preset_is_valid_and_named_by_its_file(path):
     experiment = load_experiment(path)
     assert experiment.name == path.stem
     assert experiment.models() or experiment.preset.reconstructions
-
-
-def test_the_front_table_has_the_papers_seven_rows():
-    experiment = load_experiment(ROOT / "config/paper.yaml")
-    table = experiment.preset.tables["table1"]
-    numbers = yaml.safe_load((ROOT / "config/paper_numbers.yaml").read_text())["table1"]
-    assert [row.method for row in table.rows] == list(numbers["small"]) == list(numbers["large"])
-    assert len(table.rows) == 7
 
 
 def test_an_experiment_survives_being_written_down(tiny):
