@@ -80,6 +80,13 @@ def judge(experiment: Experiment, results: Path) -> list[Claim]:
 
 def arithmetic_claims() -> Iterator[Claim]:
     """What follows from the formulas alone."""
+    yield from _footnotes()
+    yield _lemma()
+    yield from _sizes()
+
+
+def _footnotes() -> Iterator[Claim]:
+    """The footnotes: how much of a code space is used, and how seldom random codes collide."""
     N, D = 10_000, 100
     # Exact: shares of the code space that N words use.
     gain = Fraction(N, 2**D) / Fraction(N, 2**N)
@@ -101,6 +108,10 @@ def arithmetic_claims() -> Iterator[Claim]:
         round(100 * free, 1) == 99.5,
         "exp(−n(n−1) / (2 K^D)), computed",
     )
+
+
+def _lemma() -> Claim:
+    """How the number of parameters grows with the vocabulary."""
     K, code_dim = 50, 200
     worst, sizes = 0.0, []
     for N in (10**4, 10**6, 10**9):
@@ -108,7 +119,7 @@ def arithmetic_claims() -> Iterator[Claim]:
         counted = _transform("linear", K, D, code_dim, code_dim).parameter_count()
         worst = max(worst, counted / (K * code_dim * (math.log(N) / math.log(K) + 1)))
         sizes.append(f"{counted:,} at N = {N:,}")
-    yield Claim(
+    return Claim(
         "Lemma 1: KD encoding needs O(K / log K · d′ · log N + C) parameters",
         "logarithmic in N",
         "; ".join(sizes),
@@ -116,7 +127,12 @@ def arithmetic_claims() -> Iterator[Claim]:
         "counted in the linear transform (C = 0) at K = 50, d′ = 200 and the smallest D with "
         "K^D ≥ N; never above K·d′·(log N / log K + 1)",
     )
-    N, saved = 10_000, []
+
+
+def _sizes() -> Iterator[Claim]:
+    """The sizes and rates that Table 1 prints, and what they save."""
+    N = 10_000
+    saved = []
     # The paper's transforms, by the kinds that they are here.
     for model, dim, kind, name, printed, rate in (
         ("small", 200, "linear", "linear", 100_000, 0.05),

@@ -302,8 +302,8 @@ class Preset(Section):
                 for model in frontier.models:
                     yield "claims.frontier.models", "models", model
         for name, figure in self.figures.items():
-            for section, entry in figure.names:
-                yield f"figures.{name}", section, entry
+            for section, named in figure.names:
+                yield f"figures.{name}", section, named
         for model in self.compute.bfloat16:
             yield "compute.bfloat16", "models", model
         if self.models and isinstance(self.vectors, OfModel):
