@@ -34,8 +34,10 @@ $(VENV)/.ready: requirements.lock pyproject.toml kdlab/pyproject.toml
 	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./kdlab
 	touch $@
 
+# Its results are nobody's to commit: their folder hides itself from git, as caches do.
 demo: $(VENV)/.ready
 	$(RUN) python -m kdlab.unlock
+	mkdir -p results/demo && echo '*' > results/demo/.gitignore
 	$(RUN) snakemake --cores $(CORES) --quiet host $(DEMO) -- all
 	@echo "Open results/demo/report.html: tables, figures and claims on one page"
 

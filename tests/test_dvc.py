@@ -244,7 +244,13 @@ def test_experiments_show_perplexity_size_and_rate_side_by_side(project):
 def test_an_experiment_with_another_preset(project):
     shutil.copy2(project / CONFIG, project / "config/other.yaml")
     commit(project, "two-presets")
-    run(project, "dvc", "exp", "run", "--set-param", "preset=other")
+    # As `make demo` hides its results from git, which an experiment keeps.
+    (project / "results/other").mkdir()
+    (project / "results/other/.gitignore").write_text("*\n")
+    run(project, "dvc", "exp", "run", "-n", "second", "--set-param", "preset=other")
+    refs = run(project, "git", "for-each-ref", "--format=%(refname)", "refs/exps")
+    (kept,) = (ref for ref in refs.split() if ref.endswith("/second"))
+    assert "results/other/metrics.json" in run(project, "git", "ls-tree", "-r", kept)
     tables = [project / f"results/{name}/table1.csv" for name in ("tiny", "other")]
     assert tables[0].read_bytes() == tables[1].read_bytes()
     up_to_date(project)

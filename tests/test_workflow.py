@@ -22,6 +22,7 @@ from project_copy import (
     CONFIG,
     ROOT,
     command,
+    commit,
     conventional,
     copy_project,
     edit,
@@ -513,6 +514,20 @@ def test_a_second_run_of_any_preset_is_told_what_to_do(tmp_path):
     told = second.stderr.splitlines()[0]
     assert second.returncode != 0 and f"(process {first.pid}): wait for its end" in told
     assert "start this one in another clone" in told and lock.exists()
+
+
+def test_the_demo_leaves_a_clean_tree(tmp_path):
+    """`make demo` without what it runs: its results are hidden from git, others are not."""
+    project = copy_project(tmp_path / "project")
+    with_makefile(project)
+    shutil.copy2(ROOT / ".gitignore", project)
+    run(project, "git", "init", "-q")
+    commit(project, "before")
+    run(project, "make", "--silent", "demo", "RUN=true ||")
+    for preset in ("demo", "mine"):
+        (project / "results" / preset).mkdir(exist_ok=True)
+        (project / "results" / preset / "report.html").touch()
+    assert run(project, "git", "status", "--short", "-uall") == "?? results/mine/report.html\n"
 
 
 def test_a_run_on_another_machine_keeps_its_lock(tmp_path):
