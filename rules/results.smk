@@ -1,22 +1,11 @@
 # Tables, figures, claims and the report.
 #
 # Each has a mark beside it whose name says of what it was made; without the mark of the present
-# runs and settings it is made again.
+# runs and settings it is made again. They take seconds each, not worth a place in a cluster's queue.
 
 import kdlab.claims
 import kdlab.report
 from kdlab.drawing import caption
-
-
-# Seconds each: not worth a place in a cluster's queue.
-localrules:
-    settings,
-    measurements,
-    clustering_table,
-    table2,
-    reconstruction_table,
-    claims,
-    report,
 
 
 rule settings:
@@ -24,6 +13,7 @@ rule settings:
         SETTINGS,
     log:
         f"runs/logs/{EXPERIMENT.name}/settings.log",
+    localrule: True
     params:
         text=json.dumps(EXPERIMENT.dump(), indent=2, ensure_ascii=False),
     message:
@@ -49,6 +39,7 @@ rule measurements:
         ),
     log:
         f"runs/logs/{EXPERIMENT.name}/measurements.log",
+    localrule: True
     message:
         "Measurements: one row per trained model"
     shell:
@@ -143,6 +134,7 @@ if PRESET.clustering:
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/figure3_clustering.log",
+        localrule: True
         message:
             "Figure 3 (a, b): joining the seeds"
         shell:
@@ -171,6 +163,7 @@ if PRESET.table2:
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/table2.log",
+        localrule: True
         message:
             "Table 2"
         shell:
@@ -199,6 +192,7 @@ if PRESET.reconstructions:
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/reconstruction_table.log",
+        localrule: True
         params:
             caption="Word vectors in every form and size: bits, error, neighbours that stay",
         message:
@@ -283,6 +277,7 @@ if PRESET.claims:
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/claims.log",
+        localrule: True
         params:
             results=lambda wildcards, output: Path(output.csv).parent,
         message:
@@ -322,6 +317,7 @@ rule report:
         ),
     log:
         f"runs/logs/{EXPERIMENT.name}/report.log",
+    localrule: True
     params:
         results=lambda wildcards, output: Path(output.page).parent,
         vectors=lambda wildcards, input: (

@@ -308,7 +308,7 @@ def test_word_vectors_of_a_distribution_need_no_text_and_no_model(tmp_path):
     preset = {"reconstructions": {"mine": mine}, "figures": ["reconstruction"]}
     (project / "config/words.yaml").write_text(json.dumps(preset))
 
-    succeed(project, "all", preset="words")
+    assert "not present in the Snakefile" not in succeed(project, "all", preset="words")
     assert "Nothing to be done" in succeed(project, "all", preset="words")
     results = project / "results/words"
     table = pd.read_csv(results / "reconstruction.csv")
