@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from kdcore.errors import KDError
 from kdcore.files import fingerprint, sha256
+from kdcore.kinds import unknown
 from kdlab.addresses import Run, upstream
 from kdlab.experiment import Experiment
 from kdlab.own import check_there, check_watched, own_files
@@ -118,6 +119,60 @@ class Plan:
         for run in runs:
             visit(run, "measurement.json")
         return found
+
+    def models_of(self, target: str) -> list[Run]:
+        """The language models that a target of the Snakefile needs, measured or not.
+
+        Raises:
+            KDError: there is no such target.
+        """
+        ends = self._ends()
+        if target not in ends:
+            raise KDError(unknown("target", target, list(ends)))
+        wanted = list(self.needed(ends[target])) + ends[target]
+        if target == "models" or target.startswith("codes"):
+            wanted = [run for run in wanted if run.stage == "models"]
+        return [run for run in dict.fromkeys(wanted) if run.stage in ("models", "retrained")]
+
+    def _ends(self) -> dict[str, list[Run]]:
+        """The runs that a target shows or ends with, by target: rules/targets.smk names them."""
+        experiment, preset = self.experiment, self.preset
+        ends: dict[str, list[Run]] = {
+            name: experiment.models() for name in ("all", "retrained", "claims")
+        }
+        ends |= {"data": [], "models": experiment.models(), "codes": experiment.models()}
+        # What figures need, and the runs that each of it is made of.
+        of_need = {
+            "measurements.csv": experiment.models(),
+            "curves": [run for name in preset.tables for run in experiment.table(name)],
+            "words": list(experiment.table2()) if preset.table2 else [],
+            "reconstruction.csv": [
+                run for name in preset.reconstructions for run in experiment.reconstructions(name)
+            ],
+        }
+        for name in preset.sweeps:
+            ends[name] = of_need[f"{name}_sweep.csv"] = [p.run for p in experiment.sweep(name)]
+        for name, table in preset.tables.items():
+            ends[name] = of_need[f"{name}.csv"] = experiment.table(name)
+            for model in preset.models:
+                if table.rows_of(model):
+                    runs = ends[f"{name}_{model}"] = experiment.table(name, [model])
+                    ends[f"codes_{model}"] = [*ends.get(f"codes_{model}", []), *runs]
+        for name, figure in preset.figures.items():
+            shown = [run for need in sorted(figure.needs) for run in of_need.get(need, [])]
+            ends[name] = [*ends.get(name, []), *shown]
+        if preset.table2:
+            ends["table2"] = of_need["words"]
+        return ends
+
+    def compressions_of(self, target: str) -> list[Run]:
+        """The tables of word vectors that a target compresses and that were not measured yet."""
+        preset = self.preset
+        shown = [name for name, f in preset.figures.items() if "reconstruction.csv" in f.needs]
+        if target not in ("all", "codes", *shown):
+            return []
+        runs = [run for n in preset.reconstructions for run in self.experiment.reconstructions(n)]
+        return [run for run in runs if not run.exists("measurement.json", preset.published)]
 
     def made(
         self,

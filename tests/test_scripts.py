@@ -46,39 +46,43 @@ def paper(tmp_path, monkeypatch) -> Plan:
         ("data", 0),
     ],
 )
-def test_a_plan_is_of_its_target(planning, paper, target, count):
-    runs = planning.models_of(paper, target)
+def test_a_plan_is_of_its_target(paper, target, count):
+    runs = paper.models_of(target)
     assert len(runs) == len(set(runs)) == count
     assert all(run.stage in ("models", "retrained") for run in runs)
 
 
-def test_a_plan_of_all_has_every_model(planning, paper):
-    assert set(planning.models_of(paper, "all")) >= set(paper.experiment.models())
+def test_a_plan_of_all_has_every_model(paper):
+    assert set(paper.models_of("all")) >= set(paper.experiment.models())
 
 
 @pytest.mark.parametrize(
     ("target", "count"),
     [("all", 15), ("codes", 15), ("reconstruction", 15), ("table1", 0), ("figure2", 0)],
 )
-def test_a_plan_counts_the_word_vectors_to_compress(planning, paper, target, count):
-    found = planning.compressions_of(paper, target)
+def test_a_plan_counts_the_word_vectors_to_compress(paper, target, count):
+    found = paper.compressions_of(target)
     assert len(found) == count
     for run in found[:1]:
         Path("measurements", run.address).mkdir(parents=True)
         Path("measurements", run.address, "measurement.json").touch()
-        assert planning.compressions_of(paper, target) == found[1:]
+        assert paper.compressions_of(target) == found[1:]
 
 
 @pytest.mark.parametrize("target", ["table2", "figure1", "code_space", "reconstruction"])
-def test_a_plan_of_words_has_the_model_that_they_come_from(planning, tmp_path, monkeypatch, target):
+def test_a_plan_of_words_has_the_model_that_they_come_from(tmp_path, monkeypatch, target):
     monkeypatch.chdir(tmp_path)
     plan = Plan(small_experiment())
-    assert planning.models_of(plan, target) == [plan.experiment.model("first", "full", 1)]
+    assert plan.models_of(target) == [plan.experiment.model("first", "full", 1)]
 
 
-def test_a_plan_of_no_target_names_the_nearest(planning, paper):
+def test_a_plan_of_no_target_names_the_nearest(paper):
     with pytest.raises(KDError, match="target 'tabel1' is unknown; did you mean 'table1'"):
-        planning.models_of(paper, "tabel1")
+        paper.models_of("tabel1")
+
+
+def test_cores_are_a_number_or_all(planning):
+    assert planning.count("3") == 3 and planning.count("all") >= 1
     with pytest.raises(KDError, match="cores must be a number above 0 or all, got 'two'"):
         planning.count("two")
 

@@ -15,8 +15,6 @@ from snakemake.utils import available_cpu_count
 
 from kdcore.embeddings import EMBEDDINGS, EmbeddingInputs
 from kdcore.errors import KDError
-from kdcore.kinds import unknown
-from kdlab.addresses import Run
 from kdlab.compute import device_of, precision_of
 from kdlab.language_model import LanguageModel
 from kdlab.language_model_settings import LanguageModelSettings
@@ -36,7 +34,7 @@ def main(
     _script.start_log(None)
     workers = count(cores)
     plan = Plan.of(config)
-    models = models_of(plan, target)
+    models = plan.models_of(target)
     left = [run for run in models if not run.exists("measurement.json", plan.preset.published)]
     _script.log.info(
         "Preset %s, %s: %d language models, %d measured, %d to train",
@@ -62,7 +60,7 @@ def main(
         )  # fmt: skip
     if begun := len(list(Path("runs/scratch").glob("[!.]*.safetensors"))):
         _script.log.info("  Less, if it continues from a checkpoint: %d lie there.", begun)
-    if tables := compressions_of(plan, target):
+    if tables := plan.compressions_of(target):
         _script.log.info(
             "  %d tables of word vectors to compress: seconds to minutes each", len(tables)
         )
@@ -85,57 +83,6 @@ def count(cores: str) -> int:
     if not cores.isdigit() or int(cores) < 1:
         raise KDError(f"cores must be a number above 0 or all, got {cores!r}")
     return int(cores)
-
-
-def models_of(plan: Plan, target: str) -> list[Run]:
-    """The language models that a target needs and that published runs do not replace.
-
-    Raises:
-        KDError: there is no such target.
-    """
-    experiment, preset = plan.experiment, plan.preset
-    ends: dict[str, list[Run]] = {
-        name: experiment.models() for name in ("all", "retrained", "claims")
-    }
-    ends |= {"data": [], "models": experiment.models(), "codes": experiment.models()}
-    # What figures need, and the runs that it is made of.
-    of_need = {
-        "measurements.csv": experiment.models(),
-        "curves": [run for name in preset.tables for run in experiment.table(name)],
-        "words": list(experiment.table2()) if preset.table2 else [],
-        "reconstruction.csv": [
-            run for name in preset.reconstructions for run in experiment.reconstructions(name)
-        ],
-    }
-    for name in preset.sweeps:
-        ends[name] = of_need[f"{name}_sweep.csv"] = [p.run for p in experiment.sweep(name)]
-    for name, table in preset.tables.items():
-        ends[name] = of_need[f"{name}.csv"] = experiment.table(name)
-        for model in preset.models:
-            if table.rows_of(model):
-                runs = ends[f"{name}_{model}"] = experiment.table(name, [model])
-                ends[f"codes_{model}"] = [*ends.get(f"codes_{model}", []), *runs]
-    for name, figure in preset.figures.items():
-        shown = [run for need in sorted(figure.needs) for run in of_need.get(need, [])]
-        ends[name] = [*ends.get(name, []), *shown]
-    if preset.table2:
-        ends["table2"] = of_need["words"]
-    if target not in ends:
-        raise KDError(unknown("target", target, list(ends)))
-    wanted = list(plan.needed(ends[target])) + ends[target]
-    if target == "models" or target.startswith("codes"):
-        wanted = [run for run in wanted if run.stage == "models"]
-    return [run for run in dict.fromkeys(wanted) if run.stage in ("models", "retrained")]
-
-
-def compressions_of(plan: Plan, target: str) -> list[Run]:
-    """The tables of word vectors that a target compresses and that were not measured yet."""
-    preset = plan.preset
-    shown = [name for name, f in preset.figures.items() if "reconstruction.csv" in f.needs]
-    if target not in ("all", "codes", *shown):
-        return []
-    runs = [run for n in preset.reconstructions for run in plan.experiment.reconstructions(n)]
-    return [run for run in runs if not run.exists("measurement.json", preset.published)]
 
 
 def duration(hours: float) -> str:
