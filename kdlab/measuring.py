@@ -40,8 +40,15 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Compute:
-    """Where and how a model is trained."""
+class Conditions:
+    """Where and how a model is trained.
+
+    Attributes:
+        device: `cpu` or `cuda`.
+        precision: of training; scores are computed in float32.
+        threads: of the CPU.
+        checkpoint_seconds: between two checkpoints.
+    """
 
     device: str
     precision: Precision
@@ -65,7 +72,7 @@ def train_and_measure(
     corpus: Corpus,
     settings: LanguageModelSettings,
     seed: int,
-    compute: Compute,
+    conditions: Conditions,
     scratch: Path,
     outputs: Outputs,
     about: dict[str, Any],
@@ -87,15 +94,17 @@ def train_and_measure(
     Raises:
         KDError: the device or its arithmetic is not here; training was stopped or went astray.
     """
-    device = resolve_device(compute.device)
-    check_precision(compute.precision, device)
+    device = resolve_device(conditions.device)
+    check_precision(conditions.precision, device)
     # Elsewhere, scoring as one stream takes little beside training.
-    fast = compute.precision == "bfloat16" and device.type == "cpu"
-    torch.set_num_threads(compute.threads)
+    fast = conditions.precision == "bfloat16" and device.type == "cpu"
+    torch.set_num_threads(conditions.threads)
     torch.use_deterministic_algorithms(device.type == "cpu")
     # Now: another commit may be checked out by the end.
     made_with = environment()
-    name = fingerprint([about["address"], compute.device, compute.precision, compute.threads])
+    name = fingerprint(
+        [about["address"], conditions.device, conditions.precision, conditions.threads]
+    )
     checkpoint = scratch / f"{name}.safetensors"
     with locked(checkpoint, title) as waited:
         if waited and _is_there(outputs.measurement, about["address"]):
@@ -115,9 +124,9 @@ def train_and_measure(
                 settings,
                 checkpoint=checkpoint,
                 identity=name,
-                precision=compute.precision,
+                precision=conditions.precision,
                 valid_streams=settings.batch_size if fast else 1,
-                checkpoint_seconds=compute.checkpoint_seconds,
+                checkpoint_seconds=conditions.checkpoint_seconds,
                 report=_Reporter(title),
                 stop=stop,
             )
@@ -148,8 +157,8 @@ def train_and_measure(
             "wall_seconds": round(seconds, 1),
             "tokens_per_second": round(settings.epochs * len(corpus.train) / seconds),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "threads": compute.threads,
-            "precision": compute.precision,
+            "threads": conditions.threads,
+            "precision": conditions.precision,
             "data_hash": corpus.digest[:16],
             **made_with,
             "products": product_library(),

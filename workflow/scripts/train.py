@@ -13,7 +13,7 @@ from kdcore.files import sha256
 from kdcore.vectors import WordVectors
 from kdlab.corpus import Corpus
 from kdlab.language_model_settings import LanguageModelSettings
-from kdlab.measuring import Compute, Outputs, train_and_measure
+from kdlab.measuring import Conditions, Outputs, train_and_measure
 from kdlab.training import Precision
 
 
@@ -82,7 +82,7 @@ def main(
         corpus=text,
         settings=chosen,
         seed=values["seed"],
-        compute=Compute(device, precision, threads, checkpoint_seconds),
+        conditions=Conditions(device, precision, threads, checkpoint_seconds),
         scratch=scratch,
         outputs=Outputs(model, curve, measurement),
         about=about,
