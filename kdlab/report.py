@@ -209,7 +209,7 @@ def _table(
                 "note": tables.note(experiment, str(model), precisions[str(model)]),
                 "headings": list(titles.values()),
                 "rows": [[cells[cell] for cell in titles] for cells in text],
-                "command": tables.command(experiment, name, str(model))
+                "command": tables.command(experiment, f"{name}_{model}")
                 if (part["n_seeds"] == 0).any()
                 else "",
             }
@@ -261,7 +261,6 @@ def _sweep(experiment: Experiment, name: str, results: Path) -> dict[str, Any]:
         others = [f"{called[p]} = {value}" for p, value in held.items() if p != path]
         note = _capital(f"{column} varied") + "".join(f", {other}" for other in others)
         parts.append({"note": note, "grid": grid(by_value, 2, headings)})
-    chosen = tables.chosen_preset(experiment)
     return {
         "name": name,
         "title": _capital(
@@ -269,7 +268,7 @@ def _sweep(experiment: Experiment, name: str, results: Path) -> dict[str, Any]:
             f"{experiment.preset.methods[sweep.method].label}, {sweep.model} model"
         ),
         "parts": parts if len(points) else [],
-        "command": f"snakemake --cores 8 {chosen}{name}",
+        "command": tables.command(experiment, name),
     }
 
 
@@ -292,7 +291,6 @@ def _reconstructions(experiment: Experiment, results: Path) -> list[dict[str, An
         return []
     rows = _csv(results, "reconstruction")
     rows["chosen"] = rows["chosen"].map(lambda told: told.partition(":")[0], na_action="ignore")
-    command = f"snakemake --cores 8 {tables.chosen_preset(experiment)}"
     found = []
     for name, table in preset.reconstructions.items():
         here = rows[(rows["table"] == name) & rows["chosen"].notna()]
@@ -304,7 +302,9 @@ def _reconstructions(experiment: Experiment, results: Path) -> list[dict[str, An
                 "title": f"{table.title} in every form and size",
                 "note": "".join(f" Similarity before: {value:.3f}." for value in before),
                 "grid": grid(here, 2, headings),
-                "command": f"{command}results/{experiment.name}/reconstruction.csv",
+                "command": tables.command(
+                    experiment, f"results/{experiment.name}/reconstruction.csv"
+                ),
             }
         )
     return found

@@ -187,15 +187,11 @@ def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) and value is not True else str(value)
 
 
-def chosen_preset(experiment: Experiment) -> str:
-    """What a command of Snakemake has between its options and its target to mean this preset."""
+def command(experiment: Experiment, target: str) -> str:
+    """What makes a target of the Snakefile for this preset."""
     name = experiment.name
-    return "" if name == DEFAULT_PRESET else f"--configfile config/{name}.yaml -- "
-
-
-def command(experiment: Experiment, table: str, model: str) -> str:
-    """What trains the models of a table's column."""
-    return f"snakemake --cores 8 {chosen_preset(experiment)}{table}_{model}"
+    chosen = "" if name == DEFAULT_PRESET else f"--configfile config/{name}.yaml -- "
+    return f"snakemake --cores 8 {chosen}{target}"
 
 
 def explanation(experiment: Experiment, name: str) -> str:
@@ -293,7 +289,8 @@ def as_markdown(
             text["label"] = as_markdown_text(text["label"])
             lines.append("| " + " | ".join(text[cell] for cell in titles) + " |")
         if (part["n_seeds"] == 0).any():
-            lines += ["", f"Not run; what fills these cells: `{command(experiment, name, model)}`"]
+            filling = command(experiment, f"{name}_{model}")
+            lines += ["", f"Not run; what fills these cells: `{filling}`"]
     return "\n".join(lines) + "\n"
 
 
