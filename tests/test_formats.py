@@ -1,6 +1,7 @@
 """Files of vectors: those that other tools wrote, odd ones, and what is written here read back."""
 
 import gzip
+import io
 import json
 import pickle
 import sys
@@ -568,6 +569,27 @@ def test_archives_and_arrays_with_a_damaged_head_are_refused_in_a_line(tmp_path)
         path.write_bytes(content)
         with pytest.raises(KDError, match=r"a\.(zip|npy): "):
             read_vectors(path)
+
+
+@pytest.mark.parametrize("ending", ["txt", "npy"])
+@pytest.mark.parametrize(
+    ("local", "central", "value", "told"),
+    [(6, 8, 1, "password"), (8, 10, 97, "compression")],
+    ids=["encrypted", "other method"],
+)
+def test_archives_packed_in_another_way_are_refused_in_a_line(
+    local, central, value, told, ending, tmp_path
+):
+    content = io.BytesIO()
+    np.save(content, np.ones((2, 2), np.float32))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr(f"v.{ending}", b"a 1 2\n" if ending == "txt" else content.getvalue())
+    changed = bytearray((tmp_path / "a.zip").read_bytes())
+    changed[changed.index(b"PK\x03\x04") + local] = value
+    changed[changed.index(b"PK\x01\x02") + central] = value
+    (tmp_path / "a.zip").write_bytes(changed)
+    with pytest.raises(KDError, match=rf"^\S*/a\.zip: v\.{ending} must be packed.* {told}"):
+        read_vectors(tmp_path / "a.zip")
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".bin"])

@@ -228,6 +228,7 @@ class StoredEmbedding(FixedEmbedding):
         return {**self.__dict__, "_kept": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
+        # As in `FixedEmbedding`: PyTorch's, by `super`.
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._renew()
 

@@ -112,7 +112,8 @@ class Source:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 found = archive.namelist()
-        except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
+        except (*DAMAGED, UnicodeDecodeError, NotImplementedError) as error:
+            # The last two: a damaged list of files has names, or a version, that there are not.
             raise KDError(f"{self}: damaged ({error})") from None
         if any(name.endswith("/data.pkl") for name in found):
             return ()
@@ -123,16 +124,27 @@ class Source:
         """Whether `open` unpacks the file."""
         return self.is_gzip or bool(self.members)
 
+    def _open_member(self, archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+        try:
+            return archive.open(name)
+        except RuntimeError as error:  # a password is asked for, or another way of packing
+            raise KDError(
+                f"{self}: {name} must be packed as Python's zipfile reads it, without a password, "
+                f"got {error}"
+            ) from None
+
     def _array(self) -> str:
         """The array of NumPy's archive, which goes by its name without an ending."""
         shapes: dict[str, tuple[int, ...]] = {}
         try:
             with zipfile.ZipFile(self.path) as archive:
                 for member in self.members:
-                    with archive.open(member) as stream:
+                    with self._open_member(archive, member) as stream:
                         shape, dtype = _array_head(stream)
                     if dtype.kind in "fiu" or self.name is not None:
                         shapes[member.removesuffix(".npy")] = shape
+        except KDError:
+            raise
         except (*DAMAGED, ValueError, SyntaxError, tokenize.TokenError) as error:
             raise KDError(f"{self}: damaged ({' '.join(str(error).split())})") from None
         name = None if self.name is None else self.name.removesuffix(".npy")
@@ -162,7 +174,10 @@ class Source:
                 with gzip.open(self.path) as packed:
                     yield io.BufferedReader(packed, 1 << 20)
             elif self.members:
-                with zipfile.ZipFile(self.path) as archive, archive.open(self._member()) as member:
+                with (
+                    zipfile.ZipFile(self.path) as archive,
+                    self._open_member(archive, self._member()) as member,
+                ):
                     yield member
             else:
                 with open(self.path, "rb", buffering=1 << 20) as stream:
