@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from kdcore.codes import Codes, code_bits
-from kdcore.embeddings import EMBEDDINGS, EmbeddingInputs, load_embedding, save_embedding
+from kdcore.embeddings import EMBEDDINGS, EmbeddingInputs, load_embedding, save_embedding, uniform
+from kdcore.embeddings.uniform import UniformEmbedding
 from kdcore.errors import KDError
 from kdcore.rounding import quantise, read_rounded, rounded, store_rounded, stored_type
 
@@ -286,3 +287,22 @@ def test_what_training_writes_past_pytorchs_versions_is_seen():
         assert torch.equal(embedding.eval()(ids), torch.ones(5, 3))
     # In another process the identities of tensors, by which it is kept, are other ones'.
     assert pickle.loads(pickle.dumps(embedding))._kept is None
+
+
+def test_a_lookup_looks_at_the_whole_table_once(monkeypatch):
+    """Or one word would cost as much as all of them."""
+    embedding = UniformEmbedding(torch.randn(50, 4), 3).eval()
+    first, looked = embedding(torch.arange(50)), []
+    monkeypatch.setattr(uniform, "stored_type", lambda *_: looked.append(1) or torch.bfloat16)
+    assert torch.equal(embedding(torch.arange(50)), first) and not looked
+    with torch.no_grad():
+        embedding.weight.mul_(1e6)
+    embedding(torch.tensor([0])), embedding(torch.tensor([1]))
+    assert len(looked) == 1
+
+
+def test_a_uniform_embedding_is_exported_in_eval_mode():
+    embedding = UniformEmbedding(torch.randn(50, 4), 3).eval()
+    ids = torch.tensor([3, 0])
+    graph = torch.export.export(embedding, (ids,)).module()
+    torch.testing.assert_close(graph(ids), embedding(ids))

@@ -11,7 +11,7 @@ Each module of this package is a kind and has
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -161,6 +161,16 @@ class FixedEmbedding(Embedding):
         super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
         self.like = like
         return self
+
+
+def state_of(tensors: Iterable[torch.Tensor | None]) -> object:
+    """Differs from that of the same tensors before where one has been changed or moved."""
+    return tuple(
+        # What is made under `inference_mode` has no version.
+        (id(t), 0 if t.is_inference() else t._version, t.device, t.dtype)
+        for t in tensors
+        if t is not None
+    )
 
 
 EMBEDDINGS: Kinds[KindSettings] = Kinds("kdcore.embeddings", "embedding")

@@ -6,14 +6,21 @@ gradient is passed on as if nothing had been rounded (Jacob et al. 2018, "Quanti
 of Neural Networks for Efficient Integer-Arithmetic-Only Inference", Section 3).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field
 from torch.compiler import is_compiling
 
-from kdcore.embeddings import EMBEDDINGS, Embedding, EmbeddingInputs, FixedEmbedding, guarded
+from kdcore.embeddings import (
+    EMBEDDINGS,
+    Embedding,
+    EmbeddingInputs,
+    FixedEmbedding,
+    guarded,
+    state_of,
+)
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 from kdcore.rounding import (
@@ -109,7 +116,7 @@ class RoundedEmbedding(Embedding):
     def _stored(self) -> "StoredEmbedding":
         """What is stored, composed anew where a number has changed."""
         tensors = [*self.inner.parameters(), *self.inner.buffers()]
-        now = _state(tensors)
+        now = state_of(tensors)
         if self._kept is None or self._kept[0] != now:
             made = load(self.settings, self.num_embeddings, self.embedding_dim, self.export())
             kind = next((p.dtype for p in self.inner.parameters()), None)
@@ -125,16 +132,6 @@ class RoundedEmbedding(Embedding):
             else:
                 found[name] = tensor
         return found
-
-
-def _state(tensors: Iterable[torch.Tensor | None]) -> object:
-    """Differs from that of the same tensors before where one has been changed or moved."""
-    return tuple(
-        # What is made under `inference_mode` has no version.
-        (id(t), 0 if t.is_inference() else t._version, t.device, t.dtype)
-        for t in tensors
-        if t is not None
-    )
 
 
 def surrogate(embedding: RoundedEmbedding, ids: torch.Tensor) -> torch.Tensor:
@@ -175,7 +172,7 @@ class StoredEmbedding(FixedEmbedding):
         if self._kept is not None and is_compiling():
             # Versions cannot be read, and numbers need not be: `_apply` and loading see to it.
             return self._kept[1]
-        now = _state(self._buffers.values())
+        now = state_of(self._buffers.values())
         if self._kept is None or self._kept[0] != now:
             tensors = self.export()
             tables = stored_names(tensors)

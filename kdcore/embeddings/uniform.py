@@ -7,10 +7,12 @@ Inference", Section 3, with the straight-through gradient of Bengio et al. 2013.
 """
 
 from collections.abc import Mapping
+from typing import Self
 
 import torch
 from pydantic import Field
 from torch import nn
+from torch.compiler import is_compiling
 
 from kdcore.codes import append_packed, pack, unpack_at
 from kdcore.embeddings import (
@@ -18,6 +20,7 @@ from kdcore.embeddings import (
     EmbeddingInputs,
     FixedEmbedding,
     guarded,
+    state_of,
     stored_tensor,
 )
 from kdcore.kinds import KindSettings
@@ -49,13 +52,31 @@ class UniformEmbedding(Embedding):
         self.num_embeddings, self.embedding_dim = weight.shape
         self.bits = bits
         self.weight = nn.Parameter(weight)
+        self._kept: tuple[object, torch.dtype] | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_kept": None}
+
+    def _stored_type(self) -> torch.dtype:
+        """Of scales: it depends on the whole table, which is looked at where it has changed."""
+        if is_compiling():  # neither versions nor numbers can be read
+            return self._kept[1] if self._kept is not None else torch.float16
+        now = state_of([self.weight])
+        if self._kept is None or self._kept[0] != now:
+            self._kept = now, stored_type([self.weight.detach()], self.bits)
+        return self._kept[1]
+
+    def train(self, mode: bool = True) -> Self:
+        """As of every module; what training writes into `parameter.data` no version tells."""
+        self._kept = None if mode else self._kept
+        return super().train(mode)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Integer ids (…) to vectors (…, embedding_dim)."""
         rows = nn.functional.embedding(ids, self.weight)
         exact = rows.detach()
-        # In training all are as in float16: which type is stored depends on the whole table.
-        stored = torch.float16 if self.training else stored_type([self.weight.detach()], self.bits)
+        # In training, where the table changes at each step, as in float16.
+        stored = torch.float16 if self.training else self._stored_type()
         rounded = dequantise(*quantise(exact, self.bits, stored)).to(rows.dtype)
         # Adding an exact zero, of which the gradient is taken.
         return rounded + (rows - exact)
