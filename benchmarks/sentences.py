@@ -16,11 +16,11 @@ from typing import Any
 import pandas as pd
 import torch
 import torch.nn.functional as F
-import yaml
 
 from kdcore.files import write_text
 from kdcore.modules import compress_module
-from kdlab.installed import InstalledFile, find_installed
+from kdlab.experiment import load_experiment
+from kdlab.installed import find_installed
 from kdlab.provenance import ROOT, environment
 
 RATIOS = (4.0, 7.8, 14.0, 20.0, 32.0)
@@ -29,11 +29,9 @@ NEAREST, BATCH, LONGEST = 10, 64, 128
 
 def installed_encoder() -> Path:
     """The folder of the encoder whose table `config/vectors.yaml` compresses."""
-    preset = yaml.safe_load((ROOT / "config" / "vectors.yaml").read_text("utf-8"))
-    named = preset["reconstructions"]["sentences"]["vectors"]
-    return find_installed(
-        InstalledFile(**{key: named[key] for key in InstalledFile.model_fields})
-    ).parent
+    preset = load_experiment(ROOT / "config" / "vectors.yaml").preset
+    named: Any = preset.reconstructions["sentences"].vectors
+    return find_installed(named).parent
 
 
 @torch.no_grad()

@@ -87,6 +87,19 @@ class FigureData(Generic[Settings]):
         )
 
 
+def signs(
+    data: FigureData[FigureSettings], names: list[str], style: Style
+) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each family in some tables, whether it was run or not."""
+    preset = data.experiment.preset
+    methods = [preset.methods[row.method] for name in names for row in preset.tables[name].rows]
+    colors: dict[str, str] = {}
+    for method in methods:
+        colors.setdefault(method.family or method.label, style.color(method.style.color))
+    markers = style.markers(colors)
+    return {name: (color, markers[name]) for name, color in colors.items()}
+
+
 def title(settings: FigureSettings) -> str:
     """The title of a figure: the first paragraph of its kind's docstring, without the full stop."""
     return _paragraphs(settings)[0].removesuffix(".")

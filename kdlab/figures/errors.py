@@ -14,9 +14,8 @@ from matplotlib.lines import Line2D
 from pydantic import Field
 
 from kdcore.files import read_json
-from kdlab.drawing import FigureData
+from kdlab.drawing import FigureData, signs
 from kdlab.figures import FigureSettings, Panel
-from kdlab.figures.frontier import signs
 from kdlab.style import Style
 
 NUMERICS = 1

@@ -8,7 +8,6 @@ perplexity.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,7 +17,7 @@ from pydantic import Field
 
 from kdcore.kinds import Section
 from kdcore.size import FLOAT_BITS
-from kdlab.drawing import FigureData
+from kdlab.drawing import FigureData, signs
 from kdlab.figures import FigureSettings, Panel
 from kdlab.style import Style
 
@@ -125,17 +124,6 @@ def draw(data: FigureData[Settings], style: Style) -> Figure:
         handles=handles, loc="outside lower center", fontsize=8, ncols=COLUMNS_OF_LEGEND
     )  # fmt: skip
     return figure
-
-
-def signs(data: FigureData[Any], names: list[str], style: Style) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each family in some tables, whether it was run or not."""
-    preset = data.experiment.preset
-    methods = [preset.methods[row.method] for name in names for row in preset.tables[name].rows]
-    colors: dict[str, str] = {}
-    for method in methods:
-        colors.setdefault(method.family or method.label, style.color(method.style.color))
-    markers = style.markers(colors)
-    return {name: (color, markers[name]) for name, color in colors.items()}
 
 
 def _points(
