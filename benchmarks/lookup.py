@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from kdcore import Codes, KDEmbedding
 from kdcore.embeddings import Embedding
 from kdcore.embeddings.table import TableEmbedding
+from kdcore.files import write_text
 from kdcore.formats import write_vectors
-from kdlab.provenance import processor
+from kdlab.provenance import environment, processor
 
 TABLES = ((400_000, 50), (10_000, 200))
 TRANSFORMS: dict[str, dict] = {
@@ -61,11 +63,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gradients", action="store_true", help="look up with gradients")
     parser.add_argument("--onnx", action="store_true", help="look up in graphs of ONNX")
+    parser.add_argument("--out", type=Path, help="where a row for each number of ids is written")
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_grad_enabled(given.gradients)
     print(f"K = 64, D = 10; {processor()}")
     print(f"  {'ids':38}" + "".join(f"{count:>16,}" for count in COUNTS))
+    rows = []
     for N, dim in TABLES:
         for name, options in TRANSFORMS.items():
             embedding = KDEmbedding(Codes.random(N, 64, 10, 0), dim, name.split(",")[0], **options)
@@ -79,10 +83,22 @@ def main() -> None:
             for count in COUNTS:
                 batches = [torch.randint(N, (count,)) for _ in range(40 if count < 1000 else 10)]
                 found = least(looked_up, batches)
+                rows.append(
+                    {
+                        "words": N, "dim": dim, "transform": name, "ids": count,
+                        "times": round(found["kd"] / found["full"], 2),
+                        "microseconds": round(found["kd"] * 1e6, 1),
+                        "full_microseconds": round(found["full"] * 1e6, 1),
+                        "gradients": given.gradients, "onnx": given.onnx, "K": 64, "D": 10,
+                    }
+                    | environment()
+                )  # fmt: skip
                 cells.append(f"{found['kd'] / found['full']:.1f} x {found['full'] * 1e6:.0f} µs")
             print(
                 f"  {f'{N:,} × {dim}, {name}':38}" + "".join(f"{c:>16}" for c in cells), flush=True
             )
+    if given.out:
+        write_text(given.out, pd.DataFrame(rows).to_csv(index=False))
 
 
 if __name__ == "__main__":

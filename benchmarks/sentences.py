@@ -1,6 +1,6 @@
 """A sentence encoder with its table of word vectors compressed: does it still find what it found?
 
-`python -m benchmarks.sentences FILE --table OUT.csv` embeds the sentences of a text, one a line,
+`python -m benchmarks.sentences FILE --out OUT.csv` embeds the sentences of a text, one a line,
 with the encoder as it is and with its table compressed to several sizes, and tells how many of a
 sentence's 10 nearest among all others stay. The encoder is any of sentence-transformers that
 averages its last layer, from a folder (`--encoder`) or from the distribution that
@@ -68,12 +68,12 @@ def digest(data: bytes) -> str:
 
 
 def main() -> None:
-    """Print a row for each size, and write the table where one is asked for."""
+    """Print a row for each size, and write the rows where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("sentences", type=Path, help="text, a sentence a line")
     parser.add_argument("--encoder", type=Path, help="folder of the encoder; none: the installed")
     parser.add_argument("--ratios", type=float, nargs="+", default=RATIOS)
-    parser.add_argument("--table", type=Path, help="where the rows are written, .csv")
+    parser.add_argument("--out", type=Path, help="where the rows are written, .csv")
     arguments = parser.parse_args()
     from transformers import AutoModel, AutoTokenizer
 
@@ -110,8 +110,8 @@ def main() -> None:
             | environment()
         )  # fmt: skip
         print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-    if arguments.table:
-        write_text(arguments.table, pd.DataFrame(rows).to_csv(index=False))
+    if arguments.out:
+        write_text(arguments.out, pd.DataFrame(rows).to_csv(index=False))
 
 
 if __name__ == "__main__":

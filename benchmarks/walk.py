@@ -1,6 +1,6 @@
 """The six commands of `kdcore` on a table of words, with what they print, take and need.
 
-`python -m benchmarks.walk TABLE --page OUT.md` runs them one after another, as a reader would type
+`python -m benchmarks.walk TABLE --out OUT.md` runs them one after another, as a reader would type
 them, and writes a page's worth of Markdown: command, output, seconds of processor time, memory. The
 last words of the table are left out of `vectors.txt` and join later, from `more.vec`.
 """
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--words", help="a text file of one word a line, for rows without words")
     parser.add_argument("--ratio", type=float, default=20)
     parser.add_argument("--word", default="paris", help="whose neighbours are shown")
-    parser.add_argument("--page", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the page, .md")
     arguments = parser.parse_args()
     found = read_vectors(arguments.table, arguments.words)
     names, vectors = found.words, found.vectors.float()
@@ -87,7 +87,7 @@ def main() -> None:
     lines += [
         f"Table `{digest}`, {processor()}, threads: {threads}, commit {commit()}."
     ]  # fmt: skip
-    write_text(arguments.page, "\n".join(lines) + "\n")
+    write_text(arguments.out, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
