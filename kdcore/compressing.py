@@ -684,11 +684,12 @@ def _tried(work: _Work, form: Form) -> torch.Tensor:
     """Vectors as a form composes them, of the rows that forms are compared on."""
     settings: Any = form.settings
     if form.shape is not None:
-        learned, beam = _learn(form, work.learned, work.weights, work.seed, beam=2, iterations=8), 2
-        if form.is_refined(work.table.N):
+        is_refined = form.is_refined(work.table.N)
+        learned = _learn(form, work.learned, work.weights, work.seed, beam=2, iterations=8)
+        if is_refined:
             learned = _refined(work, work.learned, work.weights, learned, form.shape[2], 2, 1)
-        elif form.depth > 1:
-            beam, _ = form.search(work.table.N)
+        # Sums that are not refined rest on the beam that will encode them.
+        beam = 2 if is_refined or form.depth == 1 else form.search(work.table.N)[0]
         assert learned.transform is not None
         _rounded_books(learned.transform, settings.bits, settings.scales)
         encoder = Encoder(learned.transform, beam=beam, rounds=0)
