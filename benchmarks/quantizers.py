@@ -2,13 +2,16 @@
 
 `python -m benchmarks.quantizers` takes GloVe's first 10,000 words (50 numbers each; from the data
 mirror or over the network), `--table FILE.npy` any table. Each method learns its books from the
-table and encodes it; all have one shape of code and float32 books. Methods take turns, on
-one thread: seconds are the least of a method's turns and of this process alone; the error is the
-relative squared error Σ‖v − v̂‖² / Σ‖v − mean‖² at the first turn. `pip install faiss-cpu` for the
+table, or with `--sample ROWS` from so many of its rows, and encodes all of it; all have one shape
+of code and float32 books. Methods take turns, on one thread: seconds are the least of a method's
+turns and of this process alone; the error is the relative squared error Σ‖v − v̂‖² / Σ‖v − mean‖²
+at the first turn. `--out FILE.md` writes them as a table. `pip install faiss-cpu` for the
 comparison; faiss wants K to be a power of two.
 """
 
 import argparse
+import hashlib
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -17,10 +20,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.scale import generate
+from kdcore.encoding import encode
+from kdcore.files import write_text
 from kdcore.learners import LEARNERS, Control, LearnerInputs
 from kdcore.refinement import refine_codes
 from kdcore.vectors import relative_error
-from kdlab.provenance import processor
+from kdlab.provenance import commit, processor
 from kdlab.vectors import VectorInputs
 from kdlab.vectors.glove import Settings, read
 
@@ -32,43 +38,49 @@ except ImportError:
 Compose = Callable[[], torch.Tensor]
 
 
-def ours(vectors: torch.Tensor, K: int, D: int, groups: int, beam: int, rounds: int) -> Compose:
+def ours(
+    vectors: torch.Tensor, sample: torch.Tensor, K: int, D: int, groups: int, beam: int, rounds: int
+) -> Compose:
     """The residual learner and so many rounds of refinement."""
 
     def compose() -> torch.Tensor:
         settings = LEARNERS.parse(
             {"kind": "residual", "K": K, "D": D, "groups": groups, "beam": beam}
         )
-        inputs = LearnerInputs(len(vectors), vectors)
-        learned = settings.module.learn(settings, inputs, 0, Control())
+        learned = settings.module.learn(settings, LearnerInputs(len(sample), sample), 0, Control())
         if rounds:
             learned = refine_codes(
-                vectors, learned.codes, groups=groups, rounds=rounds, noise=0.02, perturbations=4
+                sample, learned.codes, groups=groups, rounds=rounds, noise=0.02, perturbations=4
             )
-        return learned.transform.compose_all(learned.codes.tensor())
+        codes = learned.codes
+        if len(sample) < len(vectors):
+            codes = encode(vectors, learned.transform, beam=beam, rounds=max(1, rounds))
+        return learned.transform.compose_all(codes.tensor())
 
     return compose
 
 
-def theirs(vectors: torch.Tensor, make: Callable[[], object]) -> Compose:
+def theirs(vectors: torch.Tensor, sample: torch.Tensor, make: Callable[[], object]) -> Compose:
     """A faiss quantizer, trained and used."""
 
     def compose() -> torch.Tensor:
         quantizer, table = make(), vectors.numpy()
-        quantizer.train(table)
+        quantizer.train(sample.numpy())
         return torch.from_numpy(quantizer.decode(quantizer.compute_codes(table)))
 
     return compose
 
 
-def methods(vectors: torch.Tensor, K: int, D: int, groups: int, slow: bool) -> dict[str, Compose]:
+def methods(
+    vectors: torch.Tensor, sample: torch.Tensor, K: int, D: int, groups: int, slow: bool
+) -> dict[str, Compose]:
     """All that are compared, by name."""
     found = {
-        "product": ours(vectors, K, D, D, 1, 0),
-        "residual, beam 8": ours(vectors, K, D, 1, 8, 0),
-        "residual, beam 8, 4 rounds": ours(vectors, K, D, 1, 8, 4),
-        "residual, beam 8, 12 rounds": ours(vectors, K, D, 1, 8, 12),
-        f"product-residual, {groups} groups, 4 rounds": ours(vectors, K, D, groups, 8, 4),
+        "product": ours(vectors, sample, K, D, D, 1, 0),
+        "residual, beam 8": ours(vectors, sample, K, D, 1, 8, 0),
+        "residual, beam 8, 4 rounds": ours(vectors, sample, K, D, 1, 8, 4),
+        "residual, beam 8, 12 rounds": ours(vectors, sample, K, D, 1, 8, 12),
+        f"product-residual, {groups} groups, 4 rounds": ours(vectors, sample, K, D, groups, 8, 4),
     }
     if faiss is None:
         return found
@@ -95,19 +107,27 @@ def methods(vectors: torch.Tensor, K: int, D: int, groups: int, slow: bool) -> d
     if slow:
         rivals["faiss residual, beam 32, books refined"] = residual(32, True)
         rivals["faiss local search"] = lambda: faiss.LocalSearchQuantizer(d, D, bits)
-    return found | {name: theirs(vectors, make) for name, make in rivals.items()}
+        if d % groups == 0:
+            rivals[f"faiss product-local-search, {groups} groups"] = lambda: (
+                faiss.ProductLocalSearchQuantizer(d, groups, D // groups, bits)
+            )
+    return found | {name: theirs(vectors, sample, make) for name, make in rivals.items()}
 
 
 def main() -> None:
-    """Print one line per method."""
+    """Print one line per method, and write them where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--table", type=Path, help="a .npy file of vectors in place of GloVe's")
-    parser.add_argument("--rows", type=int, help="of the table, the first so many")
+    table = parser.add_mutually_exclusive_group()
+    table.add_argument("--table", type=Path, help="a .npy file of vectors in place of GloVe's")
+    table.add_argument("--generated", help="as benchmarks.scale does, for example 100000x300")
+    parser.add_argument("--rows", type=int, help="of the table the first so many; of GloVe 10,000")
+    parser.add_argument("--sample", type=int, help="rows that books are learned from; default all")
     parser.add_argument("--K", type=int, default=64)
     parser.add_argument("--D", type=int, default=10)
     parser.add_argument("--groups", type=int, default=2, help="of the product-residual ones")
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--slow", action="store_true", help="faiss's slow settings too")
+    parser.add_argument("--out", type=Path, help="where the table is written, .md")
     given = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)
     torch.set_num_threads(1)
@@ -115,15 +135,18 @@ def main() -> None:
         print("faiss is not installed: not compared")
     else:
         faiss.omp_set_num_threads(1)
-    if given.table is None:
-        vectors = read(Settings(dim=50, words=10_000), VectorInputs()).vectors
-    else:
-        loaded = np.load(given.table, mmap_mode="r")[: given.rows]
-        vectors = torch.from_numpy(np.array(loaded, dtype=np.float32))
-    print(f"{len(vectors):,} × {vectors.shape[1]}, K = {given.K}, D = {given.D}; {processor()}")
-    compared = methods(vectors, given.K, given.D, given.groups, given.slow)
+    what, vectors = vectors_of(given.table, given.generated, given.rows)
+    sample = vectors
+    if given.sample is not None and given.sample < len(vectors):
+        chosen = np.random.default_rng(0).choice(len(vectors), given.sample, replace=False)
+        sample = vectors[torch.from_numpy(np.sort(chosen))]
+        what += f", books from {given.sample:,} of its rows"
+    what += f", K = {given.K}, D = {given.D}"
+    print(f"{what}; {processor()}")
+    compared = methods(vectors, sample, given.K, given.D, given.groups, given.slow)
     seconds: dict[str, list[float]] = {name: [] for name in compared}
     errors: dict[str, float] = {}
+    lines = ["| method | error | seconds |", "| --- | ---: | ---: |"]
     for turn in range(1, given.turns + 1):
         for name, compose in compared.items():
             begun = time.process_time()
@@ -132,6 +155,30 @@ def main() -> None:
             error = errors.setdefault(name, relative_error(vectors, composed))
             if turn == given.turns:
                 print(f"  {name:44}{min(seconds[name]):8.2f} s   error {error:.4f}", flush=True)
+                lines.append(f"| {name} | {error:.4f} | {min(seconds[name]):.1f} |")
+    if given.out:
+        digest = hashlib.sha256(vectors.numpy().tobytes()).hexdigest()[:16]
+        version = "not installed" if faiss is None else faiss.__version__
+        end = f"Table `{digest}`, {processor()}, one thread, faiss {version}, commit {commit()}."
+        write_text(given.out, "\n".join([f"**{what}**", "", *lines, "", end, ""]))
+
+
+def vectors_of(
+    table: Path | None, generated: str | None, rows: int | None
+) -> tuple[str, torch.Tensor]:
+    """A table by what it is called, and its vectors."""
+    if table is not None:
+        array, what = np.load(table, mmap_mode="r"), table.stem
+    elif generated is not None:
+        N, d = (int(size) for size in generated.split("x"))
+        with tempfile.TemporaryDirectory() as folder:
+            generate(Path(folder) / "table.npy", N, d)
+            array, what = np.load(Path(folder) / "table.npy"), "generated"
+    else:
+        array = read(Settings(dim=50, words=rows or 10_000), VectorInputs()).vectors.numpy()
+        what = "GloVe"
+    vectors = torch.from_numpy(np.array(array[:rows], dtype=np.float32))
+    return f"{what}, {len(vectors):,} × {vectors.shape[1]}", vectors
 
 
 if __name__ == "__main__":
