@@ -459,7 +459,7 @@ def _simple(N: int, dim: int, limit: int) -> list[Form]:
         found.append(Form("the table as it is", table, bits, 0))
     if (bits := N * dim * 16) <= limit:
         half = EMBEDDINGS.parse({"kind": "rounded", "bits": 16, "of": {"kind": "table"}})
-        found.append(Form("numbers in float16", half, bits, 1))
+        found.append(Form("numbers in 16 bits", half, bits, 1))
     for each in range(8, 0, -1):
         bits = 8 * -(-N * dim * each // 8) + 32 * N
         if bits <= limit:

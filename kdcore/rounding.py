@@ -135,7 +135,7 @@ def store_rounded(
 
     Args:
         name: of the table; its tensors' names begin with it.
-        bits: 1 to 8, or 16 for numbers in float16.
+        bits: 1 to 8, or 16 for numbers in 16 bits, unrounded.
         scales: a scale and an offset a row, (…, n), or a column, (…, d).
 
     Returns:

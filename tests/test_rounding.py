@@ -289,6 +289,22 @@ def test_what_training_writes_past_pytorchs_versions_is_seen():
     assert pickle.loads(pickle.dumps(embedding))._kept is None
 
 
+@pytest.mark.parametrize("size", [1e6, 1e-9])
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"kind": "uniform", "bits": 4},
+        {"kind": "rounded", "bits": 4, "through": True, "of": {"kind": "table"}},
+    ],
+)
+def test_numbers_beyond_float16_are_trained_as_they_are_stored(section, size):
+    _, made = embedding(**section)
+    with torch.no_grad():
+        next(made.parameters()).mul_(size)
+    ids = torch.arange(200)
+    torch.testing.assert_close(made.train()(ids), made.eval()(ids))
+
+
 def test_a_lookup_looks_at_the_whole_table_once(monkeypatch):
     """Or one word would cost as much as all of them."""
     embedding = UniformEmbedding(torch.randn(50, 4), 3).eval()

@@ -40,10 +40,12 @@ EXAMPLE: dict[str, object] = {"bits": 4, "of": {"kind": "low_rank", "rank": 3}}
 class Settings(KindSettings):
     """The number of bits, and the embedding that is rounded."""
 
-    bits: Literal[1, 2, 3, 4, 5, 6, 7, 8, 16] = Field(description="bits of a number; 16: float16")
+    bits: Literal[1, 2, 3, 4, 5, 6, 7, 8, 16] = Field(
+        description="bits of a number; 16: float16, or bfloat16 where numbers need its range"
+    )
     scales: Scales = Field(
         "row",
-        description="numbers of a table that share a scale and an offset (float16 each): those of "
+        description="numbers of a table that share a scale and an offset (16 bits each): those of "
         "a `row`, or of a `column`",
     )
     through: bool = Field(False, description="train through the rounding; false rounds afterwards")
@@ -110,8 +112,7 @@ class RoundedEmbedding(Embedding):
         if p.ndim < 2:
             return p
         bits, scales = self.settings.bits, self.settings.scales
-        # Of one type whatever the numbers are, which are not looked at.
-        return p + (rounded(p.detach(), bits, scales, torch.float16) - p.detach())
+        return p + (rounded(p.detach(), bits, scales) - p.detach())
 
     def _stored(self) -> "StoredEmbedding":
         """What is stored, composed anew where a number has changed."""

@@ -75,8 +75,9 @@ class UniformEmbedding(Embedding):
         """Integer ids (…) to vectors (…, embedding_dim)."""
         rows = nn.functional.embedding(ids, self.weight)
         exact = rows.detach()
-        # In training, where the table changes at each step, as in float16.
-        stored = torch.float16 if self.training else self._stored_type()
+        # In training, where the table changes at each step, what suits these rows.
+        looked_up = self.training and not is_compiling()
+        stored = None if looked_up else self._stored_type()
         rounded = dequantise(*quantise(exact, self.bits, stored)).to(rows.dtype)
         # Adding an exact zero, of which the gradient is taken.
         return rounded + (rows - exact)
