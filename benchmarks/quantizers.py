@@ -15,6 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +50,7 @@ def ours(
         )
         learned = settings.module.learn(settings, LearnerInputs(len(sample), sample), 0, Control())
         if rounds:
-            learned = refine_codes(
-                sample, learned.codes, groups=groups, rounds=rounds, noise=0.02, perturbations=4
-            )
+            learned = refine_codes(sample, learned.codes, groups=groups, rounds=rounds)
         codes = learned.codes
         if len(sample) < len(vectors):
             codes = encode(vectors, learned.transform, beam=beam, rounds=max(1, rounds))
@@ -71,47 +70,51 @@ def theirs(vectors: torch.Tensor, sample: torch.Tensor, make: Callable[[], objec
     return compose
 
 
+def of_faiss(kind: str, d: int, D: int, bits: int, groups: int, beam: int, refined: bool) -> object:
+    """A faiss quantizer of a kind: Residual or LocalSearch; with several groups their product."""
+    if groups == 1:
+        made = getattr(faiss, f"{kind}Quantizer")(d, D, bits)
+    else:
+        made = getattr(faiss, f"Product{kind}Quantizer")(d, groups, D // groups, bits)
+    if kind == "Residual":
+        parts = [made]
+        if groups > 1:
+            parts = [
+                faiss.downcast_AdditiveQuantizer(made.subquantizer(group))
+                for group in range(groups)
+            ]
+        for part in parts:
+            part.max_beam_size = beam
+            if refined:
+                part.train_type |= faiss.ResidualQuantizer.Train_refine_codebook
+    return made
+
+
 def methods(
-    vectors: torch.Tensor, sample: torch.Tensor, K: int, D: int, groups: int, slow: bool
+    vectors: torch.Tensor, sample: torch.Tensor, K: int, D: int, groups: list[int], slow: bool
 ) -> dict[str, Compose]:
     """All that are compared, by name."""
-    found = {
-        "product": ours(vectors, sample, K, D, D, 1, 0),
-        "residual, beam 8": ours(vectors, sample, K, D, 1, 8, 0),
-        "residual, beam 8, 4 rounds": ours(vectors, sample, K, D, 1, 8, 4),
-        "residual, beam 8, 12 rounds": ours(vectors, sample, K, D, 1, 8, 12),
-        f"product-residual, {groups} groups, 4 rounds": ours(vectors, sample, K, D, groups, 8, 4),
-    }
-    if faiss is None:
-        return found
     d, bits = vectors.shape[1], K.bit_length() - 1
-
-    def residual(beam: int, refined: bool) -> Callable[[], object]:
-        def make() -> object:
-            made = faiss.ResidualQuantizer(d, D, bits)
-            made.max_beam_size = beam
-            if refined:
-                made.train_type |= faiss.ResidualQuantizer.Train_refine_codebook
-            return made
-
-        return make
-
-    rivals = {"faiss residual, beam 5 (default)": residual(5, False)}
-    rivals["faiss residual, beam 5, books refined"] = residual(5, True)
-    if d % D == 0:
-        rivals["faiss product"] = lambda: faiss.ProductQuantizer(d, D, bits)
-    if d % groups == 0:
-        rivals[f"faiss product-residual, {groups} groups"] = lambda: faiss.ProductResidualQuantizer(
-            d, groups, D // groups, bits
-        )
-    if slow:
-        rivals["faiss residual, beam 32, books refined"] = residual(32, True)
-        rivals["faiss local search"] = lambda: faiss.LocalSearchQuantizer(d, D, bits)
-        if d % groups == 0:
-            rivals[f"faiss product-local-search, {groups} groups"] = lambda: (
-                faiss.ProductLocalSearchQuantizer(d, groups, D // groups, bits)
+    found = {"product": ours(vectors, sample, K, D, D, 1, 0)}
+    if faiss is not None and d % D == 0:
+        found["faiss product"] = theirs(vectors, sample, lambda: faiss.ProductQuantizer(d, D, bits))
+    for each in groups:
+        of = "" if each == 1 else f" in {each} groups"
+        for rounds in (0, 4, 12, 60):
+            refined = f", {rounds} rounds" if rounds else ""
+            found[f"residual{of}, beam 8{refined}"] = ours(vectors, sample, K, D, each, 8, rounds)
+        if faiss is None or d % each:
+            continue
+        rivals = [("Residual", 5, False), ("Residual", 5, True)]
+        if slow:
+            rivals += [("Residual", 32, True), ("LocalSearch", 0, False)]
+        for kind, beam, refine in rivals:
+            how = f", beam {beam}{', books refined' if refine else ''}"
+            name = f"residual{of}{how}" if kind == "Residual" else f"local search{of}"
+            found[f"faiss {name}"] = theirs(
+                vectors, sample, partial(of_faiss, kind, d, D, bits, each, beam, refine)
             )
-    return found | {name: theirs(vectors, sample, make) for name, make in rivals.items()}
+    return found
 
 
 def main() -> None:
@@ -124,7 +127,13 @@ def main() -> None:
     parser.add_argument("--sample", type=int, help="rows that books are learned from; default all")
     parser.add_argument("--K", type=int, default=64)
     parser.add_argument("--D", type=int, default=10)
-    parser.add_argument("--groups", type=int, default=2, help="of the product-residual ones")
+    parser.add_argument(
+        "--groups",
+        type=int,
+        nargs="+",
+        default=[1, 2],
+        help="into which vectors are cut; 1 is none",
+    )
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--slow", action="store_true", help="faiss's slow settings too")
     parser.add_argument("--out", type=Path, help="where the table is written, .md")

@@ -37,6 +37,7 @@ from kdcore.learners import (
     refine,
     residual,
 )
+from kdcore.refinement import parse_refinement
 from kdcore.rounding import (
     Scales,
     dequantise,
@@ -70,16 +71,16 @@ SIMPLER = 1.02
 # Codes are given up where the first of them have so many times the error of simpler forms, and are
 # not tried where there are so many bits a number.
 FAR, ROUNDING_BITS = 2, 5
-# Rounds of refinement, and perturbations in each. Where a pass over the rows that books are learned
-# from looks at more costs than `MOST_REFINED`, a round takes a minute and gains next to nothing:
-# codes of so many values have a wide beam in place of it.
-ROUNDS, PERTURBATIONS, NOISE = 12, 4, 0.02
+# Rounds of refinement: as many as look at so many costs, within limits. Where a pass over the rows
+# that books are learned from looks at more than `MOST_REFINED`, a round takes a minute and gains
+# next to nothing: codes of so many values have a wide beam in place of it.
+LEAST_ROUNDS, MOST_ROUNDS, REFINED_COSTS = 12, 60, 1e9
 MOST_REFINED = 3e8
 # How rows are encoded: width of the beam and perturbations, by the costs of a pass over them.
 SEARCHES = ((1e9, 16, 4), (5e9, 8, 4), (4e10, 8, 0), (math.inf, 4, 0))
 
 # Version of what is chosen and computed, raised where a result moves: it is part of addresses.
-NUMERICS = 1
+NUMERICS = 2
 
 Report = Callable[[str, float], None]
 
@@ -139,6 +140,11 @@ class Form:
     def is_refined(self, N: int) -> bool:
         """Whether the books of a table of N rows are refined; products gain nothing by it."""
         return self.depth > 1 and self.costs(min(N, LEARNED_ROWS)) <= MOST_REFINED
+
+    def rounds(self, N: int) -> int:
+        """How often the books of a table of N rows are refined."""
+        wanted = REFINED_COSTS / self.costs(min(N, LEARNED_ROWS))
+        return round(min(MOST_ROUNDS, max(LEAST_ROUNDS, wanted)))
 
     def search(self, N: int) -> tuple[int, int]:
         """How wide a beam encodes a table of N rows, and how many perturbations follow."""
@@ -835,11 +841,11 @@ def _books(
 
     learned = _kept(work, f"learned-{form.key}", form, len(sample), learn)
     if form.is_refined(table.N):
-        rounds, groups, first = ROUNDS, form.shape[2], learned
+        rounds, groups, first = form.rounds(table.N), form.shape[2], learned
         if work.end is not None:
             # A round with its perturbations takes about as long as learning did.
             each = max(1e-3, time.monotonic() - begun)
-            rounds = max(0, min(ROUNDS, int(0.5 * work.left() / each)))
+            rounds = max(0, min(rounds, int(0.5 * work.left() / each)))
         if rounds:
             learned = _kept(
                 work, f"refined-{form.key}", form, len(sample),
@@ -873,14 +879,14 @@ def _kept(
 
 def _refined(
     work: _Work, sample: torch.Tensor, counts: torch.Tensor | None, learned: LearnedCodes,
-    groups: int, rounds: int, perturbations: int = PERTURBATIONS,
+    groups: int, rounds: int, perturbations: int = 4,
 ) -> LearnedCodes:  # fmt: skip
     def tell(record: Any, _: torch.Tensor) -> None:
         if sample is not work.learned:
             work.report("refining the books", record.round / rounds)
 
-    settings = refine.RefinementSettings(
-        rounds=rounds, groups=groups, noise=NOISE, perturbations=perturbations
+    settings = parse_refinement(
+        {"rounds": rounds, "groups": groups, "perturbations": perturbations}
     )
     inputs = LearnerInputs(len(sample), sample, counts, learned.codes)
     with warnings.catch_warnings():

@@ -22,8 +22,8 @@ ASKED = {"ratio": 8, "forms": ["rounding", "additive"]}
 def small(monkeypatch):
     """A table is long, and work on it too: codes of six blocks, whose books a part teaches."""
     for name, value in {
-        "ROUNDS": 2, "VALUES": (8, 16), "BLOCK": 128, "TRIED_ROWS": 300, "HELD_OUT": 100,
-        "LEARNED_ROWS": 400,
+        "LEAST_ROUNDS": 2, "MOST_ROUNDS": 2, "VALUES": (8, 16), "BLOCK": 128, "TRIED_ROWS": 300,
+        "HELD_OUT": 100, "LEARNED_ROWS": 400,
     }.items():  # fmt: skip
         monkeypatch.setattr(c, name, value)
     monkeypatch.setattr(checkpoint, "PATIENCE", 0.0)

@@ -26,7 +26,8 @@ def clustered() -> torch.Tensor:
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Seconds, not minutes."""
-    monkeypatch.setattr(c, "ROUNDS", 2)
+    monkeypatch.setattr(c, "LEAST_ROUNDS", 2)
+    monkeypatch.setattr(c, "MOST_ROUNDS", 2)
     monkeypatch.setattr(c, "VALUES", (8, 32))
 
 

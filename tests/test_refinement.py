@@ -1,3 +1,4 @@
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -106,7 +107,9 @@ def test_words_with_higher_counts_are_composed_better(vectors):
 
 def test_equal_seeds_give_equal_codes_and_rounds_are_counted(vectors):
     codes, state = Codes.random(N, K, D, seed=5), torch.get_rng_state()
-    one, two, other = (refine_codes(vectors, codes, seed=s, rounds=5) for s in (7, 7, 8))
+    one, two, other = (
+        refine_codes(vectors, codes, seed=s, rounds=5, noise=0.05) for s in (7, 7, 8)
+    )
     assert one.codes == two.codes and torch.equal(one.transform.W, two.transform.W)
     assert other.codes != one.codes
     assert torch.equal(torch.get_rng_state(), state)
@@ -150,13 +153,14 @@ def test_refined_under_scales_a_large_component_does_not_decide():
 
 def test_kind_refines_as_the_function_does_and_needs_counts_only_where_they_count(vectors):
     codes, counts = Codes.random(N, K, D, seed=0), torch.rand(N)
-    settings = LEARNERS.parse({"kind": "refine", "start": "random", "rounds": 3})
+    given = {"rounds": 3, "sweeps": 1, "noise": 0.1, "perturbations": 2}
+    settings = LEARNERS.parse({"kind": "refine", "start": "random", **given})
     assert settings.needs == {"vectors", "start", "counts"}
     assert settings.changed(count_power=0.0).needs == {"vectors", "start"}
     inputs, seen = LearnerInputs(N, vectors, counts, codes), []
     control = Control(report=lambda record, indices: seen.append(indices))
     learned = settings.module.learn(settings, inputs, 7, control)
-    expected = refine_codes(vectors, codes, counts=counts, seed=7, rounds=3)
+    expected = refine_codes(vectors, codes, counts=counts, seed=7, **given)
     assert learned.codes == expected.codes and learned.history == expected.history
     assert torch.equal(seen[0], codes.tensor()) and len(seen) == 4
     for missing in (LearnerInputs(N, vectors), LearnerInputs(N, start=codes)):
@@ -207,11 +211,42 @@ def test_groups_are_refined_each_by_itself():
         refine_codes(vectors, codes, groups=3)
 
 
+@pytest.mark.parametrize(("groups", "weighted"), [(1, False), (2, True)])
+def test_noise_by_default_fits_the_error_the_depth_and_the_rounds(groups, weighted):
+    """And no scale of the vectors, which may be any."""
+    vectors, counts = torch.randn(200, 6), torch.rand(200) if weighted else None
+    codes = Codes.random(200, 4, 4, seed=3)
+    options = {"counts": counts, "count_power": 1.0, "groups": groups}
+
+    def begun(scale, rounds):
+        return refine_codes(scale * vectors, codes, rounds=rounds, **options).history
+
+    history = begun(1.0, 12)
+    weights = torch.ones(200) if counts is None else counts / counts.mean()
+    centre = (weights[:, None] * vectors).mean(0)
+    own = (weights[:, None] * (vectors - centre) ** 2).mean(0).sum()
+    left = history[0].error * own / vectors.var(0, correction=0).sum()
+    assert history[1].noise == pytest.approx(math.sqrt(0.1 * left / (4 // groups)), rel=1e-4)
+    assert begun(1000.0, 12)[1].noise == pytest.approx(history[1].noise, rel=1e-4)
+    more = begun(1.0, 40)[1].noise / history[1].noise
+    assert more == pytest.approx(math.sqrt(0.3 / 0.1), rel=1e-4)
+
+
+def test_defaults_end_lower_than_much_and_little_noise():
+    vectors = torch.randn(600, 12) * torch.linspace(2, 0.2, 12)
+    codes = learn_codes(vectors, 8, 4, epochs=20).codes
+
+    def error(**settings):
+        return min(record.error for record in refine_codes(vectors, codes, **settings).history)
+
+    assert error() < 0.99 * min(error(noise=0.0), error(noise=1.5), error(perturbations=0))
+
+
 def test_perturbations_leave_local_minima():
     vectors = torch.randn(800, 10)
     codes = Codes.random(800, 8, 4, seed=3)
     errors = [
         min(r.error for r in refine_codes(vectors, codes, noise=0.0, rounds=8, **o).history)
-        for o in ({}, {"perturbations": 6})
+        for o in ({"perturbations": 0}, {"perturbations": 6})
     ]
     assert errors[1] < 0.97 * errors[0]

@@ -123,7 +123,7 @@ STRAIGHT_THROUGH = {
     ),
     "one-codebook": algorithm_1(LINEAR, K=12, D=1, batch_size=30, logit_scale=0.05, code_rate=0.2),
 }
-REFINE = {"kind": "refine", "rounds": 10, "sweeps": 2, "noise": 0.1}
+REFINE = {"kind": "refine", "rounds": 10, "sweeps": 2, "noise": 0.1, "perturbations": 0}
 LEARNED_AND_REFINED = {
     "lstm-refined": algorithm_1(LSTM),
     "standardised-refined": algorithm_1(LINEAR, standardise=True),
