@@ -47,7 +47,7 @@ def learn_codes(
     """Learn a K-way D-dimensional code for every row of a table of vectors (Algorithm 1).
 
     With the linear transform and D = 1 this is k-means by gradient descent. With
-    `refinement={}`, the codes are then refined (`refine_codes`): a fifth to a third less error in
+    `refinement={}`, the codes are then refined (`refine_codes`): a tenth to a third less error in
     a quarter of the time, and a linear transform without H that composes the vectors, whatever
     transform and d′ the codes were learned through.
 
