@@ -121,7 +121,8 @@ def draw(data: FigureData[Settings], style: Style) -> Figure:
     lines = -(-len(handles) // COLUMNS_OF_LEGEND)
     figure.set_figheight(figure.get_figheight() + 0.3 + 0.18 * lines)
     figure.legend(
-        handles=handles, loc="outside lower center", fontsize=8, ncols=COLUMNS_OF_LEGEND
+        handles=handles, loc="outside lower center", fontsize=8, ncols=COLUMNS_OF_LEGEND,
+        handlelength=1.4, columnspacing=1.0,
     )  # fmt: skip
     return figure
 
