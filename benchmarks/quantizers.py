@@ -53,7 +53,7 @@ def ours(
             learned = refine_codes(sample, learned.codes, groups=groups, rounds=rounds)
         codes = learned.codes
         if len(sample) < len(vectors):
-            codes = encode(vectors, learned.transform, beam=beam, rounds=max(1, rounds))
+            codes = encode(vectors, learned.transform, beam=beam, rounds=min(8, rounds) or 1)
         return learned.transform.compose_all(codes.tensor())
 
     return compose
