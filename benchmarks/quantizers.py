@@ -91,8 +91,9 @@ def of_faiss(kind: str, d: int, D: int, bits: int, groups: int, beam: int, refin
 
 
 def methods(
-    vectors: torch.Tensor, sample: torch.Tensor, K: int, D: int, groups: list[int], slow: bool
-) -> dict[str, Compose]:
+    vectors: torch.Tensor, sample: torch.Tensor, K: int, D: int, groups: list[int],
+    rounds: list[int], slow: bool,
+) -> dict[str, Compose]:  # fmt: skip
     """All that are compared, by name."""
     d, bits = vectors.shape[1], K.bit_length() - 1
     found = {"product": ours(vectors, sample, K, D, D, 1, 0)}
@@ -100,9 +101,9 @@ def methods(
         found["faiss product"] = theirs(vectors, sample, lambda: faiss.ProductQuantizer(d, D, bits))
     for each in groups:
         of = "" if each == 1 else f" in {each} groups"
-        for rounds in (0, 4, 12, 60):
-            refined = f", {rounds} rounds" if rounds else ""
-            found[f"residual{of}, beam 8{refined}"] = ours(vectors, sample, K, D, each, 8, rounds)
+        for times in (0, *rounds):
+            refined = f", {times} rounds" if times else ""
+            found[f"residual{of}, beam 8{refined}"] = ours(vectors, sample, K, D, each, 8, times)
         if faiss is None or d % each:
             continue
         rivals = [("Residual", 5, False), ("Residual", 5, True)]
@@ -134,6 +135,7 @@ def main() -> None:
         default=[1, 2],
         help="into which vectors are cut; 1 is none",
     )
+    parser.add_argument("--rounds", type=int, nargs="+", default=[4, 12, 60], help="of refinement")
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--slow", action="store_true", help="faiss's slow settings too")
     parser.add_argument("--out", type=Path, help="where the table is written, .md")
@@ -152,7 +154,7 @@ def main() -> None:
         what += f", books from {given.sample:,} of its rows"
     what += f", K = {given.K}, D = {given.D}"
     print(f"{what}; {processor()}")
-    compared = methods(vectors, sample, given.K, given.D, given.groups, given.slow)
+    compared = methods(vectors, sample, given.K, given.D, given.groups, given.rounds, given.slow)
     seconds: dict[str, list[float]] = {name: [] for name in compared}
     errors: dict[str, float] = {}
     lines = ["| method | error | seconds |", "| --- | ---: | ---: |"]
