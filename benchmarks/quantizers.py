@@ -11,7 +11,6 @@ comparison; faiss wants K to be a power of two.
 
 import argparse
 import hashlib
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -21,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.scale import generate
 from kdcore.encoding import encode
 from kdcore.files import write_text
 from kdcore.learners import LEARNERS, Control, LearnerInputs
@@ -77,13 +75,8 @@ def of_faiss(kind: str, d: int, D: int, bits: int, groups: int, beam: int, refin
     else:
         made = getattr(faiss, f"Product{kind}Quantizer")(d, groups, D // groups, bits)
     if kind == "Residual":
-        parts = [made]
-        if groups > 1:
-            parts = [
-                faiss.downcast_AdditiveQuantizer(made.subquantizer(group))
-                for group in range(groups)
-            ]
-        for part in parts:
+        several = [made.subquantizer(group) for group in range(groups)] if groups > 1 else []
+        for part in map(faiss.downcast_AdditiveQuantizer, several or [made]):
             part.max_beam_size = beam
             if refined:
                 part.train_type |= faiss.ResidualQuantizer.Train_refine_codebook
@@ -121,9 +114,7 @@ def methods(
 def main() -> None:
     """Print one line per method, and write them where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    table = parser.add_mutually_exclusive_group()
-    table.add_argument("--table", type=Path, help="a .npy file of vectors in place of GloVe's")
-    table.add_argument("--generated", help="as benchmarks.scale does, for example 100000x300")
+    parser.add_argument("--table", type=Path, help="a .npy file of vectors in place of GloVe's")
     parser.add_argument("--rows", type=int, help="of the table the first so many; of GloVe 10,000")
     parser.add_argument("--sample", type=int, help="rows that books are learned from; default all")
     parser.add_argument("--K", type=int, default=64)
@@ -146,7 +137,7 @@ def main() -> None:
         print("faiss is not installed: not compared")
     else:
         faiss.omp_set_num_threads(1)
-    what, vectors = vectors_of(given.table, given.generated, given.rows)
+    what, vectors = vectors_of(given.table, given.rows)
     sample = vectors
     if given.sample is not None and given.sample < len(vectors):
         chosen = np.random.default_rng(0).choice(len(vectors), given.sample, replace=False)
@@ -174,22 +165,15 @@ def main() -> None:
         write_text(given.out, "\n".join([f"**{what}**", "", *lines, "", end, ""]))
 
 
-def vectors_of(
-    table: Path | None, generated: str | None, rows: int | None
-) -> tuple[str, torch.Tensor]:
+def vectors_of(table: Path | None, rows: int | None) -> tuple[str, torch.Tensor]:
     """A table by what it is called, and its vectors."""
-    if table is not None:
-        array, what = np.load(table, mmap_mode="r"), table.stem
-    elif generated is not None:
-        N, d = (int(size) for size in generated.split("x"))
-        with tempfile.TemporaryDirectory() as folder:
-            generate(Path(folder) / "table.npy", N, d)
-            array, what = np.load(Path(folder) / "table.npy"), "generated"
+    if table is None:
+        glove = read(Settings(dim=50, words=rows or 10_000), VectorInputs())
+        name, vectors = "GloVe", glove.vectors
     else:
-        array = read(Settings(dim=50, words=rows or 10_000), VectorInputs()).vectors.numpy()
-        what = "GloVe"
-    vectors = torch.from_numpy(np.array(array[:rows], dtype=np.float32))
-    return f"{what}, {len(vectors):,} × {vectors.shape[1]}", vectors
+        loaded = np.load(table, mmap_mode="r")[:rows]
+        name, vectors = table.stem, torch.from_numpy(np.array(loaded, dtype=np.float32))
+    return f"{name}, {len(vectors):,} × {vectors.shape[1]}", vectors
 
 
 if __name__ == "__main__":

@@ -157,8 +157,7 @@ class FixedEmbedding(Embedding):
             return there if there.dtype == tensor.dtype else tensor.to(there.device)
 
         like = fn(self.like)
-        # `untyped_calls_exclude` spares calls of PyTorch's functions, but not those by `super`.
-        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
+        nn.Module._apply(self, moved, recurse)
         self.like = like
         return self
 

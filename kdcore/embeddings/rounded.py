@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field
+from torch import nn
 from torch.compiler import is_compiling
 
 from kdcore.embeddings import (
@@ -226,8 +227,7 @@ class StoredEmbedding(FixedEmbedding):
         return {**self.__dict__, "_kept": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        # As in `FixedEmbedding`: PyTorch's, by `super`.
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        nn.Module.__setstate__(self, state)
         self._renew()
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:

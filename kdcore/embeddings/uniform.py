@@ -76,8 +76,7 @@ class UniformEmbedding(Embedding):
         rows = nn.functional.embedding(ids, self.weight)
         exact = rows.detach()
         # In training, where the table changes at each step, what suits these rows.
-        looked_up = self.training and not is_compiling()
-        stored = None if looked_up else self._stored_type()
+        stored = None if self.training and not is_compiling() else self._stored_type()
         rounded = dequantise(*quantise(exact, self.bits, stored)).to(rows.dtype)
         # Adding an exact zero, of which the gradient is taken.
         return rounded + (rows - exact)

@@ -45,6 +45,9 @@ HEAD, PIECE = 1 << 16, 10_000
 
 # What reading packed bytes raises where they are none.
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
+# And what reading an archive's list of files raises: damaged bytes of it may be no text, or ask for
+# a version of the format that zipfile has not.
+DAMAGED_LIST = (*DAMAGED, UnicodeDecodeError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,7 @@ class Source:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 found = archive.namelist()
-        except (*DAMAGED, UnicodeDecodeError, NotImplementedError) as error:
-            # The last two: a damaged list of files has names, or a version, that there are not.
+        except DAMAGED_LIST as error:
             raise KDError(f"{self}: damaged ({error})") from None
         if any(name.endswith("/data.pkl") for name in found):
             return ()

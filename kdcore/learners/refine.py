@@ -29,10 +29,10 @@ from kdcore.transforms.product import grouped_sum, set_books
 NUMERICS = 1
 EXAMPLE: dict[str, object] = {"start": "linear", "rounds": 3}
 
-# Noise that suits: the variance that it adds to what a code composes, as a share of the error that
-# there is. The more rounds follow, the more of it they make good, up to a limit. On GloVe's and a
-# language model's vectors twice or half of it end within 2 % of the best error.
-ROUNDS_OF_ALL, MOST_ADDED = 120, 0.3
+# The noise that suits adds a share of the error to what a code composes: rounds / 120, for the more
+# rounds follow, the more they make good, and 0.3 at most. On GloVe's and a language model's vectors
+# half or twice as much ends within 2 % of the best error.
+ROUNDS_PER_ERROR, LARGEST_SHARE = 120, 0.3
 
 
 class RefinementSettings(Section):
@@ -176,9 +176,9 @@ def learn(
 def _fitting_noise(
     rounds: int, depth: int, composed: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
 ) -> float:
-    """A share of the vectors' spread: `depth` code embeddings with it add the right variance."""
+    """Noise as a share of the vectors' spread, for sums of `depth` code embeddings; see above."""
     variance = float(targets.var(0, unbiased=False).sum())
     errors = (targets - composed).square().sum(1)
     error = float((errors @ weights) / weights.sum())
-    added = min(MOST_ADDED, rounds / ROUNDS_OF_ALL) * error / depth
+    added = min(LARGEST_SHARE, rounds / ROUNDS_PER_ERROR) * error / depth
     return math.sqrt(added / variance) if variance > 0 else 0.0
