@@ -1,3 +1,5 @@
+import time
+
 import pytest
 import torch
 
@@ -71,6 +73,23 @@ def test_the_library_is_measured_once_and_can_be_said(monkeypatch):
     monkeypatch.setattr(products, "_onednn_linear", None)
     with pytest.raises(KDError, match="must be 'pytorch' here, got 'onednn'"):
         use_product_library("onednn")
+
+
+def test_other_work_on_the_machine_does_not_choose_the_library(monkeypatch):
+    """A process that has to wait has used no time of the processor."""
+
+    def interrupted(x, weight, bias, library):
+        if library == "pytorch":
+            time.sleep(0.005)
+        else:
+            begun = time.process_time()
+            while time.process_time() < begun + 0.001:
+                pass
+
+    monkeypatch.setattr(products, "_onednn_linear", torch.relu)
+    monkeypatch.setattr(products, "_linear", interrupted)
+    monkeypatch.setattr(products, "_library", None)
+    assert product_library() == "pytorch"
 
 
 @pytest.mark.parametrize("library", ["onednn", "pytorch"])
