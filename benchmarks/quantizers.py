@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from kdcore.compressing import WORDS_PER_CENTRE
 from kdcore.encoding import encode
 from kdcore.files import write_text
 from kdcore.learners import LEARNERS, Control, LearnerInputs
@@ -34,24 +35,29 @@ try:
 except ImportError:
     faiss = None
 
+# Beams of ours, as wide as the two of faiss's about.
+BEAMS = (8, 32)
+
 Compose = Callable[[], torch.Tensor]
 
 
 def ours(
-    vectors: torch.Tensor, sample: torch.Tensor, K: int, D: int, groups: int, beam: int, rounds: int
-) -> Compose:
-    """The residual learner and so many rounds of refinement."""
+    vectors: torch.Tensor, sample: torch.Tensor, K: int, D: int, groups: int, beam: int,
+    refinement: dict[str, int] | None = None,
+) -> Compose:  # fmt: skip
+    """The residual learner, and a refinement of what it finds."""
 
     def compose() -> torch.Tensor:
         settings = LEARNERS.parse(
-            {"kind": "residual", "K": K, "D": D, "groups": groups, "beam": beam}
-        )
+            {"kind": "residual", "K": K, "D": D, "groups": groups, "beam": beam,
+             "words_per_centre": WORDS_PER_CENTRE}
+        )  # fmt: skip
         learned = settings.module.learn(settings, LearnerInputs(len(sample), sample), 0, Control())
-        if rounds:
-            learned = refine_codes(sample, learned.codes, groups=groups, rounds=rounds)
+        if refinement:
+            learned = refine_codes(sample, learned.codes, groups=groups, **refinement)
         codes = learned.codes
         if len(sample) < len(vectors):
-            codes = encode(vectors, learned.transform, beam=beam, rounds=min(8, rounds) or 1)
+            codes = encode(vectors, learned.transform, beam=beam, rounds=4 if refinement else 1)
         return learned.transform.compose_all(codes.tensor())
 
     return compose
@@ -89,14 +95,19 @@ def methods(
 ) -> dict[str, Compose]:  # fmt: skip
     """All that are compared, by name."""
     d, bits = vectors.shape[1], K.bit_length() - 1
-    found = {"product": ours(vectors, sample, K, D, D, 1, 0)}
+    found = {"product": ours(vectors, sample, K, D, D, 1)}
     if faiss is not None and d % D == 0:
         found["faiss product"] = theirs(vectors, sample, lambda: faiss.ProductQuantizer(d, D, bits))
     for each in groups:
         of = "" if each == 1 else f" in {each} groups"
-        for times in (0, *rounds):
-            refined = f", {times} rounds" if times else ""
-            found[f"residual{of}, beam 8{refined}"] = ours(vectors, sample, K, D, each, 8, times)
+        for beam in BEAMS:
+            make = partial(ours, vectors, sample, K, D, each, beam)
+            found[f"residual{of}, beam {beam}"] = make()
+            for times in rounds:
+                found[f"residual{of}, beam {beam}, {times} rounds"] = make({"rounds": times})
+            wide = {"rounds": 3, "beam": max(8, beam // 2), "perturbations": 0}
+            name = f"residual{of}, beam {beam}, 3 rounds of beam {wide['beam']}"
+            found[name] = make(wide)
         if faiss is None or d % each:
             continue
         rivals = [("Residual", 5, False), ("Residual", 5, True)]
@@ -126,7 +137,7 @@ def main() -> None:
         default=[1, 2],
         help="into which vectors are cut; 1 is none",
     )
-    parser.add_argument("--rounds", type=int, nargs="+", default=[4, 12, 60], help="of refinement")
+    parser.add_argument("--rounds", type=int, nargs="*", default=[12, 60], help="of refinement")
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--slow", action="store_true", help="faiss's slow settings too")
     parser.add_argument("--out", type=Path, help="where the table is written, .md")

@@ -153,10 +153,10 @@ class Search:
         return rows
 
     def find(
-        self, vectors: torch.Tensor, *, width: int, times: int, seed: int,
+        self, vectors: torch.Tensor, *, width: int, order: list[int], times: int, seed: int,
         start: torch.Tensor | None = None,
     ) -> torch.Tensor:  # fmt: skip
-        """Codes of vectors, block by block: beam search, then iterated local search.
+        """Codes of vectors, block by block: beam search, passes over positions, local search.
 
         The books with the largest spread have their turn first. Memory beyond the result is that
         of a block, some megabytes.
@@ -164,7 +164,9 @@ class Search:
         Args:
             vectors: shape (n, d).
             width: beginnings that the beam search keeps.
-            times: perturbations of the local search.
+            order: positions that are improved after it, as often as they are named.
+            times: perturbations of the iterated local search.
+            seed: of the perturbations.
             start: rows to begin with, without a beam search.
 
         Returns:
@@ -172,17 +174,16 @@ class Search:
         """
         books, found = self.W.view(self.D, self.K, -1), []
         spread = (books - books.mean(1, keepdim=True)).square().sum((1, 2))
-        order = spread.argsort(descending=True).tolist()
-        sweep = random_order(self.D, SWEEPS, torch.Generator().manual_seed(seed))
+        largest_first = spread.argsort(descending=True).tolist()
         size = max(1, BLOCK // max(len(self.W), width * self.K))
         for at, piece in enumerate(vectors.split(size)):
             own = self.own_costs(piece)
             if start is None or self.D == 1:
-                rows = self.beam(own, width, order)
+                rows = self.beam(own, width, largest_first)
             else:
                 rows = start[at * size : (at + 1) * size]
             if self.D > 1:
-                rows = self.improve(rows, own, sweep)
+                rows = self.improve(rows, own, order)
                 rows = self.perturb(rows, own, piece, times=times, seed=seed)
             found.append(rows)
         return torch.cat(found)

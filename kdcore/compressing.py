@@ -56,7 +56,7 @@ from kdcore.words import names_of
 # Rows that forms are compared on, and further ones that errors are measured on where there are.
 TRIED_ROWS, HELD_OUT = 8192, 2048
 # Rows that books are learned from, and rows that are encoded at a time.
-LEARNED_ROWS, BLOCK = 65_536, 16_384
+LEARNED_ROWS, BLOCK = 131_072, 16_384
 # Values of an index, positions of a group, and at most so many rows in the books of a group: their
 # least squares take the third power of it.
 VALUES, POSITIONS, BOOK_ROWS = (8, 16, 32, 64, 128, 256, 512, 1024), (2, 4, 8), 2048
@@ -71,16 +71,18 @@ SIMPLER = 1.02
 # Codes are given up where the first of them have so many times the error of simpler forms, and are
 # not tried where there are so many bits a number.
 FAR, ROUNDING_BITS = 2, 5
-# Rounds of refinement: as many as look at so many costs, within limits. Where a pass over the rows
-# that books are learned from looks at more than `MOST_REFINED`, a round takes a minute and gains
-# next to nothing: codes of so many values have a wide beam in place of it.
-LEAST_ROUNDS, MOST_ROUNDS, REFINED_COSTS = 12, 60, 1e9
-MOST_REFINED = 3e8
+# k-means of so many words a centre: with 256, as is usual, errors are 4 % higher.
+WORDS_PER_CENTRE = 1024
+# Rounds of refinement: as many as look at so many costs. Where that is fewer than the least, or
+# books are learned from a sample, codes are found anew in `BEAM_ROUNDS`, as those of all rows will
+# be: books that follow the codes of a sample for long do not suit other rows.
+REFINED_COSTS, LEAST_ROUNDS, MOST_ROUNDS = 1e9, 30, 60
+BEAM_ROUNDS = 3
 # How rows are encoded: width of the beam and perturbations, by the costs of a pass over them.
-SEARCHES = ((1e9, 16, 4), (5e9, 8, 4), (4e10, 8, 0), (math.inf, 4, 0))
+SEARCHES = ((1e9, 32, 4), (2e9, 16, 4), (5e9, 8, 4), (4e10, 8, 0), (math.inf, 4, 0))
 
 # Version of what is chosen and computed, raised where a result moves: it is part of addresses.
-NUMERICS = 2
+NUMERICS = 3
 
 Report = Callable[[str, float], None]
 
@@ -137,14 +139,14 @@ class Form:
         """How many a pass over the codes of so many rows looks at: rows · D · K."""
         return rows * self.shape[0] * self.shape[1] if self.shape else 0
 
-    def is_refined(self, N: int) -> bool:
-        """Whether the books of a table of N rows are refined; products gain nothing by it."""
-        return self.depth > 1 and self.costs(min(N, LEARNED_ROWS)) <= MOST_REFINED
-
-    def rounds(self, N: int) -> int:
-        """How often the books of a table of N rows are refined."""
-        wanted = REFINED_COSTS / self.costs(min(N, LEARNED_ROWS))
-        return round(min(MOST_ROUNDS, max(LEAST_ROUNDS, wanted)))
+    def refinement(self, N: int) -> dict[str, int] | None:
+        """Settings of the refinement of a table of N rows; products gain nothing by one."""
+        if self.depth < 2:
+            return None
+        rounds = round(REFINED_COSTS / self.costs(N))
+        if N <= LEARNED_ROWS and rounds >= LEAST_ROUNDS:
+            return {"rounds": min(MOST_ROUNDS, rounds)}
+        return {"rounds": BEAM_ROUNDS, "beam": self.search(N)[0] // 2, "perturbations": 0}
 
     def search(self, N: int) -> tuple[int, int]:
         """How wide a beam encodes a table of N rows, and how many perturbations follow."""
@@ -690,12 +692,13 @@ def _tried(work: _Work, form: Form) -> torch.Tensor:
     """Vectors as a form composes them, of the rows that forms are compared on."""
     settings: Any = form.settings
     if form.shape is not None:
-        is_refined = form.is_refined(work.table.N)
         learned = _learn(form, work.learned, work.weights, work.seed, beam=2, iterations=8)
-        if is_refined:
-            learned = _refined(work, work.learned, work.weights, learned, form.shape[2], 2, 1)
-        # Sums that are not refined rest on the beam that will encode them.
-        beam = 2 if is_refined or form.depth == 1 else form.search(work.table.N)[0]
+        refinement, beam = form.refinement(work.table.N), 2
+        if refinement and "beam" in refinement:
+            beam = form.search(work.table.N)[0]
+        elif refinement:
+            brief = {"rounds": 2, "perturbations": 1}
+            learned = _refined(work, work.learned, work.weights, learned, form.shape[2], brief)
         assert learned.transform is not None
         _rounded_books(learned.transform, settings.bits, settings.scales)
         encoder = Encoder(learned.transform, beam=beam, rounds=0)
@@ -729,7 +732,10 @@ def _learn(
 ) -> LearnedCodes:  # fmt: skip
     assert form.shape is not None
     K, D, groups = form.shape
-    settings = residual.Settings(K=K, D=D, groups=groups, beam=beam, iterations=iterations)
+    settings = residual.Settings(
+        K=K, D=D, groups=groups, beam=beam, iterations=iterations,
+        words_per_centre=WORDS_PER_CENTRE,
+    )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a small sample: the table is larger
         learned = residual.learn(
@@ -837,19 +843,20 @@ def _books(
 
     def learn() -> LearnedCodes:
         work.report("learning the books", 0.0)
-        return _learn(form, sample, counts, work.seed, beam=8, iterations=20)
+        beam, _ = form.search(table.N)
+        return _learn(form, sample, counts, work.seed, beam=beam, iterations=20)
 
     learned = _kept(work, f"learned-{form.key}", form, len(sample), learn)
-    if form.is_refined(table.N):
-        rounds, groups, first = form.rounds(table.N), form.shape[2], learned
+    settings, groups, first = form.refinement(table.N), form.shape[2], learned
+    if settings is not None:
         if work.end is not None:
-            # A round with its perturbations takes about as long as learning did.
+            # A round takes about as long as learning did.
             each = max(1e-3, time.monotonic() - begun)
-            rounds = max(0, min(rounds, int(0.5 * work.left() / each)))
-        if rounds:
+            settings["rounds"] = min(settings["rounds"], int(0.5 * work.left() / each))
+        if settings["rounds"] > 0:
             learned = _kept(
                 work, f"refined-{form.key}", form, len(sample),
-                lambda: _refined(work, sample, counts, first, groups, rounds),
+                lambda: _refined(work, sample, counts, first, groups, settings),
             )  # fmt: skip
     assert learned.transform is not None
     stored = _rounded_books(learned.transform, rounding.bits, rounding.scales)
@@ -879,15 +886,13 @@ def _kept(
 
 def _refined(
     work: _Work, sample: torch.Tensor, counts: torch.Tensor | None, learned: LearnedCodes,
-    groups: int, rounds: int, perturbations: int = 4,
+    groups: int, given: dict[str, int],
 ) -> LearnedCodes:  # fmt: skip
     def tell(record: Any, _: torch.Tensor) -> None:
         if sample is not work.learned:
-            work.report("refining the books", record.round / rounds)
+            work.report("refining the books", record.round / settings.rounds)
 
-    settings = parse_refinement(
-        {"rounds": rounds, "groups": groups, "perturbations": perturbations}
-    )
+    settings = parse_refinement({**given, "groups": groups})
     inputs = LearnerInputs(len(sample), sample, counts, learned.codes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from kdcore.additive import Search
+from kdcore.additive import SWEEPS, Search, random_order
 from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.standardise import Standardisation
@@ -100,9 +100,11 @@ class Encoder:
         for part, standard, search in self._parts:
             targets, first = standard.apply(vectors[:, part]), torch.arange(search.D) * search.K
             begin = None if start is None else start[:, at : at + search.D] + first
+            order = random_order(search.D, SWEEPS, torch.Generator().manual_seed(self.seed))
             rows = search.find(
-                targets, width=self.beam, times=self.rounds, seed=self.seed, start=begin
-            )
+                targets, width=self.beam, order=order, times=self.rounds, seed=self.seed,
+                start=begin,
+            )  # fmt: skip
             found.append(rows - first)
             at += search.D
         return torch.cat(found, 1)

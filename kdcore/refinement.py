@@ -42,7 +42,7 @@ def refine_codes(
             same machine.
         report: called after each round.
         stop: asked after each round; when true, None is returned.
-        settings: `rounds`, `sweeps`, `noise`, `perturbations`, `groups`, `count_power`,
+        settings: `rounds`, `sweeps`, `noise`, `perturbations`, `beam`, `groups`, `count_power`,
             `standardise`: see `kdcore.learners.refine.RefinementSettings`. By default 60 rounds of
             one sweep and 4 perturbations, with the noise that suits the error at the start.
 

@@ -73,16 +73,30 @@ def test_no_form_that_was_tried_in_as_many_bits_is_better_than_the_chosen_one(cl
     assert chosen["error"] < 0.7 * min(simple)
 
 
-def test_codes_of_many_values_get_a_wide_beam_in_place_of_refinement(clustered, monkeypatch):
+def test_books_of_a_sample_are_refined_by_a_beam_and_so_are_those_with_few_rounds(
+    clustered, monkeypatch
+):
+    refinements = []
+
+    def learn(settings, *others):
+        if settings.rounds == c.BEAM_ROUNDS:  # not those of a trial
+            refinements.append(settings)
+        return refine_learn(settings, *others)
+
+    refine_learn = c.refine.learn
+    monkeypatch.setattr(c.refine, "learn", learn)
+    compress_table(clustered, ratio=12, forms=["additive"])
+    assert refinements == []  # of all rows, with rounds enough
+    monkeypatch.setattr(c, "LEAST_ROUNDS", 10**9)
+    compress_table(clustered, ratio=12, forms=["additive"])
+    monkeypatch.setattr(c, "LEAST_ROUNDS", 2)
     monkeypatch.setattr(c, "LEARNED_ROWS", 400)  # the others are encoded
-    refined = compress_table(clustered, ratio=12, forms=["additive"])
-    monkeypatch.setattr(c, "MOST_REFINED", 0.0)
-    monkeypatch.setattr(c.refine, "learn", None)  # a call of it fails
-    errors = {}
-    for beam in (1, 8):
-        monkeypatch.setattr(c, "SEARCHES", ((math.inf, beam, 0),))
-        errors[beam] = compress_table(clustered, ratio=12, forms=["additive"]).how["error"]
-    assert refined.how["error"] <= errors[8] < errors[1]
+    sampled = compress_table(clustered, ratio=12, forms=["additive"]).how["error"]
+    assert [found.beam for found in refinements] == [c.SEARCHES[0][1] // 2] * 2
+    monkeypatch.setattr(c, "BEAM_ROUNDS", 1)
+    monkeypatch.setattr(c, "SEARCHES", ((math.inf, 2, 0),))
+    narrow = compress_table(clustered, ratio=12, forms=["additive"]).how["error"]
+    assert sampled < 0.98 * narrow
 
 
 def test_codes_are_not_proposed_where_rounding_is_better():

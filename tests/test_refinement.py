@@ -4,13 +4,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from clustered import clustered_vectors
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from kdcore import Codes, KDError, learn_codes, refine_codes
 from kdcore.additive import improve_codes, least_squares_codebooks
+from kdcore.encoding import encode
 from kdcore.learners import LEARNERS, Control, LearnerInputs
+from kdcore.vectors import relative_error
 
 N, K, D, SIZE = 60, 5, 3, 4
 
@@ -250,3 +253,30 @@ def test_perturbations_leave_local_minima():
         for o in ({"perturbations": 0}, {"perturbations": 6})
     ]
     assert errors[1] < 0.97 * errors[0]
+
+
+def test_a_beam_as_wide_as_all_codes_finds_the_best_code_of_every_vector():
+    vectors, wrong = torch.randn(200, 3), Codes.random(200, 4, 3, seed=1)
+    refined = refine_codes(vectors, wrong, beam=64, rounds=1, perturbations=0)
+    assert [record.noise for record in refined.history] == [0.0, 0.0]
+    start = refine_codes(vectors, wrong, noise=0.0, rounds=1, perturbations=0)
+    W = least_squares_codebooks(rows_of(wrong), vectors - vectors.mean(0), 4, torch.ones(200))
+    every = torch.cartesian_prod(*[torch.arange(4)] * 3)
+    sums = W[every + 4 * torch.arange(3)].sum(1)
+    best = torch.cdist(vectors - vectors.mean(0), sums).argmin(1)
+    assert torch.equal(refined.codes.tensor(), every[best])
+    assert min(r.error for r in refined.history) < min(r.error for r in start.history)
+
+
+def test_rounds_of_a_beam_make_books_that_suit_other_vectors():
+    table = clustered_vectors(6000, 16)
+    vectors, others = table[:2000], table[2000:]
+    settings = LEARNERS.parse({"kind": "residual", "K": 32, "D": 5, "beam": 1})
+    learned = settings.module.learn(settings, LearnerInputs(2000, vectors), 0, Control())
+
+    def error(transform) -> float:
+        found = encode(others, transform, beam=16, rounds=1)
+        return relative_error(others, transform.compose_all(found.tensor()))
+
+    refined = refine_codes(vectors, learned.codes, beam=16, rounds=3, perturbations=0)
+    assert error(refined.transform) < 0.97 * error(learned.transform)

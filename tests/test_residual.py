@@ -198,3 +198,9 @@ def test_a_sample_without_counts_above_zero_is_refused(vectors):
     counts[0] = 1
     with pytest.raises(KDError, match="counts must be finite, none negative, and not all zero"):
         learn(vectors, counts=counts, sample=2)
+
+
+def test_k_means_of_more_words_a_centre_ends_lower(vectors):
+    few, many = (learn(vectors, words_per_centre=count) for count in (4, 75))
+    assert error(vectors, many) < 0.95 * error(vectors, few)
+    assert torch.equal(learn(vectors).codes.tensor(), many.codes.tensor())  # 256 are all here

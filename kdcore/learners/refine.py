@@ -47,7 +47,7 @@ class RefinementSettings(Section):
         ge=0,
         description="standard deviation of the noise on code embeddings at the start, as a share "
         "of that of the vectors; its square falls linearly, to zero after the last round. "
-        "Null: what suits the error at the start, D and the number of rounds",
+        "Null: what suits the error at the start, D and the number of rounds; with a beam none",
     )
     perturbations: int = Field(
         0,
@@ -55,6 +55,13 @@ class RefinementSettings(Section):
         description="times in a round that some random indices are set in every code and improved; "
         "what is no better is undone. A round takes longer and more comes of it: 4 are best for "
         "their time, with 1 sweep",
+    )
+    beam: int = Field(
+        0,
+        ge=0,
+        description="best beginnings of a code that are kept in a beam search, which finds all "
+        "codes anew in every round; 0 improves those of the round before. With few rounds, and "
+        "for books that other vectors are encoded with, a beam ends lower",
     )
     groups: int = Field(
         1,
@@ -99,22 +106,27 @@ class Refined:
         self.W = least_squares_codebooks(self._rows, targets, K, weights)
 
     def refine(
-        self, noise: float, sweeps: int, perturbations: int, generator: torch.Generator
+        self, noise: float, settings: RefinementSettings, generator: torch.Generator
     ) -> None:
         """A round: better codes for the books with noise on them, and their best books."""
         shaken = self.W + noise * self._spread * torch.randn(self.W.shape, generator=generator)
-        order = random_order(len(self._first), sweeps, generator)
-        search, seed = Search(shaken, self.K), 0
-        if perturbations:
+        order = random_order(len(self._first), settings.sweeps, generator)
+        search, times, seed = Search(shaken, self.K), settings.perturbations, 0
+        if times:
             seed = int(torch.randint(1 << 62, (), generator=generator))
-        better = []
-        for rows, piece in zip(self._rows.split(PIECE), self.targets.split(PIECE), strict=True):
-            own = search.own_costs(piece)
-            found = search.improve(rows, own, order)
-            if perturbations and search.D > 1:
-                found = search.perturb(found, own, piece, times=perturbations, seed=seed)
-            better.append(found)
-        self._rows = torch.cat(better)
+        if settings.beam:
+            self._rows = search.find(
+                self.targets, width=settings.beam, order=order, times=times, seed=seed
+            )
+        else:
+            better = []
+            for rows, piece in zip(self._rows.split(PIECE), self.targets.split(PIECE), strict=True):
+                own = search.own_costs(piece)
+                found = search.improve(rows, own, order)
+                if times and search.D > 1:
+                    found = search.perturb(found, own, piece, times=times, seed=seed)
+                better.append(found)
+            self._rows = torch.cat(better)
         self.W = least_squares_codebooks(self._rows, self.targets, self.K, self.weights)
 
     def indices(self) -> torch.Tensor:
@@ -154,14 +166,14 @@ def learn(
 
     def improve(noise: float) -> None:
         for group in groups:
-            group.refine(noise, settings.sweeps, settings.perturbations, generator)
+            group.refine(noise, settings, generator)
 
     def state() -> State:
         found = torch.cat([group.indices() for group in groups], 1)
         composed = torch.cat([group.composed() for group in groups], 1)
         return State(Codes(found, K), [group.W for group in groups], composed)
 
-    noise = settings.noise
+    noise = 0.0 if settings.noise is None and settings.beam else settings.noise
     if noise is None:
         noise = _fitting_noise(settings.rounds, D // G, state().composed, targets, weights)
     found = best_round(settings.rounds, noise, improve, state, targets, weights, control)

@@ -58,6 +58,11 @@ class Settings(KindSettings):
     )
     beam: int = Field(8, ge=1, description="best beginnings of a code that are kept at a time")
     iterations: int = Field(20, ge=1, description="iterations of k-means a position")
+    words_per_centre: int = Field(
+        256,
+        ge=1,
+        description="words per centre that k-means uses at most, drawn at random; all are encoded",
+    )
     sample: int | None = Field(
         None, ge=1, description="words, drawn at random, that the books are learned from; null: all"
     )
@@ -96,10 +101,6 @@ class ResidualRecord:
     unique: int
 
 
-# Rows a centre that k-means uses at most, as in faiss: more take time and change little.
-ROWS_A_CENTRE = 256
-
-
 class Group:
     """A group of positions that are learned one after another.
 
@@ -118,13 +119,14 @@ class Group:
         self._found, self._least = nothing_found(len(vectors), vectors)
 
     def grow(
-        self, K: int, iterations: int, generator: torch.Generator, *, last: bool = False
+        self, settings: Settings, generator: torch.Generator, *, last: bool = False
     ) -> None:
         """Learn a position more from what the best codes so far leave."""
+        K, iterations = settings.K, settings.iterations
         left = self.vectors - self.composed() if self.books else self.vectors
         some = torch.arange(len(left))
-        if len(left) > K * ROWS_A_CENTRE:
-            some = torch.randperm(len(left), generator=generator)[: K * ROWS_A_CENTRE]
+        if len(left) > (most := K * settings.words_per_centre):
+            some = torch.randperm(len(left), generator=generator)[:most]
         centres = k_means(
             left[some], K, weights=self.weights[some], iterations=iterations, generator=generator
         )
@@ -210,7 +212,7 @@ def learn(
 
     for done in range(1, depth):
         for group in groups:
-            group.grow(K, settings.iterations, generator)
+            group.grow(settings, generator)
         if not sampled:
             found = [F.pad(group.indices(), [0, depth - done]) for group in groups]
             composed = torch.cat([group.composed() for group in groups], 1)
@@ -218,7 +220,7 @@ def learn(
         if control.stop():
             return None
     for group in groups:
-        group.grow(K, settings.iterations, generator, last=True)
+        group.grow(settings, generator, last=True)
     indices = torch.cat([group.fit(generator) for group in groups], 1)
     set_books(transform, [torch.cat(group.books) for group in groups])
     if sampled:
