@@ -10,7 +10,6 @@ comparison; faiss wants K to be a power of two.
 """
 
 import argparse
-import hashlib
 import time
 import warnings
 from collections.abc import Callable
@@ -22,7 +21,7 @@ import torch
 
 from kdcore.compressing import WORDS_PER_CENTRE
 from kdcore.encoding import encode
-from kdcore.files import write_text
+from kdcore.files import short_hash, write_text
 from kdcore.learners import LEARNERS, Control, LearnerInputs
 from kdcore.refinement import refine_codes
 from kdcore.vectors import relative_error
@@ -170,7 +169,7 @@ def main() -> None:
                 print(f"  {name:44}{min(seconds[name]):8.2f} s   error {error:.4f}", flush=True)
                 lines.append(f"| {name} | {error:.4f} | {min(seconds[name]):.1f} |")
     if given.out:
-        digest = hashlib.sha256(vectors.numpy().tobytes()).hexdigest()[:16]
+        digest = short_hash(vectors.numpy().tobytes())
         version = "not installed" if faiss is None else faiss.__version__
         end = f"Table `{digest}`, {processor()}, one thread, faiss {version}, commit {commit()}."
         write_text(given.out, "\n".join([f"**{what}**", "", *lines, "", end, ""]))

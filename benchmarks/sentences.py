@@ -9,7 +9,6 @@ averages its last layer, from a folder (`--encoder`) or from the distribution th
 
 import argparse
 import copy
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from kdcore.files import write_text
+from kdcore.files import short_hash, write_text
 from kdcore.modules import compress_module
 from kdlab.experiment import load_experiment
 from kdlab.installed import find_installed
@@ -62,11 +61,6 @@ def overlap(first: torch.Tensor, second: torch.Tensor) -> float:
     return float(same.float().mean())
 
 
-def digest(data: bytes) -> str:
-    """The beginning of a hash."""
-    return hashlib.sha256(data).hexdigest()[:16]
-
-
 def main() -> None:
     """Print a row for each size, and write the rows where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -104,8 +98,8 @@ def main() -> None:
                 "megabytes": round(saved.after / 1e6, 2),
                 "of_megabytes": round(saved.before / 1e6, 2),
                 "seed": saved.how["seed"],
-                "encoder": digest((folder / "model.safetensors").read_bytes()),
-                "text": digest(text),
+                "encoder": short_hash((folder / "model.safetensors").read_bytes()),
+                "text": short_hash(text),
             }
             | environment()
         )  # fmt: skip

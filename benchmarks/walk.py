@@ -6,7 +6,6 @@ last words of the table are left out of `vectors.txt` and join later, from `more
 """
 
 import argparse
-import hashlib
 import os
 import shlex
 import subprocess
@@ -15,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from kdcore.embeddings.table import TableEmbedding
-from kdcore.files import write_text
+from kdcore.files import short_hash, write_text
 from kdcore.formats import read_vectors, write_vectors
 from kdlab.provenance import commit, processor
 
@@ -68,7 +67,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found = read_vectors(arguments.table, arguments.words)
     names, vectors = found.words, found.vectors.float()
-    digest = hashlib.sha256(vectors.numpy().tobytes()).hexdigest()[:16]
+    digest = short_hash(vectors.numpy().tobytes())
     with tempfile.TemporaryDirectory() as name:
         folder, lines = Path(name), []
         seen: set[str] = set()

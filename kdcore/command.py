@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from kdcore.durations import duration
+
 if TYPE_CHECKING:
     from kdcore.compressed import CompressedVectors, Info
 
@@ -191,11 +193,6 @@ class Progress:
         if self._width:
             print(f"\r{'':<{self._width}}\r", end="", file=sys.stderr, flush=True)
             self._width = 0
-
-
-def duration(seconds: float) -> str:
-    """For example "40 s", "3 min"."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 PROGRESS = Progress()

@@ -92,4 +92,9 @@ def sha256(path: str | Path) -> str:
 def fingerprint(value: object) -> str:
     """A short, stable hash (16 hexadecimal digits) of a JSON-like value."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return short_hash(canonical.encode())
+
+
+def short_hash(data: bytes) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()[:16]

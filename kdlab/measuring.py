@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from kdcore.durations import duration
 from kdcore.embeddings import Embedding
 from kdcore.errors import KDError
 from kdcore.files import fingerprint, read_json, write_json, write_text
@@ -229,9 +230,5 @@ class _Reporter:
             log.info(
                 "%s: epoch %d of %d, %.0f %%, train %.1f, %.0f tokens/s, %s left",
                 self.title, state.epoch, state.epochs, 100 * state.step / state.steps,
-                state.train_ppl, state.tokens_per_second, _duration(state.seconds_left),
+                state.train_ppl, state.tokens_per_second, duration(state.seconds_left),
             )  # fmt: skip
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

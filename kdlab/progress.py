@@ -12,6 +12,8 @@ from typing import Any
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from kdcore.durations import duration
+
 # What results are for people to open.
 OPENED = (".html", ".md", ".png")
 # Messages of Snakemake that say nothing to somebody who waits.
@@ -143,19 +145,3 @@ def _is_opened(file: Path) -> bool:
 
 def _jobs(number: int) -> str:
     return f"{number} job{'s' * (number != 1)}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as one reads them.
-
-    Example:
-        >>> duration(7.4), duration(140), duration(8000)
-        ('7 s', '2 min 20 s', '2 h 13 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from kdcore import EMBEDDINGS, Codes, CompressedVectors, read_vectors
-from kdcore.command import byte_size, duration, main
+from kdcore.command import byte_size, main
 from kdcore.embeddings import EmbeddingInputs
 from kdcore.embeddings.uniform import UniformEmbedding
 
@@ -295,10 +295,6 @@ def test_a_reader_that_has_seen_enough_is_no_error(here):
 )
 def test_sizes(text, size):
     assert byte_size(text) == size
-
-
-def test_durations():
-    assert (duration(40), duration(200)) == ("40 s", "3 min")
 
 
 def test_a_word_that_the_terminal_cannot_show_ends_nothing(here, monkeypatch):

@@ -7,7 +7,8 @@ import pytest
 from project_copy import command, copy_project, environment
 from snakemake.logging import ColorizingTextHandler, DefaultFilter, LogEvent
 
-from kdlab.progress import Progress, duration, follow
+from kdcore.durations import duration
+from kdlab.progress import Progress, follow
 
 
 @pytest.fixture

@@ -118,9 +118,7 @@ class Group:
         self.books: list[torch.Tensor] = []
         self._found, self._least = nothing_found(len(vectors), vectors)
 
-    def grow(
-        self, settings: Settings, generator: torch.Generator, *, last: bool = False
-    ) -> None:
+    def grow(self, settings: Settings, generator: torch.Generator, *, last: bool = False) -> None:
         """Learn a position more from what the best codes so far leave."""
         K, iterations = settings.K, settings.iterations
         left = self.vectors - self.composed() if self.books else self.vectors

@@ -13,6 +13,7 @@ import torch
 import typer
 from snakemake.utils import available_cpu_count
 
+from kdcore.durations import duration
 from kdcore.embeddings import EMBEDDINGS, EmbeddingInputs
 from kdcore.errors import KDError
 from kdlab.compute import device_of, precision_of
@@ -56,7 +57,7 @@ def main(
         total += hours
         _script.log.info(
             "  %s: %d models of %d epochs at %.0f tokens/s in %s: %s of one %s",
-            name, number, settings.epochs, speed, precision, duration(hours), device.type,
+            name, number, settings.epochs, speed, precision, duration(3600 * hours), device.type,
         )  # fmt: skip
     if begun := len(list(Path("runs/scratch").glob("[!.]*.safetensors"))):
         _script.log.info("  Less, if it continues from a checkpoint: %d lie there.", begun)
@@ -67,7 +68,7 @@ def main(
     if left:
         _script.log.info(
             "About %s with %d side by side; everything else takes minutes.",
-            duration(total / side_by_side), side_by_side,
+            duration(3600 * total / side_by_side), side_by_side,
         )  # fmt: skip
         _script.log.info("It can be stopped at any time; the same command continues.")
 
@@ -83,11 +84,6 @@ def count(cores: str) -> int:
     if not cores.isdigit() or int(cores) < 1:
         raise KDError(f"cores must be a number above 0 or all, got {cores!r}")
     return int(cores)
-
-
-def duration(hours: float) -> str:
-    """Hours, or minutes below two hours."""
-    return f"{hours:.0f} h" if hours >= 2 else f"{max(1, round(60 * hours))} min"
 
 
 def tokens_per_second(
