@@ -56,7 +56,7 @@ from kdcore.words import names_of
 # Rows that forms are compared on, and further ones that errors are measured on where there are.
 TRIED_ROWS, HELD_OUT = 8192, 2048
 # Rows that books are learned from, and rows that are encoded at a time.
-LEARNED_ROWS, BLOCK = 131_072, 16_384
+LEARNED_ROWS, BLOCK = 65_536, 16_384
 # Values of an index, positions of a group, and at most so many rows in the books of a group: their
 # least squares take the third power of it.
 VALUES, POSITIONS, BOOK_ROWS = (8, 16, 32, 64, 128, 256, 512, 1024), (2, 4, 8), 2048
@@ -843,7 +843,8 @@ def _books(
 
     def learn() -> LearnedCodes:
         work.report("learning the books", 0.0)
-        beam, _ = form.search(table.N)
+        # A wider one than 8 gains something for the rows that it sees, and nothing for others.
+        beam = form.search(table.N)[0] if len(sample) == table.N else 8
         return _learn(form, sample, counts, work.seed, beam=beam, iterations=20)
 
     learned = _kept(work, f"learned-{form.key}", form, len(sample), learn)
