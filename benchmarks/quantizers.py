@@ -34,7 +34,7 @@ try:
 except ImportError:
     faiss = None
 
-# Beams of ours, as wide as the two of faiss's about.
+# Widths of our beams; those of faiss's are 5 and 32.
 BEAMS = (8, 32)
 
 Compose = Callable[[], torch.Tensor]

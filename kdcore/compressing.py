@@ -695,6 +695,7 @@ def _tried(work: _Work, form: Form) -> torch.Tensor:
         learned = _learn(form, work.learned, work.weights, work.seed, beam=2, iterations=8)
         refinement, beam = form.refinement(work.table.N), 2
         if refinement and "beam" in refinement:
+            # No short refinement tells how it ends: the beam that will encode all rows does.
             beam = form.search(work.table.N)[0]
         elif refinement:
             brief = {"rounds": 2, "perturbations": 1}

@@ -45,9 +45,6 @@ HEAD, PIECE = 1 << 16, 10_000
 
 # What reading packed bytes raises where they are none.
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
-# And what reading an archive's list of files raises: damaged bytes of it may be no text, or ask for
-# a version of the format that zipfile has not.
-DAMAGED_LIST = (*DAMAGED, UnicodeDecodeError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,8 @@ class Source:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 found = archive.namelist()
-        except DAMAGED_LIST as error:
+        except (*DAMAGED, ValueError, RuntimeError) as error:
+            # ValueError: names that are no text; RuntimeError: a version that zipfile cannot read.
             raise KDError(f"{self}: damaged ({error})") from None
         if any(name.endswith("/data.pkl") for name in found):
             return ()
