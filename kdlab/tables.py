@@ -14,8 +14,8 @@ from kdlab.preset import Table
 
 COLUMNS = [
     "model", "method", "label", "n_seeds", "test_ppl_mean", "test_ppl_std", "valid_ppl_mean",
-    "embedding_params", "bits", "rate", "rate_with_codes", "paper_ppl", "paper_embedding_params",
-    "paper_rate",
+    "valid_ppl_first", "embedding_params", "bits", "rate", "rate_with_codes", "paper_ppl",
+    "paper_embedding_params", "paper_rate",
 ]  # fmt: skip
 # The preset that is taken where no other is named.
 DEFAULT_PRESET = "paper"
@@ -37,8 +37,8 @@ def build(
         models: these instead of the table's own.
 
     Returns:
-        A table with `COLUMNS`. A table that is judged on validation perplexity has no test
-        perplexity.
+        A table with `COLUMNS`; `valid_ppl_first` is that of the first seed, which every row has.
+        A table that is judged on validation perplexity has no test perplexity.
 
     Raises:
         KDError: the table stands beside a model that the paper has not, or has no row of a model.
@@ -82,6 +82,7 @@ def _summary(here: pd.DataFrame, table: Table) -> dict[str, Any]:
         return found
     first = here.iloc[0]
     found["valid_ppl_mean"] = round(here["valid_ppl"].mean(), 4)
+    found["valid_ppl_first"] = round(first["valid_ppl"], 4)
     for column in ("embedding_params", "bits", "rate", "rate_with_codes"):
         found[column] = first[column]
     if table.score == "test":

@@ -107,9 +107,10 @@ def test_the_verdict_counts():
 
 
 def frontier(*rows: tuple) -> pd.DataFrame:
-    """Rows of (model, method, label, ratio, seeds, test perplexity)."""
+    """Rows of (model, method, label, ratio, seeds, test perplexity); validation's is 5 above."""
     names = ["model", "method", "label", "ratio", "n_seeds", "test_ppl_mean"]
-    return pd.DataFrame(rows, columns=names)
+    table = pd.DataFrame(rows, columns=names)
+    return table.assign(valid_ppl_first=table["test_ppl_mean"] + 5)
 
 
 @pytest.fixture
@@ -133,6 +134,16 @@ def test_a_goal_is_judged_by_the_best_row_of_its_size_or_smaller(with_frontier):
     assert judged[1].evidence == "frontier.csv; beside 2 rows of other methods"
     assert judged[3].measured.endswith("Theirs 104.00 at 85.0× (published)")
     assert {claim.paper for claim in judged} == {"beyond the paper"}
+
+
+def test_our_row_is_chosen_on_validation_by_its_first_seed(with_frontier):
+    rows = frontier(
+        ("first", "learned", "L", 90.0, 2, 100.5), ("first", "learned", "M", 95.0, 1, 100.4),
+        ("first", "thin", "T", 85.0, 1, 100.45),
+    ).assign(valid_ppl_first=[106.1, 106.2, 99.0])  # fmt: skip
+    *_, reached, ahead = claims.frontier_claims(with_frontier, rows)
+    assert reached.measured.startswith("L 100.50 at 90.0×") and reached.holds
+    assert ahead.holds is False
 
 
 def test_a_goal_of_too_few_seeds_or_without_a_row_is_open(with_frontier):

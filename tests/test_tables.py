@@ -43,6 +43,7 @@ def test_a_row_is_the_mean_of_its_seeds_beside_the_papers(experiment, measured):
     assert rows["method"].tolist() == ["full", "chance", "learned", "full", "chance"]
     first = rows.iloc[0]
     assert (first["n_seeds"], first["test_ppl_mean"], first["valid_ppl_mean"]) == (2, 102.0, 107.0)
+    assert first["valid_ppl_first"] == 105.0
     assert first["test_ppl_std"] == pytest.approx(8**0.5, abs=1e-4)
     assert (first["bits"], first["rate_with_codes"], first["paper_ppl"]) == (25600, 1.0, 100.0)
     assert pd.isna(rows.iloc[1]["test_ppl_std"])
