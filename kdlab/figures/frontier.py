@@ -135,7 +135,7 @@ def _points(
     style: Style,
 ) -> dict[str, bool]:
     """Draw the rows of a panel; the families in it, and whether points of them are joined."""
-    top = HIGHEST * rows["test_ppl_mean"].min()
+    top = min(HIGHEST * rows["test_ppl_mean"].min(), rows["test_ppl_mean"].max())
     measured = rows[rows["source"] == MEASURED]
     methods = data.experiment.preset.methods
     families: dict[str, bool] = {}
