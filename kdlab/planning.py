@@ -14,7 +14,7 @@ from kdlab.addresses import Run, upstream
 from kdlab.experiment import Experiment
 from kdlab.own import check_there, check_watched, own_files
 from kdlab.preset import Preset
-from kdlab.preset_files import merged, read_preset
+from kdlab.preset_files import read_preset
 from kdlab.texts import PTB_TOKENS
 
 # The file that is read of what a run starts from, by role.
@@ -53,11 +53,8 @@ class Plan:
             KDError: one line that begins with the file.
         """
         file = Path(file)
-        values = read_preset(file)
+        values = read_preset(file, config)
         try:
-            if config is not None:
-                own = {key: value for key, value in config.items() if key != "extends"}
-                values = merged(values, own)
             experiment = Experiment(file.stem, values)
             files = own_files(experiment.preset)
             check_watched(files)

@@ -21,28 +21,66 @@ class _Loader(yaml.SafeLoader):
     """YAML in which a key stands once."""
 
 
+# The tag of the key `<<`, which brings the keys of another section.
+MERGE = "tag:yaml.org,2002:merge"
+
+
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    # Before those of `<<` come, which the section's own may replace.
+    own = [key for key, _ in node.value if key.tag != MERGE]
+    keys = [loader.construct_object(key, deep=True) for key in own]
     for key in keys:
         if keys.count(key) > 1:
             line = node.start_mark.line + 1
             raise KDError(f"the key {key!r} stands twice in the section at line {line}")
+    loader.flatten_mapping(node)
     return dict(loader.construct_pairs(node, deep=True))
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-def read_preset(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read_preset(path: Path, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A preset's file as a mapping, `extends` resolved.
+
+    Args:
+        config: the file's own values as Snakemake has them; where they differ from those in the
+            file, its command line says so, which is laid over all else.
 
     Raises:
         KDError: it is missing, is not YAML, has a key twice, or extends itself.
     """
+    values = _resolved(path, ())
+    if config is None:
+        return values
+    own = {key: value for key, value in config.items() if key != "extends"}
+    return merged(values, _changed(_values(path), own))
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What a section has otherwise than before; what it no longer has is not told."""
+    found: dict[str, Any] = {}
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            found |= {key: inner} if (inner := _changed(old, value)) else {}
+        elif key not in before or value != old:
+            found[key] = value
+    return found
+
+
+def _resolved(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path in seen:
         circle = " → ".join(file.name for file in (*seen, path))
         raise KDError(f"{seen[0]}: extends goes in a circle: {circle}")
+    values = _values(path)
+    if base := values.pop("extends", None):
+        values = merged(_resolved(path.with_name(f"{base}.yaml"), (*seen, path)), values)
+    return values
+
+
+def _values(path: Path) -> dict[str, Any]:
+    """What the file itself says."""
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
@@ -53,8 +91,6 @@ def read_preset(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise KDError(f"{path}: {error}") from None
     if not isinstance(values, dict):
         raise KDError(f"{path}: must be a mapping of keys to values")
-    if base := values.pop("extends", None):
-        values = merged(read_preset(path.with_name(f"{base}.yaml"), (*seen, path)), values)
     return values
 
 

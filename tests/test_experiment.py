@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kdcore.errors import KDError
 from kdcore.files import fingerprint, read_json
 from kdlab.addresses import upstream
 from kdlab.experiment import Experiment, from_dump, load_experiment
+from kdlab.planning import Plan
 from kdlab.preset_files import read_preset
 
 ROOT = Path(__file__).parent.parent
@@ -299,6 +301,37 @@ def test_a_preset_with_another_kind_keeps_what_both_kinds_have(tmp_path):
     assert mine.text.model_dump() == {"kind": "folder", "folder": "mine"}
     transform = mine.embeddings["linear"].transform
     assert (transform.kind, transform.code_dim, mine.clustering) == ("lstm", 6, None)
+
+
+def mine(folder: Path, text: str, change: dict | None = None) -> Plan:
+    """The plan of a preset that extends the tiny one, as Snakemake asks for it."""
+    (folder / "base.yaml").write_text((ROOT / "tests/tiny.yaml").read_text())
+    path = folder / "mine.yaml"
+    path.write_text(f"extends: base\n{text}")
+    return Plan.of(path, yaml.safe_load(path.read_text()) | (change or {}))
+
+
+def test_what_a_preset_takes_away_stays_away_in_snakemake(tmp_path):
+    text = "sweeps: {rank: null}\nmethods: {random-linear: {style: null}}\nclustering: null\n"
+    preset = mine(tmp_path, text).preset
+    assert (list(preset.sweeps), preset.clustering) == (["figure3"], None)
+    assert preset.methods["random-linear"].style.color == "grey"
+
+
+def test_the_command_line_goes_before_the_file(tmp_path):
+    told = {"clustering": None, "compute": {"threads": 2}, "vectors": {"kind": "model", "seed": 3}}
+    preset = mine(tmp_path, "compute: {device: cuda}\npartial: true\n", told).preset
+    assert preset.clustering is None and preset.partial
+    assert (preset.compute.threads, preset.vectors.seed) == (2, 3)
+
+
+def test_a_key_of_a_merged_section_may_be_replaced_and_one_of_its_own_may_not(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n")
+    assert read_preset(path)["b"] == {"x": 3, "y": 2}
+    path.write_text("a: &a {x: 1}\nb: {<<: *a, x: 3, x: 4}\n")
+    with pytest.raises(KDError, match="the key 'x' stands twice in the section at line 2"):
+        read_preset(path)
 
 
 def test_every_published_run_is_at_the_address_that_a_preset_computes():
