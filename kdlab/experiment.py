@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,8 @@ class Experiment:
             **({"content": content} if content else {}),
         }
         if isinstance(settings, OfModel):
-            source, seed = settings.model or model, settings.seed or seed
+            source = settings.model or model
+            seed = seed if settings.seed is None else settings.seed
             if source not in self.preset.models:
                 raise KDError(
                     f"{where}.model: " + unknown("model", source, list(self.preset.models))
@@ -375,7 +376,16 @@ def _varied(raw: Mapping[str, Any], vary: Mapping[str, Any], section: str) -> di
 
 
 def _content(path: Path) -> str:
-    return sha256(path) if path.is_file() else "absent"
+    if not path.is_file():
+        return "absent"
+    state = path.stat()
+    return _hashed(path, (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+@cache
+def _hashed(path: Path, state: tuple[int, ...]) -> str:
+    """The SHA-256 of a file in a state: many runs may start from one, which may be large."""
+    return sha256(path)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,14 +7,19 @@ from pathlib import Path
 import yaml
 
 from kdcore.errors import KDError
+from kdlab.addresses import Run
 from kdlab.preset import Preset
+from kdlab.vectors import VECTORS
 
 
-def own_files(preset: Preset) -> list[Path]:
-    """Their paths: of a text of one's own, of word vectors in a file."""
-    vectors = [preset.vectors, *(table.vectors for table in preset.reconstructions.values())]
-    vectors += [preset.table2.vectors] if preset.table2 else []
-    files = [file for settings in vectors for file in settings.files]
+def own_files(preset: Preset, runs: Iterable[Run]) -> list[Path]:
+    """Their paths: of a text of one's own, of word vectors in files.
+
+    Args:
+        runs: all that the preset can ask for; a model or a method may have vectors of its own.
+    """
+    vectors = [VECTORS.parse(run.settings) for run in runs if run.stage == "vectors"]
+    files = [file for settings in (preset.vectors, *vectors) for file in settings.files]
     text = preset.text.files.values() if preset.text else ()
     return [*text, *dict.fromkeys(files)]
 

@@ -55,14 +55,14 @@ class Plan:
         file = Path(file)
         values = read_preset(file, config)
         try:
-            experiment = Experiment(file.stem, values)
-            files = own_files(experiment.preset)
+            plan = cls(Experiment(file.stem, values))
+            files = own_files(plan.preset, plan.runs.values())
             check_watched(files)
             if check_files:
                 check_there(files)
         except KDError as error:
             raise KDError(f"{file}: {error}") from None
-        return cls(experiment)
+        return plan
 
     @property
     def preset(self) -> Preset:

@@ -334,6 +334,34 @@ def test_a_key_of_a_merged_section_may_be_replaced_and_one_of_its_own_may_not(tm
         read_preset(path)
 
 
+def test_a_file_of_vectors_must_be_there_whoever_has_it(tmp_path):
+    vectors = "vectors: {kind: file, path: absent.vec}"
+    for text in (
+        f"{vectors}\n",
+        f"models: {{small: {{{vectors}}}}}\n",
+        f"methods: {{linear-linear: {{{vectors}}}}}\n",
+        f"table2: {{{vectors}}}\n",
+        f"reconstructions: {{own: {{{vectors}}}}}\n",
+    ):
+        with pytest.raises(KDError, match=r"absent\.vec: no such file, which the configuration"):
+            mine(tmp_path, text)
+
+
+def test_a_file_of_ones_own_is_read_once_until_it_changes(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr("kdlab.experiment.sha256", lambda path: read.append(path) or "0" * 64)
+    file = tmp_path / "my.vec"
+    for times in (1, 2):
+        file.write_text("a 1\n" * times)
+        assert mine(tmp_path, f"vectors: {{kind: file, path: {file}}}\n").runs
+        assert read == [file] * times
+
+
+def test_vectors_may_be_of_a_model_of_seed_0(tmp_path):
+    vectors = mine(tmp_path, "vectors: {kind: model, seed: 0}\n").experiment.vectors("small", 2)
+    assert vectors.inputs["model"].names["seed"] == 0
+
+
 def test_every_published_run_is_at_the_address_that_a_preset_computes():
     runs = set()
     for preset in map(load_experiment, PRESETS):
