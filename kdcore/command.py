@@ -343,7 +343,8 @@ def evaluate(given: argparse.Namespace) -> None:
 
     vectors = _load(given.file)
     if given.html:
-        _check_output(given.html, given.file, given.against)
+        read = filter(None, [given.file, given.against, given.words, *given.similarity])
+        _check_output(given.html, *read)
     against = _read(given.against, given.words)
     found = run(
         vectors, against, similarity=given.similarity, queries=given.queries, seed=given.seed,
@@ -378,7 +379,7 @@ def encode(given: argparse.Namespace) -> None:
     from kdcore.errors import KDError
     from kdcore.evaluation import relative_loss
 
-    _check_output(given.out, given.table)
+    _check_output(given.out, given.table, *filter(None, [given.words]))
     vectors = _load(given.file)
     found = _read(given.table, given.words)
     table, words = found.vectors, found.words

@@ -307,12 +307,20 @@ def test_a_word_that_the_terminal_cannot_show_ends_nothing(here, monkeypatch):
     assert rb"w\xf6" in out.buffer.getvalue()
 
 
-def test_no_file_that_is_read_is_written_over(here, capsys, rounding):
-    torch.save({"a": torch.ones(3, 2)}, "m.pt")
-    Path("words").write_text("a\nb\nc\n")
-    for out in ("m.pt", "words"):
-        before = Path(out).read_bytes()
-        command = ("compress", "m.pt:a", "--words", "words", "--ratio", "2", "--out", out)
-        _, err = run(capsys, *command, status=1)
-        assert err == f"kdcore: {out}: must be another file than the one that is read\n"
-        assert Path(out).read_bytes() == before
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        ("compress m.pt:a --words w --ratio 2 --out", "m.pt"),
+        ("compress m.pt:a --words w --ratio 2 --out", "w"),
+        ("encode t.kd m.pt:a --words w --out", "w"),
+        ("evaluate t.kd --against m.pt:a --words w --html", "w"),
+        ("evaluate t.kd --against t.txt --similarity w --html", "w"),
+    ],
+)
+def test_no_file_that_is_read_is_written_over(words, out, here, capsys, rounding):
+    torch.save({"a": torch.ones(3, DIM)}, "m.pt")
+    Path("w").write_text("w1 w2 1\nw2 w3 2\nw3 w4 3\n")
+    before = Path(out).read_bytes()
+    _, err = run(capsys, *words.split(), out, status=1)
+    assert err == f"kdcore: {out}: must be another file than the one that is read\n"
+    assert Path(out).read_bytes() == before
