@@ -1,8 +1,10 @@
 """Parts of scripts by themselves."""
 
+import fcntl
 import json
 import subprocess
 import sys
+import threading
 from importlib import import_module
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 from small_experiment import small_experiment
 
 from kdcore import KDError
+from kdcore.files import fingerprint
 from kdcore.vectors import WordVectors
 from kdlab.planning import Plan
 from kdlab.texts import PTB_TOKENS, TEXTS
@@ -94,6 +97,27 @@ def test_a_text_of_ones_own_is_as_long_as_its_file(tmp_path, monkeypatch):
     (tmp_path / "mytext").mkdir()
     (tmp_path / "mytext/train.txt").write_bytes(b"a word\n" * 1000)
     assert own.tokens == pytest.approx(7000 / 5.488, rel=1e-3)
+
+
+def test_codes_that_another_process_has_learned_meanwhile_are_kept(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "workflow/scripts")
+    script = import_module("codes")
+    monkeypatch.setattr(script._script, "start_log", lambda path: None)
+    monkeypatch.setattr(script, "asked_to_stop", lambda: lambda: False)
+    WordVectors(("a", "b", "c"), torch.randn(3, 2)).save(tmp_path / "vectors")
+    outputs = {name: tmp_path / name for name in ("codes", "decoder", "history", "error")}
+    settings = json.dumps({"learner": {"kind": "random", "K": 2, "D": 3}, "seed": 1})
+
+    def learn() -> bytes:
+        script.main(settings, "a", scratch=tmp_path, vectors=tmp_path / "vectors", **outputs)
+        return outputs["codes"].read_bytes()
+
+    assert learn() != b"theirs"
+    outputs["codes"].write_bytes(b"theirs")
+    with open(tmp_path / f".{fingerprint(['a', 1, 'cpu'])}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        threading.Timer(0.3, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
+        assert learn() == b"theirs"
 
 
 @pytest.mark.slow

@@ -57,7 +57,11 @@ def main(
             )  # fmt: skip
 
     checkpoint = scratch / f"{fingerprint([address, threads, device])}.safetensors"
-    with locked(checkpoint, title):
+    with locked(checkpoint, title) as waited:
+        # The codes are written last.
+        if waited and codes.exists():
+            _script.log.log(NOTICE, "%s: the other process has finished them", title)
+            return
         if checkpoint.exists():
             _script.log.log(NOTICE, "%s: continuing from a checkpoint", title)
         control = Control(checkpoint, checkpoint_seconds, report, asked_to_stop())
