@@ -32,6 +32,7 @@ from kdcore.compressing import Compressed
 from kdcore.embeddings.uniform import UniformEmbedding
 from kdlab.corpus import Corpus
 from kdlab.experiment import load_experiment
+from kdlab.planning import Plan
 from kdlab.shown_results import MARK
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -410,6 +411,17 @@ def test_what_the_pages_ask_snakemake_for_can_be_planned(chosen, targets, copy):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Job stats" in done.stdout or "Nothing to be done" in done.stdout
+
+
+def test_the_papers_numbers_are_taken_away_as_the_page_says(tmp_path):
+    shutil.copy(ROOT / "config/paper.yaml", tmp_path)
+    told = re.search(
+        r"take `(extends: paper)`, with `(.*?)` in it", read(ROOT / "docs/get-started.md")
+    )
+    text = "\n".join(told.groups())
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    table = Plan.of(tmp_path / "mine.yaml", yaml.safe_load(text)).preset.tables["table1"]
+    assert table.rows and not table.paper
 
 
 @pytest.mark.slow
