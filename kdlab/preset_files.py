@@ -97,8 +97,8 @@ def _values(path: Path) -> dict[str, Any]:
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """A section with another laid over it, key by key; lists and values are replaced whole.
 
-    A null takes a section away. Of a section whose kind is another one, what the new kind has too
-    stays.
+    A null takes a section or a list away. Of a section whose kind is another one, what the new kind
+    has too stays.
     """
     found = dict(base)
     if over.get("kind", base.get("kind")) != base.get("kind"):
@@ -106,11 +106,9 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         found = {key: value for key, value in base.items() if known is None or key in known}
     for key, value in over.items():
         before = found.get(key)
-        if not isinstance(before, Mapping):
-            found[key] = deepcopy(value)
-        elif isinstance(value, Mapping):
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
             found[key] = merged(before, value)
-        elif value is None:
+        elif isinstance(before, Mapping | list) and value is None:
             del found[key]
         else:
             found[key] = deepcopy(value)
