@@ -52,7 +52,8 @@ class Run:
         settings: what its script is given, JSON-like.
         spec: what its address is the hash of, beside the addresses of `inputs`.
         inputs: what it starts from, by role.
-        names: what it is called in the preset (model, method, seed); not part of its address.
+        names: what it is called in the preset (model, method, seed), and of codes whether they are
+            of the text's words (of_text); not part of its address.
     """
 
     stage: str

@@ -162,7 +162,7 @@ class Experiment:
             {"learner": learner.model_dump(), "seed": seed},
             {"learner": identity(learner, frozenset({"start"})), "seed": seed},
             inputs,
-            {"codes": name, "seed": seed},
+            {"codes": name, "seed": seed, "of_text": of_text},
         )
 
     def vectors(self, model: str, seed: int, method: str | None = None) -> Run:

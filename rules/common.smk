@@ -95,11 +95,10 @@ def of(role, name):
 
 
 def corpus_of_words(wildcards):
-    """The text whose words codes are of, if they are of a text's."""
-    codes = run(wildcards)
-    vectors = codes.inputs.get("vectors")
-    source = codes.inputs.get("text") or (vectors and vectors.inputs.get("text"))
-    return ancient(PLAN.find(source, "corpus.safetensors")) if source else []
+    """The text whose words codes are of, if they are of a text's: vectors must have its words."""
+    if not run(wildcards).names["of_text"]:
+        return []
+    return ancient(PLAN.find(EXPERIMENT.text, "corpus.safetensors"))
 
 
 def trained(wildcards):

@@ -313,8 +313,8 @@ def mine(folder: Path, text: str, change: dict | None = None) -> Plan:
 
 def test_what_a_preset_takes_away_stays_away_in_snakemake(tmp_path):
     text = "sweeps: {rank: null}\nmethods: {random-linear: {style: null}}\nclustering: null\n"
-    preset = mine(tmp_path, text).preset
-    assert (list(preset.sweeps), preset.clustering) == (["figure3"], None)
+    preset = mine(tmp_path, f"{text}figures: null\n").preset
+    assert (list(preset.sweeps), preset.clustering, preset.figures) == (["figure3"], None, {})
     assert preset.methods["random-linear"].style.color == "grey"
 
 
@@ -355,6 +355,15 @@ def test_a_file_of_ones_own_is_read_once_until_it_changes(tmp_path, monkeypatch)
         file.write_text("a 1\n" * times)
         assert mine(tmp_path, f"vectors: {{kind: file, path: {file}}}\n").runs
         assert read == [file] * times
+
+
+def test_codes_of_a_models_words_are_of_the_text_and_those_of_other_vectors_are_not(tmp_path):
+    file = tmp_path / "my.vec"
+    file.write_text("a 1\n")
+    vectors = f"vectors: {{kind: file, path: {file}}}"
+    experiment = mine(tmp_path, f"{vectors}\ntable2: {{{vectors}, codes: linear}}\n").experiment
+    codes = experiment.model("small", "linear-linear", 1).inputs["codes"]
+    assert codes.names["of_text"] and not experiment.table2()[1].names["of_text"]
 
 
 def test_vectors_may_be_of_a_model_of_seed_0(tmp_path):

@@ -15,6 +15,7 @@ from small_experiment import small_experiment
 from kdcore import KDError
 from kdcore.files import fingerprint
 from kdcore.vectors import WordVectors
+from kdlab.corpus import SPLITS, Corpus
 from kdlab.planning import Plan
 from kdlab.texts import PTB_TOKENS, TEXTS
 
@@ -97,6 +98,25 @@ def test_a_text_of_ones_own_is_as_long_as_its_file(tmp_path, monkeypatch):
     (tmp_path / "mytext").mkdir()
     (tmp_path / "mytext/train.txt").write_bytes(b"a word\n" * 1000)
     assert own.tokens == pytest.approx(7000 / 5.488, rel=1e-3)
+
+
+def test_vectors_of_other_words_than_the_text_are_refused(tmp_path, monkeypatch):
+    """Else each word would get the code of another one."""
+    monkeypatch.syspath_prepend(ROOT / "workflow/scripts")
+    read_inputs = import_module("codes").read_inputs
+    corpus, vectors = tmp_path / "corpus", tmp_path / "vectors"
+    Corpus.from_lines({split: ["a b a"] for split in SPLITS}).save(corpus)
+    for words, wrong in (
+        (("a", "<eos>", "b"), None),
+        (("a", "b", "<eos>"), "in row 1 '<eos>', got 'b'"),
+        (("a", "<eos>"), "in row 2 'b', got None"),
+    ):
+        WordVectors(words, torch.ones(len(words), 2)).save(vectors)
+        if wrong is None:
+            assert read_inputs(corpus, vectors, None).counts.tolist() == [2, 1, 1]
+            continue
+        with pytest.raises(KDError, match=f"the words of .* in their order.*: {wrong}"):
+            read_inputs(corpus, vectors, None)
 
 
 def test_codes_that_another_process_has_learned_meanwhile_are_kept(tmp_path, monkeypatch):

@@ -46,8 +46,8 @@ def main(
     if code is not None and len(code) != len(text.words):
         raise KDError(f"{codes} has {len(code)} codes, {corpus} has {len(text.words)} words")
     table = WordVectors.load(vectors) if vectors else None
-    if table and table.words != text.words:
-        raise KDError(f"{corpus} and {vectors} have different words")
+    if table and vectors:
+        _script.check_words(table.words, text.words, vectors, corpus)
 
     def build(restoring: bool) -> Embedding:
         inputs = EmbeddingInputs(
