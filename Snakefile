@@ -19,11 +19,12 @@ container: "docker://python:3.11"
 report: "workflow/captions/workflow.rst"
 
 
+# What is made unless something else is asked for is the first rule of this file: those of included
+# files are none.
 if "table" in config:
 
     include: "rules/compress.smk"
 
-    # Here, where it is what is made unless something else is asked for.
     rule compressed:
         input:
             COMPRESSION.out,
@@ -37,6 +38,13 @@ else:
     include: "rules/codes.smk"
     include: "rules/results.smk"
     include: "rules/targets.smk"
+
+    rule all:
+        input:
+            EVERYTHING,
+        localrule: True
+        message:
+            "All of the preset {EXPERIMENT.name}: {RESULTS}/report.html"
 
 
 include: "rules/ends.smk"

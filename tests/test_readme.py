@@ -191,7 +191,7 @@ def targets_of(preset: str) -> set[str]:
         return {"compressed"}
     experiment = load_experiment(ROOT / preset)
     chosen = experiment.preset
-    rules = "\n".join(read(path) for path in (ROOT / "rules").glob("*.smk"))
+    rules = "\n".join(map(read, [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]))
     names = set(re.findall(r"^ *rule (\w+):", rules, re.M))
     names |= {*chosen.tables, *chosen.sweeps, *chosen.figures}
     models = list(chosen.models)

@@ -75,6 +75,14 @@ def test_every_table_and_figure_is_there(finished):
         assert (results / name).stat().st_size > 100
 
 
+def test_without_a_target_all_is_made(tmp_path):
+    """`snakemake -n`, as pages say it."""
+    project = copy_project(tmp_path / "project")
+    jobs = r"^[\w-]+ +\d+$"
+    asked, default = (succeed(project, "-n", *target) for target in (["all"], []))
+    assert re.findall(jobs, default, re.M) == re.findall(jobs, asked, re.M) != []
+
+
 def test_measurements_say_where_numbers_come_from(finished):
     measured = pd.read_csv(finished / "results/tiny/measurements.csv")
     assert sorted(measured["address"]) == sorted(
