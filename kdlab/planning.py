@@ -25,6 +25,12 @@ FILES = {
     "codes": "codes.safetensors",
     "start": "codes.safetensors",
 }
+# Names of rules, which no table, sweep or figure may have.
+RULES = {
+    "all", "claims", "cluster", "clustering_table", "codes", "data", "make_codes", "measurements",
+    "models", "read_text", "read_vectors", "reconstruct", "reconstruction_table", "report",
+    "retrain_model", "retrained", "settings", "table2", "train_model", "vectors",
+}  # fmt: skip
 
 
 @dataclass
@@ -56,6 +62,7 @@ class Plan:
         values = read_preset(file, config)
         try:
             plan = cls(Experiment(file.stem, values))
+            plan._check_names()
             files = own_files(plan.preset, plan.runs.values())
             check_watched(files)
             if check_files:
@@ -68,6 +75,19 @@ class Plan:
     def preset(self) -> Preset:
         """The preset's settings."""
         return self.experiment.preset
+
+    def _check_names(self) -> None:
+        """Whether each target has a name of its own; a table and its figure may share one."""
+        preset = self.preset
+        parts = {f"{table}_{model}" for table in preset.tables for model in preset.models}
+        taken = RULES | parts | {f"codes_{model}" for model in preset.models}
+        sections = {"tables": preset.tables, "sweeps": preset.sweeps, "figures": preset.figures}
+        for section, entries in sections.items():
+            for name in entries:
+                if name in taken:
+                    raise KDError(
+                        f"{section}.{name}: {name!r} is a target of its own, name it anew"
+                    )
 
     @property
     def tokens(self) -> int:

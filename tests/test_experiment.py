@@ -1,5 +1,6 @@
 """Presets: what they resolve to, and that what is wrong is one clear line."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from kdcore.errors import KDError
 from kdcore.files import fingerprint, read_json
 from kdlab.addresses import upstream
 from kdlab.experiment import Experiment, from_dump, load_experiment
-from kdlab.planning import Plan
+from kdlab.planning import RULES, Plan
 from kdlab.preset_files import read_preset
 
 ROOT = Path(__file__).parent.parent
@@ -355,6 +356,20 @@ def test_a_file_of_ones_own_is_read_once_until_it_changes(tmp_path, monkeypatch)
         file.write_text("a 1\n" * times)
         assert mine(tmp_path, f"vectors: {{kind: file, path: {file}}}\n").runs
         assert read == [file] * times
+
+
+@pytest.mark.parametrize("name", ["claims", "measurements", "table1_small", "codes_large"])
+def test_a_table_has_no_name_of_another_target(tmp_path, name):
+    table = f"{name}: {{title: A table, models: [small], rows: [conventional]}}"
+    with pytest.raises(KDError, match=f"tables.{name}: '{name}' is a target of its own"):
+        mine(tmp_path, f"tables: {{{table}}}\n")
+
+
+def test_every_rule_has_a_name_that_tables_may_not_have():
+    files = [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]
+    text = "\n".join(file.read_text() for file in files if file.name != "compress.smk")
+    named = re.findall(r"^ *(?:use rule \w+ as|rule) (\w+)(?: with)?:", text, re.M)
+    assert set(named) - {"compressed"} == RULES
 
 
 def test_codes_of_a_models_words_are_of_the_text_and_those_of_other_vectors_are_not(tmp_path):
