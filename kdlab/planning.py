@@ -81,9 +81,8 @@ class Plan:
         preset = self.preset
         parts = {f"{table}_{model}" for table in preset.tables for model in preset.models}
         taken = RULES | parts | {f"codes_{model}" for model in preset.models}
-        sections = {"tables": preset.tables, "sweeps": preset.sweeps, "figures": preset.figures}
-        for section, entries in sections.items():
-            for name in entries:
+        for section in ("tables", "sweeps", "figures"):
+            for name in getattr(preset, section):
                 if name in taken:
                     raise KDError(
                         f"{section}.{name}: {name!r} is a target of its own, name it anew"
