@@ -185,7 +185,10 @@ def append_rounded(
     if bits == 16:
         return {name: torch.cat([tensors[name], stored[name]])}
     if scales == "column":
-        raise KDError("scales must be those of rows where rows are to be added, got column")
+        raise KDError(
+            "a table whose columns have a scale each takes no further rows; compress all of them "
+            "anew"
+        )
     found = {
         full: torch.cat([tensors[full], stored[full]])
         for full in (f"{name}.{SCALE}", f"{name}.{OFFSET}")
