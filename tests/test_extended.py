@@ -64,7 +64,8 @@ def test_new_codes_are_those_of_encode(tmp_path):
          "transform must be a sum over positions, got LSTMTransform"),
         ({"kind": "rounded", "bits": 4, "scales": "column", "of": {"kind": "low_rank", "rank": 2}},
          torch.ones(1, DIM),
-         "a table whose columns have a scale each takes no further rows; compress all of them anew"),
+         "a table whose columns have a scale each takes no further rows; compress all of them "
+         "anew"),
         ({"kind": "uniform", "bits": 3}, torch.ones(1, DIM + 1),
          "vectors must have size 5, got 6"),
         ({"kind": "low_rank", "rank": 2}, torch.ones(1, DIM) * torch.nan,
