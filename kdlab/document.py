@@ -39,7 +39,7 @@ run with `snakemake --config partial=true`.
 Everything that varies has a name: language models, codes, embeddings, methods (a pair of the two),
 tables, sweeps, figures. `extends: other` at the top takes over another preset of this folder, and
 in an entry another entry of its section. What stands beside `extends` is laid over it, key by key;
-lists are replaced. Entries can be extended in
+lists are replaced, and `null` takes a section or a list away. Entries can be extended in
 {extendable}.
 
 `kind` names a file in the folder of such kinds; what can be set depends on it. A wrong key, type or
