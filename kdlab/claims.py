@@ -373,20 +373,18 @@ def frontier_claims(experiment: Experiment, rows: pd.DataFrame) -> Iterator[Clai
         ahead = Claim(f"Frontier: no other method at {size} is better", BEYOND,
                       evidence=reached.evidence)  # fmt: skip
         if best is not None:
-            found = float(best["test_ppl_mean"])
+            found, enough = float(best["test_ppl_mean"]), best["n_seeds"] >= asked.seeds
+            few = "" if enough else f"; open with fewer than {asked.seeds} seeds of ours"
             reached = replace(
-                reached, measured=_point(best),
-                holds=found < goal.test_ppl if best["n_seeds"] >= asked.seeds else None,
-                evidence="frontier.csv"
-                + ("" if best["n_seeds"] >= asked.seeds
-                   else f"; open with fewer than {asked.seeds} seeds"),
+                reached, measured=_point(best), evidence=f"frontier.csv{few}",
+                holds=found < goal.test_ppl if enough else None,
             )  # fmt: skip
             if other is not None:
+                beside = _plural(int((small & ~ours).sum()), "row")
                 ahead = replace(
                     ahead, measured=f"{_point(best)}; {_point(other)}",
-                    holds=found < float(other["test_ppl_mean"]),
-                    evidence=f"frontier.csv; beside {_plural(int((small & ~ours).sum()), 'row')} "
-                    "of other methods",
+                    evidence=f"frontier.csv; beside {beside} of other methods{few}",
+                    holds=found < float(other["test_ppl_mean"]) if enough else None,
                 )  # fmt: skip
         yield reached
         yield ahead

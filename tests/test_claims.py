@@ -149,7 +149,10 @@ def test_our_row_is_chosen_on_validation_by_its_first_seed(with_frontier):
 def test_a_goal_of_too_few_seeds_or_without_a_row_is_open(with_frontier):
     rows = frontier(("first", "learned", "L", 30.0, 1, 100.5))
     reached, ahead, *smaller = claims.frontier_claims(with_frontier, rows)
+    other = frontier(("first", "thin", "T", 30.0, 1, 100.4))
+    _, behind, *_ = claims.frontier_claims(with_frontier, pd.concat([rows, other]))
+    assert behind.holds is None and behind.evidence.endswith("fewer than 2 seeds of ours")
     assert (reached.holds, reached.measured) == (None, "L 100.50 at 30.0× (1 seed)")
-    assert reached.evidence == "frontier.csv; open with fewer than 2 seeds"
+    assert reached.evidence == "frontier.csv; open with fewer than 2 seeds of ours"
     assert ahead.holds is None and ahead.evidence.startswith("not run")
     assert all(claim.holds is None and not claim.measured for claim in smaller)
