@@ -50,7 +50,7 @@ from kdcore.rounding import (
 from kdcore.size import FLOAT_BITS, stored_bits
 from kdcore.transforms import Transform
 from kdcore.transforms.product import grouped_sum
-from kdcore.vectors import check_vectors, is_masked
+from kdcore.vectors import check_vectors, is_masked, share_lost, spread_of
 from kdcore.words import names_of
 
 # Rows that forms are compared on, and further ones that errors are measured on where there are.
@@ -421,7 +421,7 @@ class _Work:
         squares = (self.scored.double() - centre).square().sum(1)
         self.variance = float(self.importance @ squares)
         whole = float(self.importance @ self.scored.double().square().sum(1))
-        self.variance = _spread(self.variance, whole)
+        self.variance = spread_of(self.variance, whole)
         self.equal = bool((self.learned == self.learned[0]).all())
         self.basis = _principal([self.learned])
 
@@ -784,13 +784,8 @@ def _made(work: _Work, form: Form) -> tuple[Embedding, float]:
             squares += float(centred.square().sum())
             whole += float(exact.double().square().sum())
             work.report("measuring the error", block.stop / table.N)
-    spread = _spread(squares - float(sums.square().sum()) / table.N, whole)
-    return embedding, lost / spread if spread > 0 else lost
-
-
-def _spread(variance: float, whole: float) -> float:
-    """What errors are a share of: of equal vectors, which have no variance, the squared lengths."""
-    return variance if variance > 1e-20 * whole else whole
+    spread = spread_of(squares - float(sums.square().sum()) / table.N, whole)
+    return embedding, share_lost(lost, spread)
 
 
 def _simply(work: _Work, form: Form) -> dict[str, torch.Tensor]:

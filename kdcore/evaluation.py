@@ -11,6 +11,7 @@ import torch
 from kdcore.compressed import CompressedVectors
 from kdcore.errors import KDError
 from kdcore.formats import PIECE, FoundVectors, given_vectors
+from kdcore.vectors import share_lost, spread_of
 from kdcore.words import Words, names_of
 
 # Ranks that end a band of frequency, neighbours that are compared, and bins of cosines.
@@ -26,7 +27,7 @@ class Quality:
     Attributes:
         words: how many.
         error: Σ‖v − v̂‖² / Σ‖v − mean‖², the share of the variance that is lost; the mean is that
-            of all words.
+            of all words. Where all vectors are equal, Σ‖v − v̂‖² / Σ‖v‖².
         cosine: of a vector and its own compressed one, the mean.
         worst: the cosine that one word in a hundred is below.
         overlap: share of the 10 nearest words by cosine that stay among the 10 nearest; None where
@@ -229,13 +230,15 @@ def _matched(
 def relative_loss(vectors: torch.Tensor, compressed: CompressedVectors, first: int) -> float:
     """Of the rows from `first` on, the share of the variance of their vectors that is lost.
 
-    One vector has no variance: there it is the share of its squared length.
+    Equal vectors have no variance: there it is the share of their squared lengths.
     """
     rows = torch.arange(first, first + len(vectors))
-    mean = vectors.double().mean(0) if len(vectors) > 1 else 0.0
+    mean = vectors.double().mean(0)
     pieces = list(zip(vectors.split(PIECE), rows.split(PIECE), strict=True))
     lost = sum(float((v - compressed[at]).double().square().sum()) for v, at in pieces)
-    return lost / max(sum(float((v.double() - mean).square().sum()) for v, _ in pieces), 1e-300)
+    variance = sum(float((v.double() - mean).square().sum()) for v, _ in pieces)
+    squares = sum(float(v.double().square().sum()) for v, _ in pieces)
+    return share_lost(lost, spread_of(variance, squares))
 
 
 class _Pair:
@@ -263,20 +266,24 @@ class _Pair:
     def errors(
         self, report: Callable[[str, float], None]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of each word ‖v − v̂‖², ‖v − mean‖² and the cosine of v and v̂."""
+        """Of each word ‖v − v̂‖², ‖v − mean‖² (‖v‖² if all are equal) and the cosine of v and v̂."""
         sums = [self.before(block).double().sum(0) for block in self.blocks()]
         mean = torch.stack(sums).sum(0) / len(self.rows)
-        lost, spread, cosines = [], [], []
+        lost, spread, squares, cosines = [], [], [], []
         for block in self.blocks():
             report("errors", float(block[0]) / len(self.rows))
             v, w = self.before(block).double(), self.after(block).double()
             lost.append((v - w).square().sum(1))
             spread.append((v - mean).square().sum(1))
+            squares.append(v.square().sum(1))
             lengths = v.norm(dim=1) * w.norm(dim=1)
             # Two vectors of zeros are the same.
             alike = ((v == 0).all(1) & (w == 0).all(1)).double()
             cosines.append(torch.where(lengths > 0, (v * w).sum(1) / lengths, alike))
-        return torch.cat(lost), torch.cat(spread), torch.cat(cosines)
+        variances, whole = torch.cat(spread), torch.cat(squares)
+        total = float(variances.sum())
+        shared = variances if spread_of(total, float(whole.sum())) == total else whole
+        return torch.cat(lost), shared, torch.cat(cosines)
 
     def overlaps(
         self, sample: torch.Tensor, report: Callable[[str, float], None]
@@ -346,7 +353,7 @@ def _quality(
     own = cosines[members].sort().values
     return Quality(
         len(members),
-        float(lost[members].sum() / spread[members].sum().clamp(min=1e-300)),
+        share_lost(float(lost[members].sum()), float(spread[members].sum())),
         float(own.mean()),
         float(own[len(own) // 100]),
         float(overlaps[asked].mean()) if asked.any() else None,

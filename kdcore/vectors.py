@@ -143,6 +143,21 @@ def root_mean_square(vectors: torch.Tensor) -> float:
     return found if 1e-15 < found < math.inf else float(vectors.double().square().mean().sqrt())
 
 
+def spread_of(variance: float, squares: float) -> float:
+    """What errors are a share of: Σ‖v − mean‖², or Σ‖v‖² of equal vectors, which have no variance.
+
+    Args:
+        variance: Σ‖v − mean‖².
+        squares: Σ‖v‖².
+    """
+    return variance if variance > 1e-20 * squares else squares
+
+
+def share_lost(lost: float, spread: float) -> float:
+    """An error as a share of what it is one of; the error itself where that is nothing."""
+    return lost / spread if spread > 0 else lost
+
+
 def relative_error(
     vectors: torch.Tensor, composed: torch.Tensor, weights: torch.Tensor | None = None
 ) -> float:

@@ -18,7 +18,7 @@ from kdcore import EMBEDDINGS, Codes, KDEmbedding, KDError, WordVectors
 from kdcore.compressed import CompressedVectors, compress
 from kdcore.embeddings import EmbeddingInputs
 from kdcore.embeddings.uniform import UniformEmbedding
-from kdcore.evaluation import _low_end, evaluate, read_pairs, spearman
+from kdcore.evaluation import _low_end, evaluate, read_pairs, relative_loss, spearman
 from kdcore.evaluation_page import page
 from kdcore.modules import compress_module
 
@@ -532,6 +532,20 @@ def test_a_single_vector_has_no_neighbours_to_compare():
     found = evaluate(v, WordVectors(("w0",), v[["w0"]]))
     assert found.all.error == 0 and found.all.overlap is None
     assert found.neighbours == {"w0": ((), ())}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_errors_of_equal_vectors_are_shares_of_their_lengths(count):
+    row = torch.tensor([3.0, 0.1, 4.0, 0.0])
+    v = CompressedVectors(
+        EMBEDDINGS.load("table").TableEmbedding(row.expand(count, 4).clone()),
+        EMBEDDINGS.parse({"kind": "table"}),
+    )
+    given = (row + torch.tensor([0.0, 0.0, 0.0, 0.5])).expand(count, 4)
+    share = 0.25 / float(given[0].square().sum())
+    assert evaluate(v, given).all.error == pytest.approx(share)
+    assert relative_loss(given, v, 0) == pytest.approx(share)
+    assert relative_loss(torch.zeros(count, 4), v, 0) == pytest.approx(count * 25.01)
 
 
 def test_the_end_of_more_cosines_than_pytorch_takes_is_found():
