@@ -214,13 +214,13 @@ def _read(path: str, words: str | None) -> Any:
     return found
 
 
-def _check_output(path: str, *inputs: str) -> None:
+def _check_output(path: str, *inputs: str | None) -> None:
     """Refuse an output that cannot be, before the work is done."""
     from kdcore.errors import KDError
+    from kdcore.files import check_output
 
-    if Path(path).is_dir():
-        raise KDError(f"{path}: is a folder, not a file")
-    for given in inputs:
+    check_output(path)
+    for given in filter(None, inputs):
         # A table may have a name behind its file's: `model.pt:encoder.weight`.
         files = (Path(given), Path(given.rpartition(":")[0] or given))
         if Path(path).exists() and any(f.exists() and f.samefile(path) for f in files):
@@ -238,7 +238,7 @@ def compress(given: argparse.Namespace) -> None:
     from kdcore.checkpoint import remove_checkpoint
     from kdcore.compressed import compress as run
 
-    _check_output(given.out, given.table, *filter(None, [given.words]))
+    _check_output(given.out, given.table, given.words)
     begun, checkpoint = time.monotonic(), f"{given.out}.partial"
     found = _read(given.table, given.words)
     target = {
@@ -343,8 +343,7 @@ def evaluate(given: argparse.Namespace) -> None:
 
     vectors = _load(given.file)
     if given.html:
-        read = filter(None, [given.file, given.against, given.words, *given.similarity])
-        _check_output(given.html, *read)
+        _check_output(given.html, given.file, given.against, given.words, *given.similarity)
     against = _read(given.against, given.words)
     found = run(
         vectors, against, similarity=given.similarity, queries=given.queries, seed=given.seed,
@@ -379,7 +378,7 @@ def encode(given: argparse.Namespace) -> None:
     from kdcore.errors import KDError
     from kdcore.evaluation import relative_loss
 
-    _check_output(given.out, given.table, *filter(None, [given.words]))
+    _check_output(given.out, given.table, given.words)
     vectors = _load(given.file)
     found = _read(given.table, given.words)
     table, words = found.vectors, found.words

@@ -12,6 +12,30 @@ from typing import Any
 from kdcore.errors import KDError
 
 
+def why_no_file(path: str | Path) -> str | None:
+    """Why a path leads to no file; None where it leads to one."""
+    found = Path(path)
+    if found.is_file():
+        return None
+    if found.is_dir():
+        return "is a folder, not a file"
+    return "is a pipe or a device, not a file" if found.exists() else "no such file"
+
+
+def check_output(path: str | Path) -> None:
+    """Refuse a name that no file can take: what has it would be replaced.
+
+    Raises:
+        KDError: a folder, a pipe or a device.
+    """
+    # A path with a separator behind it is that of a folder, whether it is there or not.
+    folder = Path(path).is_dir() or str(path).endswith(("/", os.sep))
+    if folder or Path(path).exists():
+        why = "is a folder, not a file" if folder else why_no_file(path)
+        if why is not None:
+            raise KDError(f"{path}: {why}")
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there when the block ends well.
@@ -20,9 +44,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     never share a temporary file.
 
     Raises:
-        KDError: the folder cannot be written or the disk is full; a file that the block reads
-            cannot be read, which the message then names.
+        KDError: the folder cannot be written or the disk is full; the path is that of a folder, a
+            pipe or a device; a file that the block reads cannot be read, which the message then
+            names.
     """
+    check_output(path)
     path = Path(path)
     temporary = None
     try:
@@ -69,10 +95,10 @@ def read_json(path: str | Path) -> dict[str, Any]:
     Raises:
         KDError: the file is missing, is not JSON, or holds something else than an object.
     """
+    if (why := why_no_file(path)) is not None:
+        raise KDError(f"{path}: {why}")
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise KDError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise KDError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(value, dict):

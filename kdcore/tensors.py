@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from kdcore.errors import KDError
-from kdcore.files import atomic_path
+from kdcore.files import atomic_path, why_no_file
 
 
 def save_tensors(
@@ -39,8 +39,8 @@ def load_tensors(
     Raises:
         KDError: the file is missing, damaged, or holds something else.
     """
-    if not Path(path).is_file():
-        raise KDError(f"{path}: no such file")
+    if (why := why_no_file(path)) is not None:
+        raise KDError(f"{path}: {why}")
     try:
         with safe_open(str(path), framework="pt") as stored:
             header = json.loads((stored.metadata() or {}).get("header", "{}"))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdcore import EMBEDDINGS, Codes, CompressedVectors, read_vectors
+from kdcore import EMBEDDINGS, Codes, CompressedVectors, KDError, read_vectors
 from kdcore.command import byte_size, main
 from kdcore.embeddings import EmbeddingInputs
 from kdcore.embeddings.uniform import UniformEmbedding
@@ -231,6 +231,8 @@ def test_wrong_arguments_are_a_line_and_status_2(words, message, here, capsys):
         ("info t.txt", "kdcore: t.txt: damaged or not a safetensors file"),
         ("compress no.txt --ratio 8 --out n.kd", "kdcore: no.txt: no such file"),
         ("compress t.txt --ratio 8 --out .", "kdcore: .: is a folder, not a file"),
+        ("compress t.txt --ratio 8 --out no/", "kdcore: no/: is a folder, not a file"),
+        ("info .", "kdcore: .: is a folder, not a file"),
         ("compress t.txt --ratio 8 --out ./t.txt",
          "kdcore: ./t.txt: must be another file than the one that is read"),
         ("export t.kd --to o.doc", "kdcore: o.doc: ending must be one of .bin, "),
@@ -305,6 +307,22 @@ def test_a_word_that_the_terminal_cannot_show_ends_nothing(here, monkeypatch):
     monkeypatch.setattr(sys, "stdout", out)
     assert main(["neighbours", "o.kd", "wö0"]) == 0
     assert rb"w\xf6" in out.buffer.getvalue()
+
+
+def test_neither_pipes_nor_devices_are_taken_for_files(here, capsys, rounding):
+    os.mkfifo("pipe.txt")
+    told = "kdcore: pipe.txt: is a pipe or a device, not a file"
+    for words in (
+        "compress t.txt --ratio 8 --out pipe.txt",
+        "export t.kd --to pipe.txt",
+        "evaluate t.kd --against t.txt --html pipe.txt",
+        "compress pipe.txt --ratio 8 --out n.kd",
+        "info pipe.txt",
+    ):
+        assert refused(capsys, *words.split()) == told
+    with pytest.raises(KDError, match="is a pipe"):
+        CompressedVectors.load("t.kd").save("pipe.txt")
+    assert Path("pipe.txt").is_fifo()
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from torch import nn
 
 from kdcore.embeddings import Embedding
 from kdcore.errors import KDError
-from kdcore.files import atomic_path
+from kdcore.files import atomic_path, why_no_file
 from kdcore.kinds import unknown
 from kdcore.vectors import WordVectors, as_floats
 
@@ -80,16 +80,15 @@ class Source:
         """The file at a path, or at what comes before the path's last colon.
 
         Raises:
-            KDError: there is no such file.
+            KDError: there is no such file, or something else, such as a pipe.
         """
         before, colon, name = str(path).rpartition(":")
         for file, inner in ((str(path), None), (before, name)):
             if file and Path(file).is_file():
                 return cls(Path(file), inner)
-        place = before if colon and Path(before).parent.is_dir() else path
-        if Path(path).is_dir():
-            raise KDError(f"{path}: is a folder, not a file")
-        raise KDError(f"{place}: no such file")
+        absent = colon and not Path(path).exists()
+        place = before if absent and Path(before).parent.is_dir() else path
+        raise KDError(f"{place}: {why_no_file(place)}")
 
     def __str__(self) -> str:
         return str(self.path)
