@@ -435,6 +435,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 where something could not be done, 2 for arguments that are wrong, 130 when
         interrupted.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever called: nobody is there to be told
+            setattr(sys, name, io.StringIO())
     try:
         reader = parser()
         given = reader.parse_args(arguments)

@@ -309,6 +309,13 @@ def test_a_word_that_the_terminal_cannot_show_ends_nothing(here, monkeypatch):
     assert rb"w\xf6" in out.buffer.getvalue()
 
 
+def test_nobody_need_listen(here, monkeypatch, rounding):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert main(["compress", "t.txt", "--ratio", "8", "--out", "n.kd"]) == 0
+    assert main(["info", "no.kd"]) == 1
+
+
 def test_neither_pipes_nor_devices_are_taken_for_files(here, capsys, rounding):
     os.mkfifo("pipe.txt")
     told = "kdcore: pipe.txt: is a pipe or a device, not a file"
