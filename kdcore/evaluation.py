@@ -370,7 +370,7 @@ def read_pairs(path: Path) -> list[tuple[str, str, float]]:
         KDError: the file cannot be read, or a line is something else.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise KDError(f"{path}: {reason}") from None

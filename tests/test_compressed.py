@@ -582,7 +582,10 @@ def test_word_similarity_is_that_of_the_file(separator, tmp_path):
     rows += [(f"w{i}", f"w{2 * i}", i % 5) for i in range(1, 30)] + [("w1", "unknown", 3)]
     rows = rows if separator != " " else rows[2:]
     path.write_text("\n".join(separator.join(map(str, row)) for row in rows))
-    assert len(read_pairs(path)) == 31
+    read = read_pairs(path)
+    assert len(read) == 31
+    path.write_text("\ufeff" + path.read_text())  # as Windows marks a text
+    assert read_pairs(path) == read
     (found,) = evaluate(v, words, similarity=[path], queries=0).similarity
     for one in (path, str(path)):
         assert evaluate(v, words, similarity=one, queries=0).similarity == (found,)

@@ -327,6 +327,8 @@ def test_words_of_their_own_file(tmp_path):
     np.save(tmp_path / "t.npy", np.ones((2, 3)))
     words = text(tmp_path, "new york\nb\n", "words.txt")
     assert list(read_vectors(tmp_path / "t.npy", words).words) == ["new york", "b"]
+    text(tmp_path, "\ufeffa\r\n\ufeffb\r\n", "words.txt")  # as Windows marks a text
+    assert list(read_vectors(tmp_path / "t.npy", words).words) == ["a", "\ufeffb"]
     text(tmp_path, "a\n", "words.txt")
     assert error(tmp_path / "t.npy", words=words) == "t.npy: words must be 2, one a row, got 1"
     text(tmp_path, "a\na\n", "words.txt")

@@ -12,13 +12,14 @@ One that is written has
   for, and None for rows without words.
 """
 
+import codecs
 import gzip
 import io
 import os
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -329,10 +330,16 @@ def _readable() -> list[str]:
     return [name for name, m in zip(names(), _modules(), strict=True) if hasattr(m, "read")]
 
 
+def without_mark(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines of a text, without the mark of UTF-8 that Windows puts before the first."""
+    for number, line in enumerate(lines):
+        yield line if number else line.removeprefix(codecs.BOM_UTF8)
+
+
 def _words_of_lines(path: str | Path) -> list[str]:
     words = WordList("line")
     with Source.of(path).open() as stream:
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(without_mark(stream), 1):
             if not words.add(line.rstrip(b"\r\n"), number):
                 raise KDError(f"{path}: {words.notes[-1].partition(';')[0]}; rows must differ")
     return words.words

@@ -21,6 +21,7 @@ from kdcore.formats import (
     Source,
     WordList,
     composed_blocks,
+    without_mark,
     written_words,
 )
 
@@ -89,9 +90,7 @@ def read(source: Source) -> FoundVectors:
 
 def _lines(stream: Iterable[bytes]) -> Iterator[Line]:
     """Lines that are not empty, with their numbers, without what stands behind the last value."""
-    for number, line in enumerate(stream, 1):
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
+    for number, line in enumerate(without_mark(stream), 1):
         if line := line.rstrip(BLANK):
             yield number, line
 
