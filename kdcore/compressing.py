@@ -50,7 +50,7 @@ from kdcore.rounding import (
 from kdcore.size import FLOAT_BITS, stored_bits
 from kdcore.transforms import Transform
 from kdcore.transforms.product import grouped_sum
-from kdcore.vectors import check_vectors, is_masked, share_lost, spread_of
+from kdcore.vectors import as_float32, check_vectors, is_masked, share_lost, spread_of
 from kdcore.words import names_of
 
 # Rows that forms are compared on, and further ones that errors are measured on where there are.
@@ -340,8 +340,7 @@ class _Table:
             return self._vectors[chosen]
         index: Any = chosen.numpy() if isinstance(chosen, torch.Tensor) else chosen
         try:
-            with np.errstate(over="ignore"):  # what float32 does not hold is refused below
-                block = torch.from_numpy(np.array(self._vectors[index], dtype=np.float32))
+            block = torch.from_numpy(as_float32(np.array(self._vectors[index])))
         except (TypeError, ValueError) as error:
             raise KDError(f"vectors must be a table of numbers ({error})") from None
         wrong = ~block.isfinite().all(1)

@@ -80,6 +80,16 @@ def as_tensor(numbers: Any) -> torch.Tensor:
         return torch.as_tensor(array)
 
 
+def as_float32(array: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Numbers of NumPy in float32 and in rows; those beyond it are infinite, which checks refuse.
+
+    Raises:
+        TypeError, ValueError: they are no numbers.
+    """
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, np.float32)
+
+
 def is_masked(numbers: Any) -> bool:
     """Whether numbers of an array are marked as none."""
     return bool(np.ma.is_masked(numbers))

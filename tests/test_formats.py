@@ -237,6 +237,19 @@ def test_a_table_of_numpy_of_any_type(dtype, order, tmp_path):
     assert found.vectors.tolist() == table.tolist()
 
 
+def test_numbers_beyond_float32_are_refused_in_a_line_and_nothing_else_is_said(tmp_path):
+    np.save(tmp_path / "t.npy", np.array([[1.0, 1e50]]))
+    np.savez(tmp_path / "t.npz", np.array([[1.0, 1e50]]))
+    text(tmp_path, "a b 1 1e50\n", "t.txt")
+    keyed = SimpleNamespace(index_to_key=["a"], vectors=np.array([[1.0, 1e50]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("t.npy", "t.npz", "t.txt"):
+            assert error(tmp_path / name).endswith("has a value that is not finite")
+        with pytest.raises(KDError, match="'a' has a value that is not finite"):
+            given_vectors(keyed)
+
+
 def test_a_large_table_of_numpy_is_mapped_and_never_changed(tmp_path):
     np.save(tmp_path / "t.npy", np.zeros((50_000, 100), np.float32))
     before = (tmp_path / "t.npy").read_bytes()

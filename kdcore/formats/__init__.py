@@ -38,7 +38,7 @@ from kdcore.embeddings import Embedding
 from kdcore.errors import KDError
 from kdcore.files import atomic_path, why_no_file
 from kdcore.kinds import unknown
-from kdcore.vectors import WordVectors, as_floats
+from kdcore.vectors import WordVectors, as_float32, as_floats
 
 # Bytes by which a format is recognised, and rows that are worked on at a time.
 HEAD, PIECE = 1 << 16, 10_000
@@ -397,8 +397,8 @@ def given_vectors(vectors: Any) -> FoundVectors:
 
 def of_keyed_vectors(keyed: Any) -> FoundVectors:
     """The words and vectors of gensim's KeyedVectors."""
-    table = np.array(keyed.vectors, dtype=np.float32)
-    return FoundVectors([str(key) for key in keyed.index_to_key], torch.from_numpy(table))
+    table = torch.from_numpy(as_float32(np.array(keyed.vectors)))
+    return FoundVectors([str(key) for key in keyed.index_to_key], table)
 
 
 def choose_tensor(source: Source, shapes: Mapping[str, Sequence[int]]) -> str:

@@ -12,6 +12,7 @@ from numpy.lib import format as npy_format
 from kdcore.embeddings import Embedding
 from kdcore.errors import KDError
 from kdcore.formats import FoundVectors, Source, composed_blocks
+from kdcore.vectors import as_float32
 
 SUFFIXES = (".npy",)
 
@@ -39,8 +40,7 @@ def read(source: Source) -> FoundVectors:
     if array.dtype.kind not in "fiu":
         raise KDError(f"{source}: must hold numbers, got {array.dtype}")
     # Also where bytes or rows stand in another order than PyTorch's.
-    table = np.ascontiguousarray(array, dtype=np.float32)
-    return FoundVectors(None, torch.from_numpy(table))
+    return FoundVectors(None, torch.from_numpy(as_float32(array)))
 
 
 def _read_array(stream: IO[bytes]) -> np.ndarray[Any, Any]:

@@ -24,6 +24,7 @@ from kdcore.formats import (
     without_mark,
     written_words,
 )
+from kdcore.vectors import as_float32
 
 SUFFIXES = (".txt", ".vec")
 # Lines from which the size of a vector is told, and lines that are parsed at a time.
@@ -137,7 +138,7 @@ def _parsed(
         word, values = _split(source, at, line, dim)
         words.append(word)
         rows.append(values)
-    return words, np.array(rows, dtype=np.float64).astype(np.float32)
+    return words, as_float32(rows)
 
 
 def _split(source: Source, at: int, line: bytes, dim: int) -> tuple[bytes, list[float]]:
