@@ -210,6 +210,11 @@ def test_a_zip_of_several_files_asks_for_one(tmp_path):
     assert list(read_vectors(tmp_path / "one.zip").words) == ["a"]
 
 
+@pytest.mark.parametrize("name", ["gensim.txt", "gensim.txt.gz", "gensim.bin", "fasttext.bin"])
+def test_a_name_where_there_are_none_is_refused(name):
+    assert error(f"{FILES}/{name}:en") == f"{name}: holds one table, which has no name, got 'en'"
+
+
 def test_a_file_whose_name_has_a_colon_is_read(tmp_path):
     assert len(read_vectors(text(tmp_path, "a 1 2\n", "a:b.txt")).words) == 1
 
@@ -235,6 +240,14 @@ def test_a_table_of_numpy_of_any_type(dtype, order, tmp_path):
     found = read_vectors(tmp_path / "t.npy")
     assert found.words is None and found.vectors.dtype == torch.float32
     assert found.vectors.tolist() == table.tolist()
+
+
+def test_an_array_that_gzip_packed_is_read(tmp_path):
+    table = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+    packed = io.BytesIO()
+    np.save(packed, table)
+    (tmp_path / "t.npy.gz").write_bytes(gzip.compress(packed.getvalue()))
+    assert np.array_equal(read_vectors(tmp_path / "t.npy.gz").vectors, table)
 
 
 def test_numbers_beyond_float32_are_refused_in_a_line_and_nothing_else_is_said(tmp_path):

@@ -3,7 +3,8 @@
 A format is a module in this folder. One that is read has
 
 - `recognises(source) -> bool`: whether a file is of this format, told by its first bytes;
-- `read(source) -> FoundVectors`.
+- `read(source) -> FoundVectors`;
+- `NAMES`, true where one of several tables in a file is chosen by its name.
 
 One that is written has
 
@@ -171,7 +172,7 @@ class Source:
         """
         try:
             if self.is_gzip:
-                with gzip.open(self.path) as packed:
+                with _Packed(self.path) as packed:
                     yield io.BufferedReader(packed, 1 << 20)
             elif self.members:
                 with (
@@ -192,6 +193,13 @@ class Source:
             return self._start
         with self.open() as stream:
             return stream.read(HEAD)
+
+
+class _Packed(gzip.GzipFile):
+    """A file that gzip packed, whose number is not told: NumPy would read packed bytes by it."""
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("fileno")
 
 
 def _array_head(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -317,6 +325,8 @@ def read_vectors(path: str | Path, words: str | Path | None = None) -> FoundVect
             raise KDError(
                 f"{source}: no vectors found; formats that are read: {', '.join(_readable())}"
             )
+        if source.name is not None and not (source.members or getattr(readers[0], "NAMES", False)):
+            raise KDError(f"{source}: holds one table, which has no name, got {source.name!r}")
         found: FoundVectors = readers[0].read(source)
         if words is not None:
             found = FoundVectors(_words_of_lines(words), found.vectors, found.notes)

@@ -8,6 +8,7 @@ import torch
 from kdcore.errors import KDError
 from kdcore.formats import FoundVectors, Source, choose_tensor
 
+NAMES = True
 # How `torch.save` began before it wrote archives: a pickled number of 10 bytes.
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 

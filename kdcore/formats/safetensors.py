@@ -14,6 +14,7 @@ from kdcore.formats import FoundVectors, Source, choose_tensor, composed_blocks
 from kdcore.vectors import WordVectors
 
 SUFFIXES = (".safetensors",)
+NAMES = True
 
 
 def recognises(source: Source) -> bool:
