@@ -24,7 +24,7 @@ def save_tensors(
         metadata = {"header": json.dumps(header, ensure_ascii=False)}
         try:
             save_file(plain, str(temporary), metadata=metadata)
-        except SafetensorError as error:
+        except (SafetensorError, UnicodeEncodeError) as error:  # half a surrogate is no text
             raise KDError(f"cannot write {path}: {error}") from None
 
 

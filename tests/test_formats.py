@@ -182,6 +182,7 @@ def test_what_is_odd_is_said_with_its_line(content, note, tmp_path):
         ("a 1 2 3\nb 1 2 3\nc 1 1_0 3\n", "some.txt: line 3: '1_0' is not a number"),
         ("1000000 300\na 1 2\n", "some.txt: line 1 says vectors of size 300, line 2 has 2"),
         ("2 2\n", "some.txt: line 1 says 2 words, there are none"),
+        ("3 0\na\nb\n", "some.txt: line 1 says vectors of size 0"),
         ("a 1 nan\nb 1 2\n", "some.txt: the vector of 'a' has a value that is not finite"),
         ("a 1 2\nb 1 -inf\n", "some.txt: the vector of 'b' has a value that is not finite"),
     ],
@@ -335,6 +336,9 @@ def test_the_only_table_of_a_checkpoint_needs_no_name(tmp_path):
     assert read_vectors(old).vectors.shape == (4, 2)
     torch.save({"n": torch.ones(1)}, tmp_path / "t.pt")
     assert error(tmp_path / "t.pt") == "t.pt: holds no table of numbers, shape (N, d)"
+    for odd in (torch.ones(3, 2).to_sparse(), torch.ones(3, 2, device="meta")):
+        torch.save({"w": odd}, tmp_path / "t.pt")
+        assert error(tmp_path / "t.pt").startswith("t.pt: tensor 'w' cannot be read (")
 
 
 class Harmful:
@@ -620,9 +624,11 @@ def test_archives_packed_in_another_way_are_refused_in_a_line(
         read_vectors(tmp_path / "a.zip")
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".bin"])
+@pytest.mark.parametrize("suffix", [".txt", ".bin", ".safetensors"])
 def test_half_a_surrogate_is_no_word_of_a_file(suffix, tmp_path):
     table = TableEmbedding(torch.ones(1, 2))
     with pytest.raises(KDError, match="cannot be written as UTF-8"):
         write_vectors(tmp_path / f"t{suffix}", ["\ud800"], table)
+    with pytest.raises(KDError, match=r"cannot write .*surrogates not allowed"):
+        WordVectors(("\ud800",), torch.ones(1, 2)).save(tmp_path / "t.safetensors")
     assert not any(tmp_path.iterdir())

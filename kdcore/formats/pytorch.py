@@ -1,12 +1,14 @@
 """Checkpoints of PyTorch: one tensor of a file by its name; nothing in the file is run."""
 
 import pickle
+import warnings
 from collections.abc import Iterator, Mapping
 
 import torch
 
 from kdcore.errors import KDError
 from kdcore.formats import FoundVectors, Source, choose_tensor
+from kdcore.vectors import as_floats
 
 NAMES = True
 # How `torch.save` began before it wrote archives: a pickled number of 10 bytes.
@@ -24,12 +26,14 @@ def read(source: Source) -> FoundVectors:
     """The tensor, as float32; `torch.load` with `weights_only`.
 
     Raises:
-        KDError: a damaged file or one with other objects than tensors, no such tensor, or several
-            and none named.
+        KDError: a damaged file or one with other objects than tensors, no such tensor, several
+            and none named, or one that is sparse.
     """
     archive = source.head.startswith(b"PK")
     try:
-        stored = torch.load(source.path, map_location="cpu", weights_only=True, mmap=archive)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of PyTorch about itself
+            stored = torch.load(source.path, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as error:
         line = str(error).split(". ")[0].split("\n")[0]
         raise KDError(f"{source}: holds more than tensors and cannot be read ({line})") from None
@@ -38,7 +42,10 @@ def read(source: Source) -> FoundVectors:
         raise KDError(f"{source}: damaged or not a checkpoint of PyTorch ({line})") from None
     tensors = {name: t for name, t in _tensors(stored) if t.is_floating_point()}
     name = choose_tensor(source, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    return FoundVectors(None, tensors[name].detach().float())
+    try:
+        return FoundVectors(None, as_floats(tensors[name]))
+    except (TypeError, RuntimeError) as error:  # sparse, or without numbers
+        raise KDError(f"{source}: tensor {name!r} cannot be read ({error})") from None
 
 
 def _tensors(stored: object, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:

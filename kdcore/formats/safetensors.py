@@ -10,7 +10,13 @@ from safetensors import SafetensorError, safe_open
 
 from kdcore.embeddings import Embedding, load_stored
 from kdcore.errors import KDError
-from kdcore.formats import FoundVectors, Source, choose_tensor, composed_blocks
+from kdcore.formats import (
+    FoundVectors,
+    Source,
+    choose_tensor,
+    composed_blocks,
+    written_words,
+)
 from kdcore.vectors import WordVectors
 
 SUFFIXES = (".safetensors",)
@@ -56,5 +62,5 @@ def _composed(source: Source) -> FoundVectors:
 def write(path: Path, suffix: str, words: Sequence[str] | None, embedding: Embedding) -> None:
     """What `WordVectors.load` reads."""
     table = torch.cat(list(composed_blocks(embedding)))
-    names = map(str, range(len(table))) if words is None else words
-    WordVectors(tuple(names), table).save(path)
+    names = written_words(words, len(table), "", "")
+    WordVectors(tuple(name.decode() for name in names), table).save(path)

@@ -109,6 +109,8 @@ def _shape(source: Source, first: list[Line]) -> tuple[int, int | None]:
     said = int(match[2])
     if not rows:
         raise KDError(f"{source}: line 1 says {int(match[1]):,} words, there are none")
+    if said < 1:
+        raise KDError(f"{source}: line 1 says vectors of size {said}")
     if said == dim:
         return dim, int(match[1])
     if dim == 1:
