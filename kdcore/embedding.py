@@ -152,9 +152,10 @@ class KDEmbedding(Embedding):
 
     def _compose_sums(self, ids: torch.Tensor) -> torch.Tensor:
         """Each id for itself, in eval mode: finding those that are equal would take longer."""
-        self._kept = self._rows_worth_keeping(ids.shape[0])
-        if self._kept is not None:
-            return self._scaled(self._kept.compose(self._kept.rows_of(ids)))
+        # Another thread may set what is kept meanwhile.
+        self._kept = kept = self._rows_worth_keeping(ids.shape[0])
+        if kept is not None:
+            return self._scaled(kept.compose(kept.rows_of(ids)))
         check_ids(ids, self.num_embeddings)
         return self._compose(ids, None)
 
