@@ -11,6 +11,7 @@ import torch
 from kdcore.compressed import CompressedVectors
 from kdcore.errors import KDError
 from kdcore.formats import PIECE, FoundVectors, given_vectors
+from kdcore.learners import check_seed
 from kdcore.vectors import share_lost, spread_of
 from kdcore.words import Words, names_of
 
@@ -167,6 +168,7 @@ def evaluate(
         )
     if queries < 0:
         raise KDError(f"queries must be at least 0, got {queries}")
+    seed = check_seed(seed)
     pair = _Pair(compressed, found.vectors, rows, theirs)
     lost, spread, cosines = pair.errors(report)
     bands = _bands(rows)

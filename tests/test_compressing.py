@@ -264,8 +264,13 @@ def test_threads_that_begin_later_have_as_many_as_before(clustered):
 def test_a_seed_may_be_any_integer_and_nothing_else(clustered, tmp_path):
     found = compress_table(clustered, ratio=4, forms=["rounding"], seed=np.int64(3))
     save_embedding(tmp_path / "v.kd", found.embedding, found.settings, how=found.how)
+    for seed in (-(2**63), 2**64 - 1):
+        compress_table(clustered, ratio=4, forms=["rounding"], seed=seed)
     with pytest.raises(KDError, match="seed must be an integer"):
         compress_table(clustered, ratio=4, seed=1.5)
+    for seed in (-(2**63) - 1, 2**64):
+        with pytest.raises(KDError, match=f"below 2\\^64, got {seed}"):
+            compress_table(clustered, ratio=4, seed=seed)
 
 
 @pytest.mark.parametrize("count", [1, 40])

@@ -162,12 +162,15 @@ def check_seed(seed: int) -> int:
     """A seed as Python's integer, whatever integer it is.
 
     Raises:
-        KDError: it is none.
+        KDError: it is none, or none that PyTorch's generators take.
     """
     try:
-        return operator.index(seed)
+        found = operator.index(seed)
     except TypeError:
         raise KDError(f"seed must be an integer, got {seed!r}") from None
+    if not -(2**63) <= found < 2**64:
+        raise KDError(f"seed must be at least -2^63 and below 2^64, got {found}")
+    return found
 
 
 def count_weights(counts: torch.Tensor, power: float) -> torch.Tensor:
