@@ -210,7 +210,11 @@ class RowNumbers(Sequence[str]):
 
     def find(self, word: str) -> int | None:
         """The row of its number as text, or None."""
-        return int(word) if word.isdecimal() and int(word) < self._count else None
+        # As it is written here alone: neither "007" nor digits of other scripts.
+        if not word.isdecimal() or len(word) > len(str(self._count)):
+            return None
+        row = int(word)
+        return row if str(row) == word and row < self._count else None
 
     def __contains__(self, word: object) -> bool:
         return isinstance(word, str) and self.find(word) is not None

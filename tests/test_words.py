@@ -81,6 +81,7 @@ def test_rows_without_words_are_called_by_their_numbers():
     rows = RowNumbers(3)
     assert list(rows) == ["0", "1", "2"] and rows.index("2") == 2 and "3" not in rows
     assert rows[1:] == ["1", "2"]
+    assert not [name for name in ("01", "٢", "-1", "1 ", "9" * 5000) if name in rows]
     with pytest.raises(KeyError, match="row must be from 0 to 2, got 'x'"):
         rows.index("x")
 
