@@ -1,6 +1,7 @@
 """A compressed table with its words: looked up, searched, stored."""
 
 import copy
+import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -380,6 +381,8 @@ def _weighted(asked: Any, weight: float) -> list[tuple[Any, float]]:
         pair = item if isinstance(item, tuple) else (item, weight)
         if len(pair) != 2 or not isinstance(pair[1], Real):
             raise KDError(f"a word and its weight must be a pair of it and a number, got {item!r}")
+        if not math.isfinite(pair[1]):
+            raise KDError(f"weight must be finite, got {float(pair[1])}")
         found.append((pair[0], float(pair[1])))
     return found
 

@@ -268,6 +268,8 @@ def test_several_words_are_asked_for_as_in_gensim(values, asked):
         ({"positive": []}, "query must be a word, a vector or a list of them, got none"),
         ({"query": "w1", "positive": "w2"}, "query and positive are the same, got both"),
         ({"positive": [("w1", "w2")]}, "pair of it and a number, got ('w1', 'w2')"),
+        ({"positive": [("w1", float("nan"))]}, "weight must be finite, got nan"),
+        ({"negative": [("w1", float("inf"))]}, "weight must be finite, got inf"),
         ({"query": "w1", "topn": ["w2"]}, "topn must be an integer, got ['w2']"),
         ({"query": "w1", "topn": 2.5}, "topn must be an integer, got 2.5"),
         ({"query": "w1", "topn": None}, "topn must be an integer, got None"),
@@ -525,6 +527,8 @@ def test_a_table_that_lost_nothing_is_perfect():
     assert (found.all.error, found.all.overlap) == (0, 1)
     assert found.all.cosine == pytest.approx(1) and found.histogram[-1] == 30
     assert evaluate(v, table, queries=0).all.overlap is None
+    with pytest.raises(KDError, match=r"seed must be at least -2\^63 and below 2\^64"):
+        evaluate(v, table, seed=2**64)
 
 
 def test_a_single_vector_has_no_neighbours_to_compare():
