@@ -317,6 +317,16 @@ def _or(names: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
+def _number(name: str, given: object) -> float:
+    """A number of whatever type; text is none."""
+    try:
+        if isinstance(given, SupportsFloat):
+            return float(given)
+    except (TypeError, ValueError, RuntimeError):
+        pass  # several numbers
+    raise KDError(f"{name} must be a number, got {given!r}")
+
+
 # The table and the sample
 
 
@@ -382,12 +392,10 @@ class _Work:
                 + (", ".join(name for name, _ in given) or "none")
             )
         name, asked = given[0]
-        if not isinstance(asked, SupportsFloat):
-            raise KDError(f"{name} must be a number, got {asked!r}")
-        self.target = name, value = name, float(asked)
+        self.target = name, value = name, _number(name, asked)
         if not 0 < value < math.inf:
             raise KDError(f"{name} must be above 0 and finite, got {value:g}")
-        if seconds is not None and not seconds > 0:
+        if seconds is not None and not _number("seconds", seconds) > 0:
             raise KDError(f"seconds must be above 0, got {seconds:g}")
         self.allowed = allowed = _allowed(forms)
         counts = None if counts is None else check_counts(counts, table.N)
@@ -598,7 +606,9 @@ def _best(work: _Work, limit: int) -> Trial | None:
     least, best = math.inf, ""
     for family, forms in families.items():
         given_up = FAR * simple < least < math.inf or limit >= ROUNDING_BITS * N * dim
-        if work.equal or time.monotonic() > stop or (simple < math.inf and given_up):
+        # One form is tried whatever the time, and refuses what it cannot be learned from.
+        enough = (work.equal or time.monotonic() > stop) and min(simple, least) < math.inf
+        if enough or (simple < math.inf and given_up):
             break
         error = work.try_form(forms[0]).error
         if error < least:

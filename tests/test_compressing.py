@@ -214,6 +214,16 @@ def test_a_ratio_below_one_keeps_the_table_and_equal_rows_are_no_obstacle(cluste
         warnings.simplefilter("error")
         same = compress_table(torch.ones(40, 6), ratio=2)
     assert same.how["error"] < 1e-6
+    # Of codes alone the reason is told.
+    for target in ({"ratio": 2}, {"max_error": 0.1}):
+        with pytest.raises(KDError, match="vectors must not all be equal, got 40 times the same"):
+            compress_table(torch.ones(40, 6), forms=["product"], **target)
+
+
+def test_no_time_is_no_want_of_room(clustered):
+    for target in ({"ratio": 10}, {"max_error": 0.3}):
+        found = compress_table(clustered, forms=["additive"], seconds=1e-9, **target)
+        assert found.how["chosen"].startswith("additive codes")
 
 
 @pytest.mark.parametrize(
@@ -224,6 +234,9 @@ def test_a_ratio_below_one_keeps_the_table_and_equal_rows_are_no_obstacle(cluste
         ({"ratio": 0}, "ratio must be above 0 and finite, got 0"),
         ({"max_error": math.inf}, "max_error must be above 0 and finite, got inf"),
         ({"ratio": 5, "seconds": 0}, "seconds must be above 0, got 0"),
+        ({"ratio": 5, "seconds": "9"}, "seconds must be a number, got '9'"),
+        ({"ratio": np.array([5, 6])}, r"ratio must be a number, got array\(\[5, 6\]\)"),
+        ({"size": torch.ones(2)}, r"size must be a number, got tensor\(\[1., 1.\]\)"),
         (
             {"size": 3},
             r"size must leave room for a form of 30 words of 4 numbers, got 3; "
