@@ -37,7 +37,7 @@ def k_means(
     centres = vectors[first[torch.arange(K) % n]].clone()
     for _ in range(iterations):
         nearest, distance = nearest_centres(vectors, centres)
-        mass = torch.zeros(K).index_add_(0, nearest, weights)
+        mass = vectors.new_zeros(K).index_add_(0, nearest, weights)
         sums = torch.zeros_like(centres).index_add_(0, nearest, vectors * weights[:, None])
         centres = torch.where((mass > 0)[:, None], sums / mass.clamp(min=1e-30)[:, None], centres)
         empty = (mass == 0).nonzero().flatten()[:n]

@@ -228,7 +228,7 @@ def read_rounded(
     shape = list(like.shape[1:])
     if scales == "column":
         shape[-2:] = shape[:-3:-1]
-    table = torch.empty(shape)
+    table = torch.empty(shape, dtype=torch.float32)
     size = -(-table.numel() * bits // 8)
     if packed.shape != (size,) or not scale.shape == offset.shape == table.shape[:-1]:
         raise KDError(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from clustered import clustered_vectors
 
-from kdcore import KDError, compress
+from kdcore import CompressedVectors, KDError, compress, learn_codes
 from kdcore import compressing as c
 from kdcore.compressing import compress_table
 from kdcore.embeddings import EMBEDDINGS, load_embedding, save_embedding
@@ -164,6 +164,27 @@ def test_equal_seeds_give_equal_bytes(clustered):
     tensors = [found.embedding.export() for found in (first, again, other)]
     assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
     assert any(not torch.equal(tensors[0][n], tensors[2].get(n, tensors[0][n])) for n in tensors[0])
+
+
+@pytest.mark.parametrize("form", c.FORMS)
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_pytorchs_default_type_decides_nothing(clustered, form, kind, tmp_path):
+    def made():
+        v = compress(clustered[:400], ratio=6, forms=form)
+        v.save(tmp_path / "v.kd")
+        loaded = CompressedVectors.load(tmp_path / "v.kd")
+        return (tmp_path / "v.kd").read_bytes(), loaded.most_similar("3"), loaded[:]
+
+    *wanted, vectors = made()
+    torch.set_default_dtype(kind)
+    try:
+        *found, again = made()
+        if form == "additive":
+            CompressedVectors.load(tmp_path / "v.kd").extended([], clustered[:2])
+            learn_codes(clustered[:400], K=8, D=2, epochs=1, refinement={"rounds": 1})
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found == wanted and torch.equal(again, vectors)
 
 
 def test_blocks_and_a_file_on_disk_give_the_same_as_the_whole(clustered, tmp_path, monkeypatch):

@@ -96,7 +96,7 @@ class LearnerInputs:
             KDError: see `check_counts`.
         """
         if self.counts is None:
-            return torch.ones(self.words)
+            return torch.ones(self.words, dtype=torch.float32)
         return check_counts(self.counts, self.words)
 
     def given_start(self) -> Codes:

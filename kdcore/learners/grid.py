@@ -81,7 +81,7 @@ def learn(
 
     def improve(noise: float) -> None:
         nonlocal indices, W
-        shaken = W + noise * spread * torch.randn(W.shape, generator=generator)
+        shaken = W + noise * spread * torch.randn(W.shape, generator=generator, dtype=W.dtype)
         for position in (0, 1):
             indices = assigned(indices, position, targets, shaken.view(2, K, dim), weights)
         W = least_squares_codebooks(indices + first, targets, K, weights)

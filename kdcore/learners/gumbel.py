@@ -93,7 +93,7 @@ def learn(
     targets, N = standard.apply(vectors), len(vectors)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder, books = Encoder(dim, K, D), LinearTransform(K, D, dim)
+        encoder, books = Encoder(dim, K, D).float(), LinearTransform(K, D, dim).float()
         for name, weight in [*encoder.named_parameters(), *books.named_parameters()]:
             if name.endswith("bias"):
                 nn.init.zeros_(weight)

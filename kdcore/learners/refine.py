@@ -109,7 +109,8 @@ class Refined:
         self, noise: float, settings: RefinementSettings, generator: torch.Generator
     ) -> None:
         """A round: better codes for the books with noise on them, and their best books."""
-        shaken = self.W + noise * self._spread * torch.randn(self.W.shape, generator=generator)
+        drawn = torch.randn(self.W.shape, generator=generator, dtype=self.W.dtype)
+        shaken = self.W + noise * self._spread * drawn
         order = random_order(len(self._first), settings.sweeps, generator)
         search, times, seed = Search(shaken, self.K), settings.perturbations, 0
         if times:

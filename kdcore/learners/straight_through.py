@@ -148,7 +148,7 @@ def learn(
         torch.manual_seed(seed)
         model: Transform = settings.transform.module.build(
             settings.transform, settings.K, settings.D, vectors.shape[1]
-        )
+        ).float()
         # The learning's own from here on.
         generator = torch.Generator()
         generator.set_state(torch.get_rng_state())
@@ -200,7 +200,7 @@ class _Learning:
         self.targets, self.scale = targets, scale
         self.model, self.settings, self.generator = model, settings, generator
         shape = (len(targets), model.D, model.K)
-        drawn = settings.logit_scale * torch.randn(shape, generator=generator)
+        drawn = settings.logit_scale * torch.randn(shape, generator=generator, dtype=targets.dtype)
         self.logits = drawn.to(targets.device)
         self.moments = _RowAdam(self.logits, settings.code_rate)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)

@@ -207,7 +207,9 @@ class Transform(nn.Module, ABC):
         Ones, or the components' spread where the transform was learned from standardised ones. It
         travels with the transform and has no part in what is composed.
         """
-        return torch.ones(self.dim) if self._error_scale is None else self._error_scale
+        if self._error_scale is None:
+            return torch.ones(self.dim, dtype=torch.float32)
+        return self._error_scale
 
     @error_scale.setter
     def error_scale(self, scale: torch.Tensor) -> None:

@@ -234,15 +234,18 @@ class ProductTransform(Transform):
 def grouped_sum(K: int, D: int, dim: int, groups: int) -> Transform:
     """The transform of so many groups, linear where it is one; what is random leaves no trace.
 
+    It is in float32, whatever PyTorch's default is.
+
     Raises:
         KDError: a shape that cannot be.
     """
     with torch.random.fork_rng(devices=[]):
-        return (
+        made = (
             LinearTransform(K, D, dim)
             if groups == 1
             else ProductTransform(K, D, dim, groups=groups)
         )
+        return made.float()
 
 
 @torch.no_grad()
