@@ -607,8 +607,8 @@ def _best(work: _Work, limit: int) -> Trial | None:
     for family, forms in families.items():
         given_up = FAR * simple < least < math.inf or limit >= ROUNDING_BITS * N * dim
         # One form is tried whatever the time, and refuses what it cannot be learned from.
-        enough = (work.equal or time.monotonic() > stop) and min(simple, least) < math.inf
-        if enough or (simple < math.inf and given_up):
+        over = (work.equal or time.monotonic() > stop) and min(simple, least) < math.inf
+        if over or (simple < math.inf and given_up):
             break
         error = work.try_form(forms[0]).error
         if error < least:
