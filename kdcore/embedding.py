@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from numbers import Integral
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
 import torch
 from pydantic import Field
@@ -24,8 +24,10 @@ from kdcore.transforms import TRANSFORMS, Transform
 # Rows that are unpacked at a time.
 PIECE = 10_000
 # Settings of kinds that export codes have it, too.
+PackingName = Literal["index", "code"]
+PACKINGS: tuple[PackingName, ...] = get_args(PackingName)
 Packing = Annotated[
-    Literal["index", "code"],
+    PackingName,
     Field(
         description="how codes are stored: `index`, ⌈log2 K⌉ bits an index; `code`, ⌈D·log2 K⌉ "
         "bits a code"
@@ -64,8 +66,8 @@ class KDEmbedding(Embedding):
 
     Raises:
         KDError: codes that are none, an unknown transform or setting, settings beside a ready
-            transform, a transform that does not fit the codes, a dropout outside [0, 1), or a
-            gradient_scale that is not above 0.
+            transform, a transform that does not fit the codes, a dropout outside [0, 1), a
+            gradient_scale that is not above 0, or an unknown packing.
     """
 
     packed: torch.Tensor
@@ -112,6 +114,8 @@ class KDEmbedding(Embedding):
             raise KDError(f"dropout must be at least 0 and below 1, got {dropout}")
         if not 0 < gradient_scale < math.inf:
             raise KDError(f"gradient_scale must be above 0 and finite, got {gradient_scale}")
+        if packing not in PACKINGS:
+            raise KDError(f"packing must be one of {', '.join(PACKINGS)}, got {packing!r}")
         self.gradient_scale, self.dropout, self.packing = gradient_scale, dropout, packing
         self.register_buffer("packed", codes.packed.clone())
         self._kept: _Kept | None = None

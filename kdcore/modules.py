@@ -102,8 +102,8 @@ def compress_module(
         What was replaced, by name; nothing where no table is large enough.
 
     Raises:
-        KDError: a tied table, with `tied="refuse"`; then the model is as it was. What `compress`
-            raises.
+        KDError: a tied table, with `tied="refuse"`; then the model is as it was. An embedding
+            alone, which cannot be replaced in place. What `compress` raises.
 
     Example:
         >>> model = transformers.AutoModel.from_pretrained("sentence-encoder")
@@ -113,6 +113,11 @@ def compress_module(
     """
     if tied not in ("refuse", "keep"):
         raise KDError(f"tied must be 'refuse' or 'keep', got {tied!r}")
+    if isinstance(model, nn.Embedding):
+        raise KDError(
+            f"model must be one in which a table can be replaced, got a {type(model).__name__} "
+            "alone; kdcore.compress(it, ...).embedding() takes its place"
+        )
     owners = _owners(model)
     chosen: dict[nn.Embedding, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):

@@ -29,7 +29,16 @@ class WordVectors:
     vectors: torch.Tensor
 
     def save(self, path: str | Path) -> None:
-        """Store in one safetensors file."""
+        """Store in one safetensors file.
+
+        Raises:
+            KDError: vectors that are not one a word, or a file that cannot be written.
+        """
+        if self.vectors.ndim != 2 or len(self.words) != len(self.vectors):
+            raise KDError(
+                f"vectors must have shape ({len(self.words)}, d), a row for each word, got "
+                f"{tuple(self.vectors.shape)}"
+            )
         header = {"kind": "word vectors", "words": list(self.words)}
         save_tensors(path, {"vectors": self.vectors}, header)
 

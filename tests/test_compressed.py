@@ -458,6 +458,13 @@ def test_a_tied_table_is_refused_with_what_to_do_or_kept(rounding):
         compress_module(model, tied="maybe")
 
 
+def test_an_embedding_alone_cannot_be_replaced_in_place(rounding):
+    alone = nn.Embedding(30, 8)
+    with pytest.raises(KDError, match="model must be one in which a table can be replaced"):
+        compress_module(alone, smallest=1, ratio=8)
+    assert not list(alone.children())
+
+
 def test_one_table_under_two_names_is_replaced_under_both(rounding):
     model = Model()
     model.again = model.words

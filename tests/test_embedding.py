@@ -143,6 +143,11 @@ def test_a_dropout_that_is_no_share_is_refused(codes, dropout):
         KDEmbedding(codes, 5, dropout=dropout)
 
 
+def test_an_unknown_packing_is_refused(codes):
+    with pytest.raises(KDError, match="packing must be one of index, code, got 'codes'"):
+        KDEmbedding(codes, 5, packing="codes")
+
+
 def test_equal_ids_are_composed_once(codes):
     embedding = KDEmbedding(codes, 5)
     composed = []

@@ -365,6 +365,13 @@ def test_words_of_their_own_file(tmp_path):
     assert "line 2: 'a' comes again; rows must differ" in error(tmp_path / "t.npy", words=words)
 
 
+def test_word_vectors_that_could_not_be_loaded_are_not_saved(tmp_path):
+    for rows in (torch.ones(2, 3), torch.ones(1)):
+        with pytest.raises(KDError, match=r"vectors must have shape \(1, d\), a row for each word"):
+            WordVectors(("a",), rows).save(tmp_path / "v.safetensors")
+    assert not any(tmp_path.iterdir())
+
+
 def test_our_own_word_vectors_are_read_with_their_words(tmp_path):
     WordVectors(("a", "b"), torch.ones(2, 3)).save(tmp_path / "v.safetensors")
     assert list(read_vectors(tmp_path / "v.safetensors").words) == ["a", "b"]
