@@ -384,6 +384,8 @@ def read_pairs(path: Path) -> list[tuple[str, str, float]]:
         parts = [part.strip() for part in line.split(separator)]
         try:
             first, second, score = parts[0], parts[1], float(parts[2])
+            if not math.isfinite(score):
+                raise ValueError
         except (IndexError, ValueError):
             if not found and number <= 2:
                 continue

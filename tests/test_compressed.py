@@ -612,6 +612,7 @@ def test_word_similarity_is_that_of_the_file(separator, tmp_path):
     ("content", "message"),
     [
         ("w1 w2 3\nw1 w2\n", "p.tsv: line 2 must be two words and a number"),
+        ("w1 w2 3\nw1 w3 nan\n", "p.tsv: line 2 must be two words and a number"),
         ("a\tb\t3\n", "p.tsv: must have 3 pairs with both words in the table, got 0"),
         ("# nothing\n", "p.tsv: no pairs of words"),
         (None, "p.tsv: No such file or directory"),
