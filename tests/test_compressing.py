@@ -130,6 +130,13 @@ def test_a_form_that_is_asked_for_is_taken_and_no_other_tried(clustered, form):
     assert all(len(other.how["tried"]) > len(found.how["tried"]) for other in others)
 
 
+def test_the_error_of_codes_of_one_index_is_that_of_all_words():
+    table = torch.randn(64, 1)
+    found = compress_table(table, ratio=3, forms=["product"])
+    assert "D = 1," in found.how["chosen"]
+    assert found.how["error"] == pytest.approx(relative_error(table, composed(found).view(64, 1)))
+
+
 def test_a_single_group_is_no_product(clustered):
     small = compress_table(clustered, ratio=24, forms=["product-additive", "product"])
     assert all("additive codes" not in row["form"] for row in small.how["tried"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdcore import Codes, KDEmbedding, KDError, learn_codes
+from kdcore import TRANSFORMS, Codes, KDEmbedding, KDError, learn_codes
 from kdcore.transforms.linear import LinearTransform
 from kdcore.transforms.lstm import LSTMTransform
 
@@ -470,6 +470,23 @@ def test_state_dict_carries_the_codes(codes):
     torch.testing.assert_close(first.eval()(ids), second.eval()(ids))
     assert second.codes == codes
     torch.testing.assert_close(copy.deepcopy(first)(ids), first(ids))
+
+
+@pytest.mark.parametrize("D", [1, 2, 6])
+@pytest.mark.parametrize(
+    "transform",
+    [{"kind": "linear"}, {"kind": "product"}, {"kind": "product", "groups": 1}],
+    ids=str,
+)
+def test_codes_of_any_length_are_looked_up(D, transform):
+    settings = TRANSFORMS.parse(transform)
+    made = settings.module.build(settings, 6, D, 7)
+    embedding = KDEmbedding(Codes.random(11, 6, D, seed=0), transform=made).eval()
+    table = embedding.materialise()
+    # The first lookups, and those for which codes are kept as rows.
+    for _ in range(20):
+        for ids in (torch.tensor(3), torch.tensor([3, 10, 3]), torch.tensor([[0, 1], [2, 2]])):
+            torch.testing.assert_close(embedding(ids), table(ids))
 
 
 @pytest.mark.parametrize("transform", ["linear", "lstm"])

@@ -129,9 +129,9 @@ def row_sums(transform: Transform, name: str, depth: int) -> Callable[[torch.Ten
             if kept is None or kept.data_ptr() != books.data_ptr() or kept.dtype != books.dtype:
                 kept = books.detach().flatten(0, 1)
             table = kept
-        if depth == 1:
-            return torch.embedding(table, rows)
         flat = rows.reshape(-1)
+        if depth == 1:
+            return torch.embedding(table, flat)
         begin, count = starts, flat.shape[0] // depth
         if begin.shape[0] != count:
             if count <= KEPT_STARTS:
