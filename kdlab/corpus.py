@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -114,6 +115,20 @@ class Corpus:
                 stacklevel=2,
             )
         return corpus
+
+    def check_words(self, words: Sequence[str], file: Path) -> None:
+        """Whether the words of a file are those of this text, in its order.
+
+        Raises:
+            KDError: they are not; the message names the first that differs.
+        """
+        for row, (found, wanted) in enumerate(zip_longest(words, self.words)):
+            if found != wanted:
+                found, wanted = ("no word" if w is None else repr(w) for w in (found, wanted))
+                raise KDError(
+                    f"{file} must have the words of the text in their order, by falling frequency: "
+                    f"in row {row} {wanted}, got {found}"
+                )
 
     def save(self, path: str | Path) -> None:
         """Store the corpus in one file."""

@@ -109,7 +109,7 @@ def test_vectors_of_other_words_than_the_text_are_refused(tmp_path, monkeypatch)
     for words, wrong in (
         (("a", "<eos>", "b"), None),
         (("a", "b", "<eos>"), "in row 1 '<eos>', got 'b'"),
-        (("a", "<eos>"), "in row 2 'b', got None"),
+        (("a", "<eos>"), "in row 2 'b', got no word"),
     ):
         WordVectors(words, torch.ones(len(words), 2)).save(vectors)
         if wrong is None:

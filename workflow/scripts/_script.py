@@ -5,8 +5,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from itertools import zip_longest
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,22 +94,6 @@ def parse(model: type[Settings], values: Any, where: str) -> Settings:
         return model.model_validate(values)
     except ValidationError as error:
         raise KDError.of_settings(error, where) from None
-
-
-def check_words(words: Sequence[str], of: Sequence[str], where: Path, source: Path) -> None:
-    """Whether the words of a file are those of a text, in its order.
-
-    Raises:
-        KDError: they are not; the message names the first that differs.
-    """
-    pairs = zip_longest(words, of, fillvalue=None)
-    wrong = next(((row, pair) for row, pair in enumerate(pairs) if pair[0] != pair[1]), None)
-    if wrong is not None:
-        row, (found, wanted) = wrong
-        raise KDError(
-            f"{where} must have the words of {source} in their order, by falling frequency: in row "
-            f"{row} {wanted!r}, got {found!r}"
-        )
 
 
 def experiment(settings: Path) -> Experiment:

@@ -99,8 +99,8 @@ def read_inputs(corpus: Path | None, vectors: Path | None, start: Path | None) -
     """
     text = Corpus.load(corpus) if corpus else None
     table = WordVectors.load(vectors) if vectors else None
-    if text and table and corpus and vectors:
-        _script.check_words(table.words, text.words, vectors, corpus)
+    if text and table and vectors:
+        text.check_words(table.words, vectors)
     words = text.words if text else table.words if table else ()
     counts = torch.bincount(text.train, minlength=len(words)) if text else None
     return LearnerInputs(

@@ -47,7 +47,7 @@ def main(
         raise KDError(f"{codes} has {len(code)} codes, {corpus} has {len(text.words)} words")
     table = WordVectors.load(vectors) if vectors else None
     if table and vectors:
-        _script.check_words(table.words, text.words, vectors, corpus)
+        text.check_words(table.words, vectors)
 
     def build(restoring: bool) -> Embedding:
         inputs = EmbeddingInputs(
