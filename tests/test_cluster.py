@@ -29,7 +29,7 @@ from project_copy import (
     succeed,
 )
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
 
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
 MARK = "# of a test, may be removed"

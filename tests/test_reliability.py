@@ -28,7 +28,7 @@ from project_copy import (
 from project_copy import run as run_by
 from safetensors.torch import load_file
 
-pytestmark = pytest.mark.reliability
+pytestmark = [pytest.mark.reliability, pytest.mark.timeout(0)]
 
 KILLS = 20
 OUTPUTS = ("model.safetensors", "codes.safetensors", "curve.csv", "history.csv")

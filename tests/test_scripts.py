@@ -2,9 +2,9 @@
 
 import fcntl
 import json
+import logging
 import subprocess
 import sys
-import threading
 from importlib import import_module
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from small_experiment import small_experiment
 from kdcore import KDError
 from kdcore.files import fingerprint
 from kdcore.vectors import WordVectors
+from kdlab.continued import NOTICE, log
 from kdlab.corpus import SPLITS, Corpus
 from kdlab.planning import Plan
 from kdlab.texts import PTB_TOKENS, TEXTS
@@ -119,7 +120,7 @@ def test_vectors_of_other_words_than_the_text_are_refused(tmp_path, monkeypatch)
             read_inputs(corpus, vectors, None)
 
 
-def test_codes_that_another_process_has_learned_meanwhile_are_kept(tmp_path, monkeypatch):
+def test_codes_another_process_has_learned_meanwhile_are_kept(tmp_path, monkeypatch, caplog):
     monkeypatch.syspath_prepend(ROOT / "workflow/scripts")
     script = import_module("codes")
     monkeypatch.setattr(script._script, "start_log", lambda path: None)
@@ -136,7 +137,11 @@ def test_codes_that_another_process_has_learned_meanwhile_are_kept(tmp_path, mon
     outputs["codes"].write_bytes(b"theirs")
     with open(tmp_path / f".{fingerprint(['a', 1, 'cpu'])}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        threading.Timer(0.3, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
+        # The other process ends once this one has said that it waits.
+        ended = logging.Handler(NOTICE)
+        monkeypatch.setattr(ended, "emit", lambda record: fcntl.flock(lock, fcntl.LOCK_UN))
+        monkeypatch.setattr(log, "handlers", [ended])
+        caplog.set_level(NOTICE, log.name)
         assert learn() == b"theirs"
 
 
