@@ -29,7 +29,7 @@ DEMO := --configfile config/demo.yaml
 $(VENV)/.ready: requirements.lock pyproject.toml kdlab/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
-	cat workflow/home.sh >> $(VENV)/bin/activate
+	cat workflow/activate.sh >> $(VENV)/bin/activate
 	$(RUN) pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./kdlab
 	touch $@

@@ -576,17 +576,46 @@ def test_a_home_that_cannot_be_written(tmp_path):
     variables.pop("XDG_CACHE_HOME", None)
     words = shlex.join([*command("figure2", "-n")])
     done = subprocess.run(
-        ["sh", "-c", f". workflow/home.sh && {words}"], cwd=project, env=variables,
+        ["sh", "-c", f". workflow/activate.sh && {words}"], cwd=project, env=variables,
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "cache/snakemake").is_dir()
     home = {**variables, "HOME": str(tmp_path)}
     shown = subprocess.run(
-        ["sh", "-c", ". workflow/home.sh && echo $XDG_CACHE_HOME"], cwd=project, env=home,
+        ["sh", "-c", ". workflow/activate.sh && echo $XDG_CACHE_HOME"], cwd=project, env=home,
         capture_output=True, text=True,
     )  # fmt: skip
     assert shown.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ("--configfile config/tiny.yaml", "a file"),
+        ("--resources gpu=2", "NAME=VALUE"),
+        ("--config partial=true", "NAME=VALUE"),
+    ],
+)
+def test_a_target_among_the_words_of_an_option_is_one_line(tmp_path, options, wanted):
+    """In the environment's own shell, whose activate script has this function."""
+    project = copy_project(tmp_path / "project")
+
+    def shell(words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            ["sh", "-c", f". workflow/activate.sh && snakemake --cores 1 {words}"], cwd=project,
+            env=environment(project), capture_output=True, text=True,
+        )  # fmt: skip
+
+    refused, option = shell(f"{options} all"), options.split()[0]
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"error: {option}: all must be {wanted}; ")
+    assert refused.stderr.endswith(f"snakemake {option} ... -- all\n")
+    assert refused.stderr.count("\n") == 1 and not (project / ".snakemake").exists()
+    asked = f"-n --configfile config/tiny.yaml {options} -- figure2"
+    planned = shell(asked)
+    assert planned.returncode == 0, planned.stderr
+    assert "figure_figure2" in planned.stdout + planned.stderr
 
 
 @pytest.mark.slow
