@@ -139,7 +139,7 @@ def test_links_lead_to_pages_headings_and_files_that_are_there(page):
 @every_page
 def test_files_that_a_page_names_are_in_the_project(page):
     """Names with a folder, and those with one of the project's endings."""
-    made = {"build", "runs", "results", "data", ".venv"}
+    made = {"build", "runs", "results", "data", ".venv", ".snakemake"}
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True
     ).stdout.split()  # fmt: skip
