@@ -92,7 +92,7 @@ def pack(indices: torch.Tensor, bits: int) -> torch.Tensor:
 def append_packed(packed: torch.Tensor, count: int, more: torch.Tensor, bits: int) -> torch.Tensor:
     """A packed stream of so many integers with more of them behind it."""
     whole = count // 8 * 8
-    last = unpack_at(packed, torch.arange(whole, count), bits)
+    last = unpack_at(packed, torch.arange(whole, count, device=packed.device), bits)
     return torch.cat([packed[: whole * bits // 8], pack(torch.cat([last, more.flatten()]), bits)])
 
 
@@ -287,7 +287,7 @@ class Codes:
                 f"{packed.numel()} of {packed.dtype}"
             )
         pieces = []
-        for rows in torch.arange(N).split(ROWS):
+        for rows in torch.arange(N, device=packed.device).split(ROWS):
             found = []
             for size, at, width in _parts(K, D):
                 value = unpack_bits(packed, rows * each + at, width)
@@ -295,7 +295,7 @@ class Codes:
                 if wrong.any():
                     i = int(wrong.nonzero()[0])
                     raise KDError(f"code {rows[i]} must be below {K}^{size}, got {value[i]}")
-                found.append(value[:, None] // _powers(K, size) % K)
+                found.append(value[:, None] // _powers(K, size).to(packed.device) % K)
             pieces.append(pack(torch.cat(found, 1), index_bits(K)))
         return cls.from_packed(torch.cat(pieces), K, shape)
 
@@ -372,7 +372,7 @@ class Codes:
         """
         check_shape(K, D, N)
         generator = torch.Generator().manual_seed(seed)
-        return cls(torch.randint(K, (N, D), generator=generator), K)
+        return cls(torch.randint(K, (N, D), generator=generator, device="cpu"), K)
 
 
 def _parts(K: int, D: int) -> list[tuple[int, int, int]]:
@@ -386,7 +386,7 @@ def _parts(K: int, D: int) -> list[tuple[int, int, int]]:
 
 
 def _powers(K: int, size: int) -> torch.Tensor:
-    return torch.tensor([K**i for i in range(size)])
+    return torch.tensor([K**i for i in range(size)], device="cpu")
 
 
 def _check_range(table: torch.Tensor, K: int, first: int = 0) -> None:
@@ -405,9 +405,9 @@ def _written(code: Sequence[int]) -> str:
 
 def _positions(index: object, length: int) -> torch.Tensor:
     if isinstance(index, slice):
-        return torch.arange(*index.indices(length))
+        return torch.arange(*index.indices(length), device="cpu")
     try:
-        positions = torch.as_tensor(index)
+        positions = as_tensor(index)
     except (TypeError, ValueError, RuntimeError):
         raise IndexError(f"an index must be integers or a slice, got {index!r}") from None
     if isinstance(index, list) and not positions.numel():

@@ -22,6 +22,7 @@ from kdcore.errors import KDError
 from kdcore.formats import PIECE, composed_blocks, given_vectors, write_vectors
 from kdcore.kinds import KindSettings
 from kdcore.size import FLOAT_BITS, stored_bits
+from kdcore.tensors import on_cpu
 from kdcore.vectors import check_vectors
 from kdcore.words import RowNumbers, Words, names_of
 
@@ -90,6 +91,7 @@ class CompressedVectors:
         >>> v.save("vectors.kd")
     """
 
+    @on_cpu()
     def __init__(
         self,
         embedding: Embedding,
@@ -135,6 +137,7 @@ class CompressedVectors:
         save_embedding(path, self._embedding, self.settings, words=self._named, how=self.how)
         self._file_bits = 8 * os.stat(path).st_size
 
+    @on_cpu()
     def export(self, path: str | Path) -> None:
         """Write the composed vectors for other tools; see `kdcore.formats.write_vectors`."""
         write_vectors(path, self._named, self._embedding)
@@ -179,6 +182,7 @@ class CompressedVectors:
         return row % len(self)
 
     @torch.no_grad()
+    @on_cpu()
     def __getitem__(self, words: Any) -> torch.Tensor:
         """The vector of a word, (d,); of a list of words, (n, d); rows' numbers do, too.
 
@@ -195,7 +199,7 @@ class CompressedVectors:
             if words.is_floating_point() or words.is_complex() or words.dtype == torch.bool:
                 raise TypeError(f"rows' numbers must be integers, got {words.dtype}")
             check_ids(words, len(self))
-            return self._composed(words.long())
+            return self._composed(words.long().cpu())
         if isinstance(words, np.ndarray) and words.dtype.kind in "iu":
             found = self._rows([self.index(row) for row in words.ravel().tolist()])
             return found.view(*words.shape, self.dim)
@@ -204,7 +208,7 @@ class CompressedVectors:
         return self._rows([self.index(word) for word in words])
 
     def _rows(self, rows: Sequence[int]) -> torch.Tensor:
-        return self._composed(torch.tensor(rows, dtype=torch.long))
+        return self._composed(torch.tensor(rows, dtype=torch.long, device="cpu"))
 
     def _composed(self, rows: torch.Tensor) -> torch.Tensor:
         vectors: torch.Tensor = self._embedding(rows).float()
@@ -214,6 +218,7 @@ class CompressedVectors:
         """All vectors in float32, so many rows at a time."""
         return composed_blocks(self._embedding, rows)
 
+    @on_cpu()
     def embedding(self) -> Embedding:
         """A drop-in for `torch.nn.Embedding`, in eval mode: a `KDEmbedding` where there are codes.
 
@@ -226,6 +231,7 @@ class CompressedVectors:
         return self._embedding
 
     @torch.no_grad()
+    @on_cpu()
     def most_similar(
         self, query: Any = None, topn: int = 10, *, positive: Any = None, negative: Any = None
     ) -> list[tuple[str, float]]:
@@ -286,6 +292,7 @@ class CompressedVectors:
         return [(self.words[row], score) for row, score in pairs]
 
     @torch.no_grad()
+    @on_cpu()
     def norms(self) -> torch.Tensor:
         """The length of each vector in float64, (N,); found at first use and kept."""
         if self._norms is None:
@@ -314,6 +321,7 @@ class CompressedVectors:
             rows = codes[start : start + PIECE] + first
             yield F.embedding_bag(rows, table, mode="sum") + offset.float()
 
+    @on_cpu()
     def extended(
         self, words: str | Iterable[str], vectors: torch.Tensor | np.ndarray[Any, Any]
     ) -> "CompressedVectors":
@@ -342,6 +350,7 @@ class CompressedVectors:
         made._set(grown, self.settings, joined, self.how)
         return made
 
+    @on_cpu()
     def sharing(self) -> int | None:
         """How many words have the code of another, and so its vector; None without codes."""
         plain = self._embedding.plain()
@@ -355,6 +364,7 @@ class CompressedVectors:
         counts = np.unique(rows, return_counts=True)[1]
         return int(counts[counts > 1].sum())
 
+    @on_cpu()
     def info(self) -> Info:
         """What it consists of, every bit accounted for."""
         tensors = self._embedding.export()
@@ -432,12 +442,14 @@ def compress(
     named = Words(words) if words is not None else found.words
     if named is not None and len(named) != len(found.vectors):
         raise KDError(f"words must be {len(found.vectors)}, one a row, got {len(named)}")
-    result = import_module("kdcore.compressing").compress_table(
-        found.vectors, ratio=ratio, bits_per_word=bits_per_word, size=size, max_error=max_error,
-        **options,
-    )  # fmt: skip
-    made = CompressedVectors(result.embedding, result.settings, named, result.how)
-    for line in filter(None, (shared_line(made), lost_line(made, found.vectors))):
+    with on_cpu():
+        result = import_module("kdcore.compressing").compress_table(
+            found.vectors, ratio=ratio, bits_per_word=bits_per_word, size=size,
+            max_error=max_error, **options,
+        )  # fmt: skip
+        made = CompressedVectors(result.embedding, result.settings, named, result.how)
+        lines = shared_line(made), lost_line(made, found.vectors)
+    for line in filter(None, lines):
         warnings.warn(line, stacklevel=2)
     return made
 

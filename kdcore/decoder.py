@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from kdcore.errors import KDError
-from kdcore.tensors import count_of, load_tensors, read_from, save_tensors
+from kdcore.tensors import count_of, load_tensors, on_cpu, read_from, save_tensors
 from kdcore.transforms import TRANSFORMS, Transform
 
 VERSION = 2
@@ -39,6 +39,7 @@ def save_decoder(path: str | Path, transform: Transform) -> None:
     save_tensors(path, tensors, header)
 
 
+@on_cpu()
 def load_decoder(path: str | Path) -> Transform:
     """Read what `save_decoder` wrote.
 

@@ -117,13 +117,13 @@ class KDEmbedding(Embedding):
         if packing not in PACKINGS:
             raise KDError(f"packing must be one of {', '.join(PACKINGS)}, got {packing!r}")
         self.gradient_scale, self.dropout, self.packing = gradient_scale, dropout, packing
-        self.register_buffer("packed", codes.packed.clone())
+        self.register_buffer("packed", codes.packed.to(torch.get_default_device(), copy=True))
         self._kept: _Kept | None = None
         self._lookups = 0
 
     def get_extra_state(self) -> torch.Tensor:
         """N, K and D, which the packed codes do not tell."""
-        return torch.tensor([self.num_embeddings, self.K, self.D])
+        return torch.tensor([self.num_embeddings, self.K, self.D], device="cpu")
 
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Nothing: it has been compared before anything was loaded."""
@@ -176,13 +176,14 @@ class KDEmbedding(Embedding):
         self._lookups += max(asked, self.num_embeddings // 64)
         if 4 * self._lookups < self.num_embeddings:
             return None
-        last = int(offsets.max()) + self.K - 1
+        largest = int(offsets.max()) + self.K - 1
         kinds = (torch.uint8, torch.int16, torch.int32, torch.int64)
-        small = next(kind for kind in kinds if last <= torch.iinfo(kind).max)
-        table = torch.empty(self.num_embeddings, self.D, dtype=small)
+        small = next(kind for kind in kinds if largest <= torch.iinfo(kind).max)
+        table = torch.empty(self.num_embeddings, self.D, dtype=small, device=packed.device)
         for first in range(0, self.num_embeddings, PIECE):
-            rows = torch.arange(first, min(first + PIECE, self.num_embeddings))
-            table[first : first + PIECE] = self._indices(rows) + offsets
+            last = min(first + PIECE, self.num_embeddings)
+            rows = torch.arange(first, last, device=packed.device)
+            table[first:last] = self._indices(rows) + offsets
         narrow, compose = small.itemsize < 4, transform.row_composer()
         return _Kept(packed, packed._version, transform, table, narrow, compose)
 

@@ -9,6 +9,7 @@ from kdcore.additive import SWEEPS, Search, random_order
 from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.standardise import Standardisation
+from kdcore.tensors import on_cpu
 from kdcore.transforms import Transform
 from kdcore.vectors import check_vectors
 
@@ -17,6 +18,7 @@ ROWS = 10_000
 
 
 @torch.no_grad()
+@on_cpu()
 def encode(
     vectors: torch.Tensor | np.ndarray,
     transform: Transform,

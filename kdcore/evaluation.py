@@ -12,6 +12,7 @@ from kdcore.compressed import CompressedVectors
 from kdcore.errors import KDError
 from kdcore.formats import PIECE, FoundVectors, given_vectors
 from kdcore.learners import check_seed
+from kdcore.tensors import on_cpu
 from kdcore.vectors import share_lost, spread_of
 from kdcore.words import Words, names_of
 
@@ -130,6 +131,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+@on_cpu()
 def evaluate(
     compressed: CompressedVectors,
     against: Any,
@@ -229,6 +231,7 @@ def _matched(
     return rows, torch.tensor([place for place in places if place is not None])
 
 
+@on_cpu()
 def relative_loss(vectors: torch.Tensor, compressed: CompressedVectors, first: int) -> float:
     """Of the rows from `first` on, the share of the variance of their vectors that is lost.
 

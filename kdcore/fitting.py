@@ -8,10 +8,12 @@ import torch
 from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.standardise import Standardisation
+from kdcore.tensors import on_cpu
 from kdcore.transforms import Transform
 from kdcore.vectors import check_unequal, check_vectors, relative_error
 
 
+@on_cpu()
 def fit_transform(
     transform: Transform,
     codes: Codes,

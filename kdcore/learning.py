@@ -24,6 +24,7 @@ from kdcore.learners import (
 )
 from kdcore.learners.straight_through import LearningRecord
 from kdcore.refinement import parse_refinement
+from kdcore.tensors import on_cpu
 from kdcore.vectors import check_vectors
 
 __all__ = ["LearnedCodes", "LearningRecord", "learn_codes"]
@@ -116,11 +117,13 @@ def learn_codes(
             raise KDError("counts must be given with a refinement, got them without")
         counts = check_counts(counts, len(table))
     control = Control(Path(checkpoint) if checkpoint else None, checkpoint_seconds, report, stop)
-    learned = straight_through.learn(chosen, LearnerInputs(len(table), table), seed, control)
+    with on_cpu():
+        learned = straight_through.learn(chosen, LearnerInputs(len(table), table), seed, control)
     if learned is None or refined_so is None:
         return learned
     inputs = LearnerInputs(len(table), table, counts, learned.codes)
-    refined = refine.learn(refined_so, inputs, seed, Control(stop=stop))
+    with on_cpu():
+        refined = refine.learn(refined_so, inputs, seed, Control(stop=stop))
     if refined is None:
         return None
     return LearnedCodes(refined.codes, refined.transform, (*learned.history, *refined.history))

@@ -11,6 +11,7 @@ from torch import nn
 from kdcore.compressed import CompressedVectors, compress
 from kdcore.embeddings import Embedding, FixedEmbedding
 from kdcore.errors import KDError
+from kdcore.tensors import on_cpu
 
 
 class CompressedEmbedding(FixedEmbedding):
@@ -168,6 +169,7 @@ def _owners(model: nn.Module) -> dict[int, set[str]]:
     return found
 
 
+@on_cpu()
 def _replacement(
     module: nn.Embedding, target: dict[str, Any]
 ) -> tuple[CompressedEmbedding, dict[str, Any]]:

@@ -12,6 +12,7 @@ from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.learners import Control, LearnedCodes, LearnerInputs, check_counts, never, refine
 from kdcore.learners.refine import RefinementSettings
+from kdcore.tensors import on_cpu
 from kdcore.vectors import check_vectors
 
 __all__ = ["RefinementRecord", "refine_codes"]
@@ -65,7 +66,8 @@ def refine_codes(
         len(table), table, None if counts is None else check_counts(counts, len(table)), codes
     )
     control = Control(report=lambda record, indices: report(record), stop=stop)
-    return refine.learn(chosen, inputs, seed, control)
+    with on_cpu():
+        return refine.learn(chosen, inputs, seed, control)
 
 
 def parse_refinement(settings: Mapping[str, object]) -> RefinementSettings:

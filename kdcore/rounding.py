@@ -193,7 +193,8 @@ def append_rounded(
         full: torch.cat([tensors[full], stored[full]])
         for full in (f"{name}.{SCALE}", f"{name}.{OFFSET}")
     }
-    levels = unpack_at(stored[f"{name}.{LEVELS}"], torch.arange(more.numel()), bits)
+    places = torch.arange(more.numel(), device=more.device)
+    levels = unpack_at(stored[f"{name}.{LEVELS}"], places, bits)
     count = tensors[f"{name}.{SCALE}"].numel() * more.shape[1]
     found[f"{name}.{LEVELS}"] = append_packed(tensors[f"{name}.{LEVELS}"], count, levels, bits)
     shape = (0, found[f"{name}.{SCALE}"].numel(), more.shape[1])
@@ -228,7 +229,7 @@ def read_rounded(
     shape = list(like.shape[1:])
     if scales == "column":
         shape[-2:] = shape[:-3:-1]
-    table = torch.empty(shape, dtype=torch.float32)
+    table = torch.empty(shape, dtype=torch.float32, device="cpu")
     size = -(-table.numel() * bits // 8)
     if packed.shape != (size,) or not scale.shape == offset.shape == table.shape[:-1]:
         raise KDError(
@@ -239,7 +240,8 @@ def read_rounded(
     whole, piece = table.view(-1), PIECE * shape[-1]
     for first in range(0, len(whole), piece):
         part = whole[first : first + piece]
-        part.copy_(unpack_at(packed, torch.arange(first, first + len(part)), bits))
+        places = torch.arange(first, first + len(part), device="cpu")
+        part.copy_(unpack_at(packed, places, bits))
     table = dequantise(table, scale[..., None], offset[..., None])
     return table if scales == "row" else table.mT.contiguous()
 

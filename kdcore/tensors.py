@@ -14,6 +14,16 @@ from kdcore.errors import KDError
 from kdcore.files import atomic_path, why_no_file
 
 
+@contextmanager
+def on_cpu() -> Iterator[None]:
+    """New tensors are on the CPU, whatever PyTorch's default device is; also a decorator."""
+    if torch.get_default_device().type == "cpu":
+        yield
+    else:
+        with torch.device("cpu"):
+            yield
+
+
 def save_tensors(
     path: str | Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, object]
 ) -> None:

@@ -73,7 +73,8 @@ def as_tensor(numbers: Any) -> torch.Tensor:
         TypeError, ValueError, RuntimeError: they are none, or are not all held one by one.
     """
     if isinstance(numbers, torch.Tensor) or not hasattr(numbers, "__array__"):
-        found = torch.as_tensor(numbers)
+        given = isinstance(numbers, torch.Tensor)
+        found = numbers if given else torch.as_tensor(numbers, device="cpu")
         if found.layout != torch.strided or found.is_quantized:
             kind = "quantised" if found.is_quantized else str(found.layout)
             raise TypeError(f"a tensor must be dense, got one that is {kind}")
@@ -86,7 +87,7 @@ def as_tensor(numbers: Any) -> torch.Tensor:
     with warnings.catch_warnings():
         # Of an array that cannot be written: nothing here writes into what is given.
         warnings.simplefilter("ignore", UserWarning)
-        return torch.as_tensor(array)
+        return torch.as_tensor(array, device="cpu")
 
 
 def as_float32(array: Any) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -540,7 +540,7 @@ def test_what_is_written_is_read_back(suffix, words, tmp_path):
 
 
 def test_words_with_spaces_go_where_they_can(tmp_path):
-    words, table = ["new york", " ", "a"], torch.randn(3, 4)
+    words, table = ["new york", " ", "a", "   ", " b", "\tc"], torch.randn(6, 4)
     for suffix in (".txt", ".vec", ".safetensors"):
         write_vectors(tmp_path / f"o{suffix}", words, TableEmbedding(table))
         assert list(read_vectors(tmp_path / f"o{suffix}").words) == words
@@ -548,6 +548,9 @@ def test_words_with_spaces_go_where_they_can(tmp_path):
         write_vectors(tmp_path / "o.bin", words, TableEmbedding(table))
     with pytest.raises(KDError, match=r"o\.vec: word 'a\\nb' of row 0 has a line break"):
         write_vectors(tmp_path / "o.vec", ["a\nb"], TableEmbedding(table[:1]))
+    for word in ("a ", "a\t", "\t", "\t "):
+        with pytest.raises(KDError, match="of row 1 ends in a blank, which a line of text"):
+            write_vectors(tmp_path / "o.txt", ["b", word], TableEmbedding(table[:2]))
     assert not list(tmp_path.glob("*.bin")) and not list(tmp_path.glob(".o*"))
 
 

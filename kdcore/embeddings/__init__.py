@@ -23,7 +23,7 @@ from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.kinds import Kinds, KindSettings
 from kdcore.size import Size, stored_bits
-from kdcore.tensors import count_of, load_tensors, read_from, save_tensors
+from kdcore.tensors import count_of, load_tensors, on_cpu, read_from, save_tensors
 from kdcore.words import LENGTHS, TEXT, Words
 
 
@@ -266,6 +266,7 @@ def load_embedding(path: str | Path) -> Embedding:
     return load_stored(path).embedding
 
 
+@on_cpu()
 def load_stored(path: str | Path) -> StoredTable:
     """All that `save_embedding` wrote.
 

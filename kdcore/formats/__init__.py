@@ -39,6 +39,7 @@ from kdcore.embeddings import Embedding
 from kdcore.errors import KDError
 from kdcore.files import atomic_path, why_no_file
 from kdcore.kinds import unknown
+from kdcore.tensors import on_cpu
 from kdcore.vectors import WordVectors, as_float32, as_floats
 
 # Bytes by which a format is recognised, and rows that are worked on at a time.
@@ -299,6 +300,7 @@ def suffixes() -> list[str]:
     return sorted(suffix for module in _modules() for suffix in getattr(module, "SUFFIXES", ()))
 
 
+@on_cpu()
 def read_vectors(path: str | Path, words: str | Path | None = None) -> FoundVectors:
     """Read a table of vectors, of whatever format.
 
@@ -369,6 +371,7 @@ def _check(found: FoundVectors, path: str) -> None:
             raise KDError(f"{path}: the vector of {name} has a value that is not finite")
 
 
+@on_cpu()
 def given_vectors(vectors: Any) -> FoundVectors:
     """A table in any form that a caller may have it in.
 

@@ -160,9 +160,20 @@ def _split(source: Source, at: int, line: bytes, dim: int) -> tuple[bytes, list[
 
 
 def write(path: Path, suffix: str, words: Sequence[str] | None, embedding: Embedding) -> None:
-    """A header of N and d in a `.vec`, none in a `.txt`; numbers of 7 digits."""
+    """A header of N and d in a `.vec`, none in a `.txt`; numbers of 7 digits.
+
+    Raises:
+        KDError: a word with a line break, or with a blank at its end.
+    """
     N, dim = embedding.num_embeddings, embedding.embedding_dim
-    names = iter(written_words(words, N, "\n\r", "a line break, which a line of text cannot hold"))
+    found = written_words(words, N, "\n\r", "a line break, which a line of text cannot hold")
+    for row, name in enumerate(found):
+        # Nothing but spaces is read as it is written.
+        if name.endswith((b" ", b"\t")) and name.strip(b" "):
+            raise KDError(
+                f"word {name.decode()!r} of row {row} ends in a blank, which a line of text loses"
+            )
+    names = iter(found)
     pattern = b" %.7g" * dim + b"\n"
     with open(path, "wb") as stream:
         if suffix == ".vec":

@@ -208,7 +208,7 @@ class Transform(nn.Module, ABC):
         travels with the transform and has no part in what is composed.
         """
         if self._error_scale is None:
-            return torch.ones(self.dim, dtype=torch.float32)
+            return torch.ones(self.dim, dtype=torch.float32, device="cpu")
         return self._error_scale
 
     @error_scale.setter

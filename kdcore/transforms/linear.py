@@ -71,7 +71,9 @@ class LinearTransform(Transform):
 
     @property
     def row_offsets(self) -> torch.Tensor | None:
-        return torch.arange(0, self.D * self.K, self.K) if self.H is None else None
+        return (
+            None if self.H is not None else torch.arange(0, self.D * self.K, self.K, device="cpu")
+        )
 
     def row_composer(self) -> Callable[[torch.Tensor], torch.Tensor]:
         return row_sums(self, "W", self.D)

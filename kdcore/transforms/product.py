@@ -129,7 +129,7 @@ class ProductTransform(Transform):
 
     @property
     def row_offsets(self) -> torch.Tensor:
-        return torch.arange(self.D) * self._book_size
+        return torch.arange(self.D, device="cpu") * self._book_size
 
     def row_composer(self) -> Callable[[torch.Tensor], torch.Tensor]:
         first = row_sums(self, "W", self._depth)
