@@ -117,7 +117,8 @@ class KDEmbedding(Embedding):
         if packing not in PACKINGS:
             raise KDError(f"packing must be one of {', '.join(PACKINGS)}, got {packing!r}")
         self.gradient_scale, self.dropout, self.packing = gradient_scale, dropout, packing
-        self.register_buffer("packed", codes.packed.to(torch.get_default_device(), copy=True))
+        beside = next(made.parameters(), codes.packed).device
+        self.register_buffer("packed", codes.packed.to(beside, copy=True))
         self._kept: _Kept | None = None
         self._lookups = 0
 

@@ -93,3 +93,14 @@ def test_a_models_table_is_replaced_as_ever(elsewhere, vectors):
 def test_a_module_is_made_where_all_modules_are(elsewhere):
     _, made = elsewhere(lambda: KDEmbedding(Codes.random(N, 8, 4, seed=0), DIM, code_dim=5))
     assert {t.device.type for t in made.state_dict().values() if t.numel() != 3} == {"meta"}
+
+
+def test_a_module_of_a_ready_transform_is_where_that_is(elsewhere):
+    codes = Codes.random(N, 8, 4, seed=0)
+    transform = kdcore.LinearTransform(8, 4, DIM)
+    made = [KDEmbedding(codes, transform=transform), KDEmbedding.from_pretrained(codes, transform)]
+    made += elsewhere(lambda: KDEmbedding(codes, transform=transform))
+    made += elsewhere(lambda: KDEmbedding.from_pretrained(codes, transform))
+    ids = torch.tensor([3, 4])
+    for embedding in made:
+        assert torch.equal(embedding.eval()(ids), made[0](ids))
