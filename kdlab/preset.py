@@ -341,19 +341,25 @@ class Preset(Section):
     @model_validator(mode="after")
     def _rows_once(self) -> "Preset":
         for name, table in self.tables.items():
-            for what, values in (
-                ("model", table.models),
-                ("method", [row.method for row in table.rows]),
-            ):
-                twice = sorted(value for value in values if values.count(value) > 1)
+            twice = _twice(table.models)
+            if twice:
+                raise KDError(f"tables.{name}: each model must stand once, got {twice!r} twice")
+            for model in table.models:
+                twice = _twice([row.method for row in table.rows_of(model)])
                 if twice:
                     raise KDError(
-                        f"tables.{name}: each {what} must stand once, got {twice[0]!r} twice"
+                        f"tables.{name}: each method must stand once for a model, got {twice!r} "
+                        f"twice for {model!r}"
                     )
             for model in table.models:
                 if not table.rows_of(model):
                     raise KDError(f"tables.{name} has no row of the model {model!r}")
         return self
+
+
+def _twice(names: list[str]) -> str | None:
+    """The first of the names, by the alphabet, that stands more than once."""
+    return min((name for name in names if names.count(name) > 1), default=None)
 
 
 def start_of(learner: KindSettings) -> str | None:

@@ -196,7 +196,7 @@ WRONG = [
     ("methods.linear-linear.vectors", {"kid": "x"}, "linear.vectors: key 'kid'"),
     ("methods.low-rank.vectors", {"model": "small"}, "low-rank.vectors: an embedding"),
     ("tables.table1.models", ["small", "small"], "tables.table1: each model must stand once, got"),
-    ("tables.table1.rows.1", "conventional", "tables.table1: each method must stand once, got"),
+    ("tables.table1.rows.1", "conventional", "tables.table1: each method must stand once for a"),
     ("tables.table1.rows", [{"method": "low-rank", "models": ["small"]}], "no row of the model"),
     ("vectors", {"kind": "model", "method": "random-linear"}, "vectors.method is 'random-linear'"),
     ("table2.vectors.method", "tabel", "table2.vectors.method: method 'tabel' is unknown"),

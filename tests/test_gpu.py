@@ -80,8 +80,9 @@ def test_a_step_is_that_of_a_cpu(corpus, settings, device):
         torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-3)
 
 
-@pytest.mark.parametrize("transform", [None, "lstm"])
-def test_bfloat16_ends_where_float32_does(device, tmp_path, transform):
+# Rounding alone parts float32 runs with the LSTM transform: an H200 ended at 6.07, a CPU at 6.15.
+@pytest.mark.parametrize(("transform", "apart"), [(None, 0.01), ("lstm", 0.03)])
+def test_bfloat16_ends_where_float32_does(device, tmp_path, transform, apart):
     corpus = generate(60_000, 1)
     settings = LanguageModelSettings(
         hidden=200, init_scale=0.1, dropout=0.0, bptt=20, full_rate_epochs=4, decay=0.5, epochs=6,
@@ -95,7 +96,7 @@ def test_bfloat16_ends_where_float32_does(device, tmp_path, transform):
             checkpoint=tmp_path / precision, identity="a", precision=precision,
         )  # fmt: skip
         ends[precision] = records[-1].valid_ppl
-    assert ends["bfloat16"] == pytest.approx(ends["float32"], rel=0.01)
+    assert ends["bfloat16"] == pytest.approx(ends["float32"], rel=apart)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

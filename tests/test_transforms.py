@@ -215,11 +215,12 @@ def test_hand_written_derivative_of_the_lstm_agrees_with_differences(D):
 
 
 @pytest.mark.parametrize("name", ["linear", "lstm"])
-def test_normalised_vectors_start_with_unit_variance_whatever_the_codes_scale(name):
-    for init_scale in (0.5, 2.0):
-        transform = make(name, 50, 10, 64, code_dim=32, init_scale=init_scale, normalise=True)
+def test_normalised_vectors_start_at_their_scale_whatever_that_of_the_codes(name):
+    for init_scale, scale in ((0.5, {}), (2.0, {}), (0.5, {"vector_scale": 0.1})):
+        options = {"code_dim": 32, "init_scale": init_scale, "normalise": True, **scale}
+        transform = make(name, 50, 10, 64, **options)
         vectors = transform(Codes.random(2000, 50, 10, seed=0).tensor()).detach()
-        assert abs(float(vectors.std()) - 1) < 0.15
+        assert float(vectors.std()) == pytest.approx(scale.get("vector_scale", 1), rel=0.15)
         assert float(vectors.mean(0).abs().max()) < 1e-4
 
 
@@ -242,6 +243,7 @@ def test_an_unknown_cell_is_refused():
         ((5, 2, -1), {}, "dim must be an integer above 0, got -1"),
         ((5, 2, 4), {"code_dim": 0}, "code_dim must be an integer above 0, got 0"),
         ((5, 2, 4), {"init_scale": 0.0}, "init_scale must be above 0 and finite, got 0.0"),
+        ((5, 2, 4), {"vector_scale": -1}, "vector_scale must be above 0 and finite, got -1"),
     ],
 )
 def test_impossible_shapes_are_refused_in_one_line(shape, options, message):

@@ -12,8 +12,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from numbers import Integral
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from kdcore.codes import check_shape
@@ -21,6 +23,16 @@ from kdcore.errors import KDError
 from kdcore.kinds import Kinds, KindSettings
 
 TRANSFORMS: Kinds[KindSettings] = Kinds("kdcore.transforms", "transform")
+
+VectorScale = Annotated[
+    float,
+    Field(
+        gt=0,
+        allow_inf_nan=False,
+        description="with `normalise`, standard deviation of the composed vectors' components at "
+        "the start",
+    ),
+]
 
 
 class Transform(nn.Module, ABC):
@@ -32,9 +44,10 @@ class Transform(nn.Module, ABC):
     With `normalise`, what enters H is standardised component by component over the words of
     a batch (`torch.nn.BatchNorm1d` without parameters; running statistics in eval mode) and
     scaled to a mean squared norm of D, which is that of D one-hot choices. H starts so that
-    composed vectors have unit variance. Under plain SGD at rate 1, as in Section 3, an H that
-    sees sums of any size has by far the largest gradient of the model: the common clipping
-    norm then holds everything else back. The paper's formulas leave this scale open.
+    components of composed vectors have the standard deviation `vector_scale`. Under plain SGD
+    at rate 1, as in Section 3, an H that sees sums of any size has by far the largest gradient
+    of the model: the common clipping norm then holds everything else back. So do long vectors,
+    through the gradient of what they enter. The paper's formulas leave these scales open.
 
     Attributes:
         K: values per position.
@@ -42,6 +55,7 @@ class Transform(nn.Module, ABC):
         dim: size d of a composed vector.
         code_dim: size d′ of a code embedding vector.
         init_scale: code embeddings started uniform in ±init_scale.
+        vector_scale: what composed vectors started with under `normalise`.
         W: the code books, shape (D, K, d′), or (1, K, d′) where all positions share one.
         H: the projection, shape (d′, d), or None.
 
@@ -55,24 +69,27 @@ class Transform(nn.Module, ABC):
 
     def __init__(
         self, K: int, D: int, dim: int, code_dim: int, *, projection: bool, normalise: bool,
-        init_scale: float = 0.1,
+        init_scale: float = 0.1, vector_scale: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__()
         check_shape(K, D)
         for name, size in (("dim", dim), ("code_dim", code_dim)):
             if not isinstance(size, Integral) or size < 1:
                 raise KDError(f"{name} must be an integer above 0, got {size!r}")
-        if not 0 < init_scale < math.inf:
-            raise KDError(f"init_scale must be above 0 and finite, got {init_scale}")
+        for name, scale in (("init_scale", init_scale), ("vector_scale", vector_scale)):
+            if not 0 < scale < math.inf:
+                raise KDError(f"{name} must be above 0 and finite, got {scale}")
         self.K, self.D, self.dim, self.code_dim = int(K), int(D), int(dim), int(code_dim)
         self.init_scale, self.normalise = float(init_scale), bool(normalise)
+        self.vector_scale = float(vector_scale)
         self._error_scale: torch.Tensor | None = None
         self.H = self.norm = None
         if projection:
             self.H = nn.Parameter(nn.init.xavier_uniform_(torch.empty(code_dim, dim)))
             if normalise:
                 self.norm = nn.BatchNorm1d(code_dim, affine=False)
-                nn.init.uniform_(self.H, -math.sqrt(3 / D), math.sqrt(3 / D))
+                largest = self.vector_scale * math.sqrt(3 / D)
+                nn.init.uniform_(self.H, -largest, largest)
 
     @property
     @abstractmethod

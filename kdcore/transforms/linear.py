@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from kdcore.kinds import KindSettings
-from kdcore.transforms import Transform
+from kdcore.transforms import Transform, VectorScale
 
 NUMERICS = 1
 # Bags of which it is kept where they begin.
@@ -26,6 +26,7 @@ class Settings(KindSettings):
     normalise: bool = Field(
         False, description="standardise what enters H over the words of a batch; no H, no effect"
     )
+    vector_scale: VectorScale = 1.0
 
 
 class LinearTransform(Transform):
@@ -36,7 +37,7 @@ class LinearTransform(Transform):
     Args:
         code_dim: d′; by default d.
         init_scale: W starts uniform in ±init_scale.
-        normalise: see `Transform`; of no effect without H.
+        normalise, vector_scale: see `Transform`; of no effect without H.
 
     Raises:
         KDError: a shape that cannot be.
@@ -44,20 +45,21 @@ class LinearTransform(Transform):
 
     def __init__(
         self, K: int, D: int, dim: int, *, code_dim: int | None = None,
-        init_scale: float = 0.1, normalise: bool = False,
+        init_scale: float = 0.1, normalise: bool = False, vector_scale: float = 1.0,
     ) -> None:  # fmt: skip
         code_dim = dim if code_dim is None else code_dim
         super().__init__(
             K, D, dim, code_dim, projection=code_dim != dim, normalise=normalise,
-            init_scale=init_scale,
+            init_scale=init_scale, vector_scale=vector_scale,
         )  # fmt: skip
         self.W = nn.Parameter(torch.empty(D, K, code_dim).uniform_(-init_scale, init_scale))
 
     @property
     def settings(self) -> Settings:
         return Settings(
-            code_dim=self.code_dim, init_scale=self.init_scale, normalise=self.normalise
-        )
+            code_dim=self.code_dim, init_scale=self.init_scale, normalise=self.normalise,
+            vector_scale=self.vector_scale,
+        )  # fmt: skip
 
     def forward(
         self,
@@ -170,5 +172,5 @@ def build(settings: Settings, K: int, D: int, dim: int) -> LinearTransform:
     """A transform with random weights, drawn from PyTorch's global generator."""
     return LinearTransform(
         K, D, dim, code_dim=settings.code_dim, init_scale=settings.init_scale,
-        normalise=settings.normalise,
+        normalise=settings.normalise, vector_scale=settings.vector_scale,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from torch import nn
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 from kdcore.products import linear
-from kdcore.transforms import Transform
+from kdcore.transforms import Transform, VectorScale
 
 NUMERICS = 1
 
@@ -28,6 +28,7 @@ class Settings(KindSettings):
     normalise: bool = Field(
         False, description="standardise what enters H over the words of a batch"
     )
+    vector_scale: VectorScale = 1.0
     cell: Cell = Field(
         "counted",
         description="one code book for all positions and an input matrix, which Table 1 counts; "
@@ -46,7 +47,7 @@ class LSTMTransform(Transform):
     Args:
         code_dim: d′ = h; by default d.
         init_scale: the code embeddings start uniform in ±init_scale.
-        normalise: see `Transform`.
+        normalise, vector_scale: see `Transform`.
 
     Raises:
         KDError: a shape that cannot be, or an unknown cell.
@@ -57,9 +58,13 @@ class LSTMTransform(Transform):
     def __init__(
         self, K: int, D: int, dim: int, *, code_dim: int | None = None,
         init_scale: float = 0.1, cell: Cell = "counted", normalise: bool = False,
+        vector_scale: float = 1.0,
     ) -> None:  # fmt: skip
         h = dim if code_dim is None else code_dim
-        super().__init__(K, D, dim, h, projection=True, normalise=normalise, init_scale=init_scale)
+        super().__init__(
+            K, D, dim, h, projection=True, normalise=normalise, init_scale=init_scale,
+            vector_scale=vector_scale,
+        )  # fmt: skip
         if cell not in get_args(Cell):
             raise KDError(f"cell must be one of {', '.join(get_args(Cell))}, got {cell!r}")
         self.cell: Cell = cell
@@ -76,7 +81,7 @@ class LSTMTransform(Transform):
     def settings(self) -> Settings:
         return Settings(
             code_dim=self.code_dim, init_scale=self.init_scale, normalise=self.normalise,
-            cell=self.cell,
+            vector_scale=self.vector_scale, cell=self.cell,
         )  # fmt: skip
 
     def _gate_inputs(self) -> torch.Tensor:
@@ -111,7 +116,7 @@ def build(settings: Settings, K: int, D: int, dim: int) -> LSTMTransform:
     """A transform with random weights, drawn from PyTorch's global generator."""
     return LSTMTransform(
         K, D, dim, code_dim=settings.code_dim, init_scale=settings.init_scale,
-        normalise=settings.normalise, cell=settings.cell,
+        normalise=settings.normalise, vector_scale=settings.vector_scale, cell=settings.cell,
     )  # fmt: skip
 
 
