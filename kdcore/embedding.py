@@ -9,9 +9,6 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 import torch
 from pydantic import Field
 from torch import nn
-from torch._C import _get_tracing_state as tracing_state
-from torch._C._functorch import is_batchedtensor
-from torch.compiler import is_compiling
 
 from kdcore.codes import Codes, code_bits, index_bits, unpack_at
 from kdcore.embeddings import Embedding, check_ids, guarded, stored_tensor
@@ -19,6 +16,7 @@ from kdcore.encoding import encode
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 from kdcore.learners import LearnedCodes
+from kdcore.tensors import is_traced
 from kdcore.transforms import TRANSFORMS, Transform
 
 # Rows that are unpacked at a time.
@@ -276,7 +274,7 @@ class KDEmbedding(Embedding):
             if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
                 raise TypeError(f"ids must be integers, got {ids.dtype}")
             flat = ids.reshape(-1).long()
-            if not ids.is_cpu or _is_traced(ids):
+            if not ids.is_cpu or is_traced(ids):
                 vectors = self._compose_each(flat)
             elif self.training or self.transform.H is not None:
                 vectors = self._compose_distinct(flat)
@@ -402,11 +400,6 @@ def _positions(length: int, words: int, K: int, whole: bool) -> int:
     return max(1, D)
 
 
-def _is_traced(ids: torch.Tensor) -> bool:
-    """Whether no values of the ids can be looked at: they stand for others."""
-    return is_compiling() or tracing_state() is not None or is_batchedtensor(ids)
-
-
 class _Kept(NamedTuple):
     """All codes as rows of the code books, and what they were made of.
 
@@ -438,7 +431,7 @@ class _Kept(NamedTuple):
         packed = self.packed
         return (
             not embedding.training
-            and not _is_traced(ids)
+            and not is_traced(ids)
             and (ids.dtype is torch.int64 or ids.dtype is torch.int32)
             and ids.is_cpu
             # They are the embedding's still. Names as attributes are what a module looks up slowly.

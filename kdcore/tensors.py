@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch._C import _get_tracing_state as tracing_state
+from torch._C._functorch import is_batchedtensor
+from torch.compiler import is_compiling
 
 from kdcore.errors import KDError
 from kdcore.files import atomic_path, why_no_file
@@ -22,6 +25,11 @@ def on_cpu() -> Iterator[None]:
     else:
         with torch.device("cpu"):
             yield
+
+
+def is_traced(tensor: torch.Tensor) -> bool:
+    """Whether no values of the tensor can be looked at: they stand for others."""
+    return is_compiling() or tracing_state() is not None or is_batchedtensor(tensor)
 
 
 def save_tensors(

@@ -170,6 +170,17 @@ def test_a_preset_extends_another(tmp_path):
         load_experiment(tmp_path / "mine.yaml")
 
 
+def test_a_method_may_have_other_seeds_in_another_model(values):
+    rows = [
+        {"method": "conventional", "seeds": 3, "models": ["small"]},
+        {"method": "conventional", "models": ["dropping"]},
+    ]
+    values["tables"]["table1"]["rows"] = rows
+    runs = Experiment("tiny", values).table("table1")
+    found = [(run.names["model"], run.names["seed"]) for run in runs]
+    assert sorted(found) == [("dropping", 1), ("small", 1), ("small", 2), ("small", 3)]
+
+
 WRONG = [
     ("codes.random.kind", "rndom", "codes.random: learner kind 'rndom' is unknown; did you mean"),
     ("embeddings.low-rank.rank", 0, "embeddings.low-rank.rank must be at least 1, got 0"),

@@ -214,6 +214,29 @@ def test_hand_written_derivative_of_the_lstm_agrees_with_differences(D):
     assert torch.autograd.gradcheck(summed_lstm, (inputs, U))
 
 
+@pytest.mark.parametrize("what", ["indices", "some dropped", "weights"])
+def test_pytorchs_lstm_reads_codes_as_ours_does(monkeypatch, what):
+    """What a GPU computes, on the CPU."""
+    transform = make("lstm", 6, 4, 5, code_dim=3).double()
+    torch.nn.init.normal_(transform.bias)
+    indices = Codes.random(20, 6, 4, seed=1).tensor()
+    mask = (torch.rand(20, 4) < 0.7) / 0.7 if what == "some dropped" else None
+    weights = torch.rand(20, 4, 6, dtype=torch.double).softmax(-1)
+
+    def found() -> list[torch.Tensor]:
+        soft = what == "weights"
+        vectors = transform.compose_soft(weights) if soft else transform(indices, mask=mask)
+        vectors.square().sum().backward()
+        gradients = [p.grad for p in transform.parameters()]
+        transform.zero_grad()
+        return [vectors.detach(), *gradients]
+
+    expected = found()
+    monkeypatch.setattr(LSTMTransform, "_by_pytorch", lambda self, given: True)
+    for ours, theirs in zip(expected, found(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("name", ["linear", "lstm"])
 def test_normalised_vectors_start_at_their_scale_whatever_that_of_the_codes(name):
     for init_scale, scale in ((0.5, {}), (2.0, {}), (0.5, {"vector_scale": 0.1})):

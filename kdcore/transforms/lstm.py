@@ -11,6 +11,7 @@ from torch import nn
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 from kdcore.products import linear
+from kdcore.tensors import is_traced
 from kdcore.transforms import Transform, VectorScale
 
 NUMERICS = 1
@@ -94,10 +95,15 @@ class LSTMTransform(Transform):
         row_weights: torch.Tensor | None = None,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        rows = indices.t()
+        if self._by_pytorch(indices):
+            inputs = F.embedding(rows, self.W[0])
+            if mask is not None:
+                inputs = inputs * mask.t()[:, :, None].to(self.W.dtype)
+            return self._project(self._read(inputs), row_weights)
         values = self._gate_inputs()
         if mask is None:
             values = values + self.bias
-        rows = indices.t()
         if len(values) > 1:
             rows = rows + torch.arange(self.D, device=rows.device)[:, None] * self.K
         inputs = F.embedding(rows, values.flatten(0, 1))
@@ -106,7 +112,33 @@ class LSTMTransform(Transform):
         return self._run(inputs, row_weights)
 
     def compose_soft(self, weights: torch.Tensor) -> torch.Tensor:
-        return self._run(weights.transpose(0, 1) @ (self._gate_inputs() + self.bias))
+        weights = weights.transpose(0, 1)
+        if self._by_pytorch(weights):
+            return self._project(self._read(weights @ self.W))
+        return self._run(weights @ (self._gate_inputs() + self.bias))
+
+    def _by_pytorch(self, given: torch.Tensor) -> bool:
+        """Whether PyTorch's own LSTM reads codes: on a GPU one call takes the place of 500."""
+        here = given.is_cuda and given.numel() > 0
+        return here and self.input is not None and not is_traced(given)
+
+    def _read(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Σ_j h_j for code embeddings (D, n, h) by PyTorch's own LSTM, (n, h)."""
+        h = self.code_dim
+        parts = []
+        for tensor in (self.input, self.U, self.bias):
+            assert tensor is not None
+            i, f, o, m = tensor.chunk(4)
+            parts += [i, f, m, o]
+        # In one piece, as cuDNN takes them; the second bias is zeros.
+        whole = torch.cat([part.flatten() for part in parts] + [torch.zeros_like(self.bias)])
+        w_ih, w_hh, *biases = whole.split([4 * h * h, 4 * h * h, 4 * h, 4 * h])
+        nothing = inputs.new_zeros(1, inputs.shape[1], h)
+        outputs: torch.Tensor = torch.lstm(
+            inputs, (nothing, nothing), [w_ih.view(4 * h, h), w_hh.view(4 * h, h), *biases],
+            True, 1, 0.0, torch.is_grad_enabled(), False, False,
+        )[0]  # fmt: skip
+        return outputs.sum(0)
 
     def _run(self, inputs: torch.Tensor, row_weights: torch.Tensor | None = None) -> torch.Tensor:
         return self._project(summed_lstm(inputs, self.U), row_weights)
