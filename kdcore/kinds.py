@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Generic, Self, TypeVar, get_args
+from typing import Annotated, Any, Generic, Self, TypeVar, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -32,7 +32,8 @@ from kdcore.errors import KDError
 class Section(BaseModel):
     """Settings: typed, documented, unknown keys refused.
 
-    A number may be written as text, as command lines do: `"2"`, `1e-3`, `1/1.15`.
+    A number, true, false or null may be written as text, as command lines do: `"2"`, `1e-3`,
+    `1/1.15`; in lists and mappings, too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -50,7 +51,7 @@ def _checked_keys(cls: type[BaseModel], values: Any) -> Any:
     for name in values:
         if name not in known:
             raise KDError(unknown("key", name, list(known)))
-    return {name: _as_number(known[name].annotation, v) for name, v in values.items()}
+    return {name: _from_text(known[name].annotation, v) for name, v in values.items()}
 
 
 class KindSettings(Section):
@@ -91,9 +92,34 @@ def _without_kind(values: Any) -> Any:
     return values
 
 
-def _as_number(annotation: Any, value: Any) -> Any:
+PLAIN = {"true": True, "false": False, "null": None}
+
+
+def _from_text(annotation: Any, value: Any) -> Any:
+    """What stands for a value of this type: itself, or what it says as text."""
     wanted = {annotation, *get_args(annotation)}
-    if not isinstance(value, str) or str in wanted or not wanted & {int, float}:
+    if isinstance(value, list):
+        inner = _inner(list, wanted)
+        return [_from_text(inner, entry) for entry in value] if inner else value
+    if isinstance(value, Mapping):
+        inner = _inner(dict, wanted)
+        return {k: _from_text(inner, entry) for k, entry in value.items()} if inner else value
+    if not isinstance(value, str) or str in wanted:
+        return value
+    if value in PLAIN:
+        constant = PLAIN[value]
+        return constant if type(constant) in wanted else value
+    return _as_number(wanted, value)
+
+
+def _inner(origin: type, wanted: set[Any]) -> Any:
+    """What the wanted list or mapping holds; None where none is wanted, or several are."""
+    found = [get_args(one)[-1] for one in wanted if get_origin(one) is origin]
+    return found[0] if len(found) == 1 else None
+
+
+def _as_number(wanted: set[Any], value: str) -> Any:
+    if not wanted & {int, float}:
         return value
     try:
         number = Fraction(value) if value.count("/") != 1 else _quotient(value)

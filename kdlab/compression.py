@@ -1,10 +1,11 @@
 """A table that jobs of Snakemake compress: its settings, and where its parts are."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from kdcore.compressing import FormName
 from kdcore.errors import KDError
@@ -29,6 +30,11 @@ class Compression(Section):
     seed: int = Field(0, description="of all random choices")
     blocks: int = Field(1, gt=0, description="jobs that encode rows")
     threads: int = Field(1, gt=0, description="CPU threads of a job")
+
+    @field_validator("table", "out", "words")
+    @classmethod
+    def _as_meant(cls, path: str | None) -> str | None:
+        return path and os.path.normpath(os.path.expanduser(path))
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:

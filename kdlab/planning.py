@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from kdcore.errors import KDError
-from kdcore.files import fingerprint, sha256
+from kdcore.files import fingerprint, read_json, sha256
 from kdcore.kinds import unknown
 from kdlab.addresses import Run, upstream
 from kdlab.experiment import Experiment
@@ -75,6 +75,19 @@ class Plan:
     def preset(self) -> Preset:
         """The preset's settings."""
         return self.experiment.preset
+
+    def notice(self, results: str | Path) -> str | None:
+        """A line on results that are there and were made with other settings, if so."""
+        file = Path(results, "settings.json")
+        try:
+            if not file.exists() or read_json(file) == self.experiment.dump():
+                return None
+        except KDError:
+            return f"{file} is damaged: delete it and run again"
+        return (
+            f"{results} has results of other settings, those in its settings.json: "
+            "what is made now takes their place"
+        )
 
     def _check_names(self) -> None:
         """Whether each target has a name of its own; a table and its figure may share one."""

@@ -11,6 +11,7 @@ other files, but whichever ends first removes the locks of both.
 lock and prints the option with which Snakemake does without one.
 """
 
+import os
 import platform
 import subprocess
 import sys
@@ -68,6 +69,8 @@ def _is_in(process: psutil.Process, folder: Path) -> bool:
 def main() -> None:
     """Unlock, or end with one line when a run is alive."""
     folder = Path.cwd()
+    if not os.access(folder, os.W_OK):
+        sys.exit(f"error: {folder} cannot be written")
     locks = folder / LOCKS
     if not any(locks.glob("*")):
         return

@@ -50,6 +50,8 @@ onstart:
     if PRESET.compute.device == "auto":
         found = "a GPU" if GPU else "the CPU: PyTorch sees no GPU"
         print(f"Language models are trained on {found}", file=sys.stderr)
+    if notice := PLAN.notice(RESULTS):
+        print(notice, file=sys.stderr)
     # A submit host needs no GPU; whether jobs run here is known only now.
     if GPU and workflow.local_exec:
         import torch

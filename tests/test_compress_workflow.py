@@ -83,6 +83,19 @@ def test_a_wrong_setting_is_one_line(old, new, message):
 
 
 @pytest.mark.workflow
+def test_the_home_and_a_leading_dot_are_taken_as_meant(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    values = {
+        "table": "~/table.npz:words",
+        "words": "./words.txt",
+        "out": "./out//v.kd",
+        "ratio": 8,
+    }
+    found = Compression.of({**values, "ratio": 8}, "mine.yaml")
+    assert found.table == "/home/anna/table.npz:words"
+    assert (found.words, found.out) == ("words.txt", "out/v.kd")
+
+
 def test_a_table_that_is_not_there_stops_before_any_work(project):
     (project / "config/wrong.yaml").write_text(CONFIG.replace("vectors.npy", "no.npy"))
     done = snakemake(project, preset="wrong")

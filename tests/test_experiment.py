@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from kdcore.errors import KDError
-from kdcore.files import fingerprint, read_json
+from kdcore.files import fingerprint, read_json, write_json
 from kdlab.addresses import upstream
 from kdlab.experiment import Experiment, from_dump, load_experiment
 from kdlab.planning import RULES, Plan
@@ -299,8 +299,15 @@ def test_a_file_that_is_no_preset_is_one_line(tmp_path, text, message):
 def test_numbers_may_be_written_as_text(values):
     small = values["models"]["small"]
     small |= {"epochs": "2", "decay": "1/2", "learning_rate": "1e0"}
-    found = Experiment("tiny", values).preset.models["small"]
+    values["codes"]["linear"]["K"] = "4"
+    values["sweeps"]["figure3"]["vary"] = {"codes.K": ["2", "3"]}
+    values["embeddings"]["linear"]["transform"] |= {"normalise": "true", "code_dim": "null"}
+    preset = Experiment("tiny", values).preset
+    found = preset.models["small"]
     assert (found.epochs, found.decay, found.learning_rate) == (2, 0.5, 1.0)
+    assert preset.codes["linear"].K == 4 and preset.sweeps["figure3"].vary == {"codes.K": [2, 3]}
+    transform = preset.embeddings["linear"].transform
+    assert (transform.normalise, transform.code_dim) == (True, None)
 
 
 def test_a_preset_with_another_kind_keeps_what_both_kinds_have(tmp_path):
@@ -321,6 +328,17 @@ def mine(folder: Path, text: str, change: dict | None = None) -> Plan:
     path = folder / "mine.yaml"
     path.write_text(f"extends: base\n{text}")
     return Plan.of(path, yaml.safe_load(path.read_text()) | (change or {}))
+
+
+def test_results_of_other_settings_are_told(tmp_path):
+    plan, file = mine(tmp_path, ""), tmp_path / "settings.json"
+    assert plan.notice(tmp_path) is None
+    write_json(file, plan.experiment.dump())
+    assert plan.notice(tmp_path) is None
+    write_json(file, plan.experiment.dump() | {"name": "another"})
+    assert "has results of other settings" in plan.notice(tmp_path)
+    file.write_text(file.read_text()[:50])
+    assert plan.notice(tmp_path) == f"{file} is damaged: delete it and run again"
 
 
 def test_what_a_preset_takes_away_stays_away_in_snakemake(tmp_path):

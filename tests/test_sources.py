@@ -229,7 +229,7 @@ def test_a_file_of_vectors_that_is_absent_or_no_text_is_one_clear_line(tmp_path)
     with pytest.raises(KDError, match=r"my\.vec: No such file or directory$"):
         settings.module.read(settings, VectorInputs())
     (tmp_path / "my.vec").write_bytes(b"a 1\n\xff 2\n")
-    with pytest.raises(KDError, match=r"my\.vec: must be UTF-8 text, has the byte 0xff$"):
+    with pytest.raises(KDError, match=r"my\.vec, line 2: must be UTF-8 text, has the byte 0xff$"):
         settings.module.read(settings, VectorInputs())
 
 

@@ -217,7 +217,9 @@ def test_settings_beside_the_report_are_those_that_made_it(project):
     results = project / "results/tiny"
     before = {name: (results / name).read_bytes() for name in ("settings.json", "report.html")}
     edit(project / CONFIG, "epochs: 2\n", "epochs: 9\n")
-    assert "[2/3] Figure: figure2" in succeed(project, "figure2")
+    told = succeed(project, "figure2")
+    assert "[2/3] Figure: figure2" in told
+    assert "results/tiny has results of other settings, those in its settings.json" in told
     for name, content in before.items():
         assert (results / name).read_bytes() == content
     assert json.loads(before["settings.json"])["models"]["small"]["epochs"] == 2
@@ -581,12 +583,26 @@ def test_a_home_that_cannot_be_written(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "cache/snakemake").is_dir()
+    shown = subprocess.run(
+        ["sh", "-c", ". workflow/activate.sh && echo $MPLCONFIGDIR"], cwd=project, env=variables,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert shown.stdout.strip() == str(tmp_path / "cache/matplotlib")
     home = {**variables, "HOME": str(tmp_path)}
     shown = subprocess.run(
         ["sh", "-c", ". workflow/activate.sh && echo $XDG_CACHE_HOME"], cwd=project, env=home,
         capture_output=True, text=True,
     )  # fmt: skip
     assert shown.stdout.strip() == ""
+
+
+def test_a_folder_that_cannot_be_written_is_one_line():
+    script = ROOT / "workflow/activate.sh"
+    for words in (f". {script} && snakemake -n", f"{sys.executable} -m kdlab.unlock"):
+        # Nobody can write there, not even root.
+        done = subprocess.run(["sh", "-c", words], cwd="/proc/self", capture_output=True, text=True)
+        assert done.returncode != 0 and done.stderr.count("\n") == 1
+        assert re.match(r"error: /proc/\S+ cannot be written", done.stderr), done.stderr
 
 
 @pytest.mark.parametrize(

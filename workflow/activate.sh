@@ -6,9 +6,13 @@ if ! test -w "${HOME:-/nonexistent}"; then
     export MPLCONFIGDIR="${MPLCONFIGDIR:-$VIRTUAL_ENV/cache/matplotlib}"
 fi
 
-# Some options of Snakemake take every word up to the next option. Where a target is among them,
-# Snakemake ends in a traceback; this says what to write.
+# What Snakemake meets with a traceback, in a line: a folder that cannot be written, and a target
+# among the words of an option that takes every word up to the next option.
 snakemake() (
+    if ! test -w .; then
+        echo "error: $PWD cannot be written, and Snakemake writes to the folder it runs in" >&2
+        exit 2
+    fi
     option=
     for word; do
         case $word in

@@ -1,5 +1,6 @@
 """A text file of your own, a word and its numbers per line."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import Field
@@ -43,10 +44,18 @@ def read(settings: Settings, inputs: VectorInputs) -> WordVectors:
     """
     path = settings.files[0]
     try:
-        with path.open(encoding="utf-8-sig") as stream:
-            return parse_vectors(stream, str(path), settings.words)
+        with path.open("rb") as stream:
+            return parse_vectors(_decoded(stream, path), str(path), settings.words)
     except OSError as error:
         raise KDError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise KDError(f"{path}: must be UTF-8 text, has the byte 0x{byte:02x}") from None
+
+
+def _decoded(lines: Iterable[bytes], path: Path) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            byte = line[error.start]
+            raise KDError(
+                f"{path}, line {number}: must be UTF-8 text, has the byte 0x{byte:02x}"
+            ) from None

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import time
 import warnings
@@ -48,12 +49,22 @@ def run(main: Callable[..., None]) -> None:
     try:
         app()
     except KDError as error:
-        log.error("error: %s", error)
+        log.error("error: %s%s", error, remedy(str(error)))
         sys.exit(1)
     except OSError as error:
         reason = error.strerror or error
         log.error("error: %s", f"{error.filename}: {reason}" if error.filename else reason)
         sys.exit(1)
+
+
+def remedy(message: str) -> str:
+    """What to do about a file of runs/ or measurements/ that a message begins with."""
+    found = re.match(r"(runs|measurements)/[^ :]+(?=: )", message)
+    if not found or "delete it" in message or not Path(found[0]).exists():
+        return ""
+    if found[1] == "runs":
+        return "; delete it and run again"
+    return f"; git checkout -- {found[0]} brings it back"
 
 
 def start_log(path: Path | None) -> None:
