@@ -76,9 +76,11 @@ def succeed(project: Path, *arguments: str, preset: str = "tiny") -> str:
     return done.stdout + done.stderr
 
 
-def planned(project: Path, target: str = "all", preset: str = "tiny") -> dict[str, int]:
+def planned(
+    project: Path, target: str = "all", *options: str, preset: str = "tiny"
+) -> dict[str, int]:
     """Rules that a dry run would execute, with their number of jobs."""
-    text = succeed(project, "-n", target, preset=preset)
+    text = succeed(project, "-n", target, *options, preset=preset)
     table = text.partition("Job stats:")[2].partition("total")[0]
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
 

@@ -90,6 +90,12 @@ def test_cores_are_a_number_or_all(planning):
     assert planning.count("3") == 3 and planning.count("all") >= 1
     with pytest.raises(KDError, match="cores must be a number above 0 or all, got 'two'"):
         planning.count("two")
+    done = subprocess.run(
+        ["make", "-o", ".venv/.ready", "plan", "CORES=two"], cwd=ROOT, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode != 0 and "Traceback" not in done.stdout + done.stderr
+    assert "error: cores must be a number above 0 or all, got 'two'\n" in done.stderr
 
 
 def test_a_text_of_ones_own_is_as_long_as_its_file(tmp_path, monkeypatch):

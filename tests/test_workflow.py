@@ -596,6 +596,16 @@ def test_a_home_that_cannot_be_written(tmp_path):
     assert shown.stdout.strip() == ""
 
 
+def test_numbers_of_the_command_line_are_numbers(tmp_path):
+    project = copy_project(tmp_path / "project")
+    found = []
+    for values in ("3", "3, 5"):
+        sweep = f"sweeps={{figure3: {{vary: {{codes.K: [{values}]}}}}}}"
+        config = ("--config", "compute={threads: 2}", sweep)
+        found.append(planned(project, "figure3", *config)["make_codes"])
+    assert found[1] == found[0] + 1
+
+
 def test_a_folder_that_cannot_be_written_is_one_line():
     script = ROOT / "workflow/activate.sh"
     for words in (f". {script} && snakemake -n", f"{sys.executable} -m kdlab.unlock"):
