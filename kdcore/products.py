@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from kdcore.errors import KDError
 
 Library = Literal["onednn", "pytorch"]
-# How much faster than the usual library of the processor's maker the other one must be to be chosen:
-# far more than measurements vary, for two runs on one machine are to end with the same bytes.
+# How much faster than the usual library of the processor's maker the other one must be to be
+# chosen: far more than measurements vary, for runs on one machine are to end with the same bytes.
 MARGIN = 2.0
 
 _ops = torch.ops.mkldnn if torch.backends.mkldnn.is_available() else None
