@@ -57,7 +57,7 @@ def test_the_readme_has_table_1():
     assert drawn(f"{mark}<!-- / -->") in page
     for method in load_experiment(ROOT / "config/paper.yaml").preset.tables["table1"].rows:
         for what in ("{paper_ppl:.2f}", "test_ppl"):
-            assert f"table1.csv large {method.method}: {what} -->" in page
+            assert f"table1.csv large-20 {method.method}: {what} -->" in page
 
 
 @pytest.fixture
