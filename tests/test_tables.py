@@ -171,4 +171,5 @@ def test_the_papers_numbers_are_those_of_rows_of_the_front_table():
     methods = [row.method for row in front.rows]
     for model, theirs in front.paper.items():
         assert [row.method for row in front.rows_of(model)] == list(printed[theirs])
-    assert methods == list(printed["small"]) == list(printed["large"]) and len(methods) == 7
+    seven = list(dict.fromkeys(methods))
+    assert seven == list(printed["small"]) == list(printed["large"]) and len(seven) == 7
