@@ -92,7 +92,8 @@ def _without_kind(values: Any) -> Any:
     return values
 
 
-PLAIN = {"true": True, "false": False, "null": None}
+# What YAML calls them.
+CONSTANTS = {"true": True, "false": False, "null": None}
 
 
 def _from_text(annotation: Any, value: Any) -> Any:
@@ -106,8 +107,8 @@ def _from_text(annotation: Any, value: Any) -> Any:
         return {k: _from_text(inner, entry) for k, entry in value.items()} if inner else value
     if not isinstance(value, str) or str in wanted:
         return value
-    if value in PLAIN:
-        constant = PLAIN[value]
+    if value in CONSTANTS:
+        constant = CONSTANTS[value]
         return constant if type(constant) in wanted else value
     return _as_number(wanted, value)
 

@@ -66,7 +66,7 @@ def _measured() -> Library:
     """
     if _onednn_linear is None:
         return "pytorch"
-    usual: Library = "pytorch" if _is_intels() else "onednn"
+    usual: Library = "pytorch" if _is_made_by_intel() else "onednn"
     other: Library = "onednn" if usual == "pytorch" else "pytorch"
     x, weight = (torch.ones(rows, 200, dtype=torch.float32) for rows in (400, 2500))
     seconds: dict[Library, list[float]] = {usual: [], other: []}
@@ -78,8 +78,8 @@ def _measured() -> Library:
     return other if MARGIN * min(seconds[other]) < min(seconds[usual]) else usual
 
 
-def _is_intels() -> bool:
-    """Whether the processor is Intel's."""
+def _is_made_by_intel() -> bool:
+    """Whether Intel made the processor."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

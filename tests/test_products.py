@@ -93,7 +93,7 @@ def test_the_processors_maker_chooses_the_library_unless_the_other_is_far_faster
         clock[0] += {"onednn": onednn, "pytorch": pytorch}[library] / 1000
 
     monkeypatch.setattr(products.time, "process_time", lambda: clock[0])
-    monkeypatch.setattr(products, "_is_intels", lambda: intels)
+    monkeypatch.setattr(products, "_is_made_by_intel", lambda: intels)
     monkeypatch.setattr(products, "_onednn_linear", torch.relu)
     monkeypatch.setattr(products, "_linear", product)
     monkeypatch.setattr(products, "_library", None)
