@@ -16,7 +16,7 @@ from kdcore.kinds import unknown
 from kdcore.learners import LEARNERS
 from kdlab.addresses import Run, identity
 from kdlab.preset import Preset, Row, start_of
-from kdlab.preset_files import merged, read_preset, with_entries_extended
+from kdlab.preset_files import checked, merged, with_entries_extended
 from kdlab.vectors import VECTORS, OfModel, VectorSettings
 
 # Version of what training a language model computes; golden traces guard it.
@@ -348,14 +348,10 @@ def load_experiment(path: str | Path) -> Experiment:
     it takes over.
 
     Raises:
-        KDError: one line that begins with the file's name.
+        KDError: one line that begins with the name of the file at fault.
     """
     path = Path(path)
-    try:
-        return Experiment(path.stem, read_preset(path))
-    except KDError as error:
-        told = str(error)
-        raise KDError(told if told.startswith(str(path)) else f"{path}: {told}") from None
+    return checked(path, lambda values: Experiment(path.stem, values))
 
 
 def from_dump(values: Mapping[str, Any]) -> Experiment:

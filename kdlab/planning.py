@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from kdcore.errors import KDError
 from kdcore.files import fingerprint, read_json, sha256
@@ -14,7 +14,7 @@ from kdlab.addresses import Run, upstream
 from kdlab.experiment import Experiment
 from kdlab.own import check_there, check_watched, own_files
 from kdlab.preset import Preset
-from kdlab.preset_files import read_preset
+from kdlab.preset_files import checked
 from kdlab.texts import PTB_TOKENS
 
 # The file that is read of what a run starts from, by role.
@@ -45,10 +45,10 @@ class Plan:
     experiment: Experiment
     marks: dict[str, str] = field(default_factory=dict)
 
-    @classmethod
+    @staticmethod
     def of(
-        cls, file: str | Path, config: Mapping[str, Any] | None = None, check_files: bool = True
-    ) -> Self:
+        file: str | Path, config: Mapping[str, Any] | None = None, check_files: bool = True
+    ) -> "Plan":
         """The plan of a preset's file.
 
         Args:
@@ -56,20 +56,20 @@ class Plan:
             check_files: whether the user's own files must be there.
 
         Raises:
-            KDError: one line that begins with the file.
+            KDError: one line that begins with the file that is at fault.
         """
         file = Path(file)
-        values = read_preset(file, config)
-        try:
-            plan = cls(Experiment(file.stem, values))
+
+        def check(values: dict[str, Any]) -> "Plan":
+            plan = Plan(Experiment(file.stem, values))
             plan._check_names()
             files = own_files(plan.preset, plan.runs.values())
             check_watched(files)
             if check_files:
                 check_there(files)
-        except KDError as error:
-            raise KDError(f"{file}: {error}") from None
-        return plan
+            return plan
+
+        return checked(file, check, config)
 
     @property
     def preset(self) -> Preset:

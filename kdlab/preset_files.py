@@ -1,9 +1,9 @@
 """A preset's file: YAML in which presets and entries extend others, section laid over section."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -15,6 +15,8 @@ from kdcore.transforms import TRANSFORMS
 from kdlab.figures import FIGURES
 from kdlab.texts import TEXTS
 from kdlab.vectors import VECTORS
+
+T = TypeVar("T")
 
 
 class _Loader(yaml.SafeLoader):
@@ -67,6 +69,37 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, A
         elif key not in before or value != old:
             found[key] = value
     return found
+
+
+def checked(
+    file: Path, check: Callable[[dict[str, Any]], T], config: Mapping[str, Any] | None = None
+) -> T:
+    """What a check makes of a preset.
+
+    Args:
+        check: takes the values that `read_preset` gives, and raises KDError where it refuses them.
+
+    Raises:
+        KDError: one line that begins with the file that is at fault: of those that the preset
+            extends, the last that is refused in the same words.
+    """
+    values = read_preset(file, config)
+    try:
+        return check(values)
+    except KDError as error:
+        raise KDError(f"{_at_fault(file, check, str(error))}: {error}") from None
+
+
+def _at_fault(file: Path, check: Callable[[dict[str, Any]], object], told: str) -> Path:
+    while base := _values(file).get("extends"):
+        try:
+            check(read_preset(file.with_name(f"{base}.yaml")))
+        except KDError as error:
+            if str(error) == told:
+                file = file.with_name(f"{base}.yaml")
+                continue
+        break
+    return file
 
 
 def _resolved(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -170,6 +170,36 @@ def test_a_preset_extends_another(tmp_path):
         load_experiment(tmp_path / "mine.yaml")
 
 
+@pytest.mark.parametrize(
+    ("base", "middle", "mine", "at_fault"),
+    [
+        ("batch_size: 0", "batch_size: 2", "batch_size: 3", None),
+        ("batch_size: 0", "layers: 1", "layers: 2", "base"),
+        ("batch_size: 2", "batch_size: 0", "layers: 2", "middle"),
+        ("batch_size: 2", "layers: 2", "batch_size: 0", "mine"),
+        ("batch_size: -1", "layers: 2", "batch_size: 0", "mine"),
+    ],
+)
+def test_an_error_names_the_file_that_has_it(tmp_path, base, middle, mine, at_fault):
+    tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
+    tiny["models"]["dropping"] |= yaml.safe_load(base)
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(tiny))
+    for name, extended, text in [("middle", "base", middle), ("mine", "middle", mine)]:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(f"extends: {extended}\nmodels: {{dropping: {{{text}}}}}\n")
+    values = yaml.safe_load(path.read_text())
+    for load in (load_experiment, lambda file: Plan.of(file, values)):
+        if at_fault is None:
+            load(path)
+            continue
+        with pytest.raises(KDError) as caught:
+            load(path)
+        expected = tmp_path / f"{at_fault}.yaml"
+        assert str(caught.value).startswith(
+            f"{expected}: models.dropping.batch_size must be above 0"
+        )
+
+
 def test_a_method_may_have_other_seeds_in_another_model(values):
     rows = [
         {"method": "conventional", "seeds": 3, "models": ["small"]},
