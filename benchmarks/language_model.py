@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -30,11 +31,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kdcore.codes import Codes
 from kdcore.embeddings import EMBEDDINGS, EmbeddingInputs
+from kdcore.files import write_text
 from kdcore.products import denormals_are_zero, linear, product_library
 from kdlab.experiment import Experiment, load_experiment
 from kdlab.language_model import LanguageModel
 from kdlab.language_model_settings import LanguageModelSettings
-from kdlab.provenance import processor
+from kdlab.provenance import environment
 from kdlab.training import check_precision, memory_as_it_comes, resolve_device, training_step
 
 WORDS = 10_000
@@ -233,6 +235,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=15, help="training steps in a turn")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--out", type=Path, help="where a row for each variant is written, .csv")
     parser.add_argument("--profile", action="store_true", help="name what a step's time goes to")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -265,7 +268,9 @@ def main() -> None:
     waited = max(recurrent / read, recurrent_operations(settings) / speed)
     bound = (work - recurrent_operations(settings)) / speed + waited
     bound += update_traffic(settings) / copied
-    where = processor() if device.type == "cpu" else torch.cuda.get_device_name(device)
+    made_with = environment()
+    on_cpu = device.type == "cpu"
+    where = made_with["processor"] if on_cpu else torch.cuda.get_device_name(device)
     print(f"{where}, {arguments.precision}, float32 products by {product_library()}")
     print(
         f"{arguments.model} model, a step of {tokens} tokens: {work / 1e9:.1f} GFLOP, "
@@ -278,6 +283,7 @@ def main() -> None:
         f"{1000 * update_traffic(settings) / copied:.0f} ms for the update"
     )
     print(f"{'':20}{'ms/step':>9}{'tokens/s':>10}{'of floor':>10}  time over conventional (median)")
+    rows = []
     for name, times in seconds.items():
         ratio = statistics.median(
             a / b for a, b in zip(times, seconds["conventional"], strict=True)
@@ -285,6 +291,20 @@ def main() -> None:
         middle = statistics.median(times)
         figures = f"{1000 * middle:9.1f}{tokens / middle:10.0f}{floor / middle:10.0%}"
         print(f"{name:20}{figures}  {ratio:.2f}")
+        rows.append(
+            {
+                "model": arguments.model, "precision": arguments.precision, "device": where,
+                "variant": name, "milliseconds": round(1000 * middle, 1),
+                "tokens_per_second": round(tokens / middle),
+                "share_of_floor": round(floor / middle, 2), "over_conventional": round(ratio, 2),
+                "bound_milliseconds": round(1000 * bound),
+                "products": product_library(), "rounds": arguments.rounds,
+                "steps": arguments.steps,
+            }
+            | made_with
+        )  # fmt: skip
+    if arguments.out:
+        write_text(arguments.out, pd.DataFrame(rows).to_csv(index=False))
     if arguments.profile:
         print_profile(variants["conventional"], text)
 

@@ -1,6 +1,7 @@
 """Results on the pages: numbers and tables between marks, taken from the files of results."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from string import Formatter
@@ -23,9 +24,10 @@ def drawn(page: str, root: Path = ROOT) -> str:
     """A page with what stands between its marks taken anew from the results.
 
     A mark names a file, and of a `.csv` file a row and what is shown of it. A row is meant by
-    words that are cells of it, by `column=cell`, or as the `last` of those. Shown is a column with
-    its format, or `test_ppl` for a mean with its spread. A `.md` file, or a `.csv` file alone, is
-    shown whole; of a table with several models, the one that is named alone.
+    words that are cells of it, by `column=cell`, or as the `last` of those; quotes keep words
+    together. Shown is a column with its format, or `test_ppl` for a mean with its spread. A `.md`
+    file, or a `.csv` file alone, is shown whole; of a table with several models, the one that is
+    named alone.
 
         <!-- = results/paper/table1.csv small linear-linear: test_ppl -->107.71 ± 0.98<!-- / -->
         <!-- = results/paper/table1.csv small linear-lstm: {rate:.4g} -->0.1854<!-- / -->
@@ -50,7 +52,10 @@ def drawn(page: str, root: Path = ROOT) -> str:
 
 def _shown(what: str, root: Path) -> str:
     place, _, form = what.partition(": ")
-    file, *words = place.split()
+    try:
+        file, *words = shlex.split(place)
+    except ValueError as error:
+        raise KDError(str(error)) from None
     if not (root / file).is_file():
         raise KDError(f"{file}: no such file")
     if not form and file.endswith(".md"):

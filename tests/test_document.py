@@ -64,7 +64,7 @@ def test_the_readme_has_table_1():
 def results(tmp_path) -> Path:
     (tmp_path / "t.csv").write_text(
         "method,seed,test_ppl_mean,test_ppl_std,rate\n"
-        "a,1,107.714,0.981,0.05\na,2,118.05,,0.25\nb*,1,,,\n"
+        "a,1,107.714,0.981,0.05\na,2,118.05,,0.25\nb*,1,,,\nc d,1,99,,1\n"
     )
     (tmp_path / "t.md").write_text("| a |\n")
     (tmp_path / "m.md").write_text("T.\n\n**a** (x)\n\n| 1 |\n\n**b c** (y)\n\n| 2 |\n")
@@ -79,6 +79,8 @@ def results(tmp_path) -> Path:
         ("t.csv a last: {rate:.0%} of {seed}", "25% of 2"),
         ("t.csv b*: test_ppl", "not run"),
         ("t.csv b*: {rate:.1f}", "not run"),
+        ("t.csv 'c d' 1: test_ppl", "99.00"),
+        ('t.csv "method=c d": {rate:.1f}', "1.0"),
         ("t.md", "\n| a |\n"),
         ("m.md a", "\nT.\n\n**a** (x)\n\n| 1 |\n"),
         ("m.md b c", "\nT.\n\n**b c** (y)\n\n| 2 |\n"),
@@ -107,6 +109,7 @@ def test_a_table_of_its_own_is_shown_whole(results):
         ("t.csv size=1: test_ppl", "no column size in t.csv; there are method, seed"),
         ("t.csv a 1: valid_ppl", "no such column in t.csv; there are method, seed"),
         ("t.csv a 1: {method:.2f}", "Unknown format code"),
+        ("t.csv 'a 1: test_ppl", "No closing quotation"),
     ],
 )
 def test_a_mark_that_names_nothing_is_one_line(results, mark, message):
