@@ -4,11 +4,14 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 from kdlab.addresses import Run
 from kdlab.planning import Plan
@@ -127,6 +130,37 @@ def variables(project: Path) -> dict[str, str]:
     who = {f"GIT_{role}_{what}": "tester" for role in ("AUTHOR", "COMMITTER") for what in
            ("NAME", "EMAIL")}  # fmt: skip
     return {**environment(project), **who, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1"}
+
+
+def in_a_terminal(project: Path, words: list[str], ctrl_c: bool) -> tuple[int, str]:
+    """Exit status and all that is printed; Ctrl-C comes once there is a checkpoint."""
+    process = subprocess.Popen(
+        words, cwd=project, env=variables(project), start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        # Ignored in what runs in the background, and then in all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
+        if ctrl_c:
+            eventually(lambda: any((project / "runs/scratch").glob("[!.]*.safetensors")))
+            # What a terminal does: all that is in the foreground is told.
+            os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=300)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return process.returncode, output
+
+
+def jobs_in(project: Path) -> list[psutil.Process]:
+    """Trainings that run in a project."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()) == project and "train.py" in " ".join(process.cmdline()[:2]):
+                found.append(process)
+    return found
 
 
 def commit(project: Path, tag: str) -> None:

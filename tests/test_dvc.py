@@ -20,6 +20,8 @@ from project_copy import (
     copy_project,
     edit,
     eventually,
+    in_a_terminal,
+    jobs_in,
     model,
     planned,
     prepare,
@@ -318,3 +320,16 @@ def test_killed_and_continued_through_dvc(project):
     shutil.rmtree(folder)
     succeed(project, "models")
     assert (folder / "model.safetensors").read_bytes() == killed
+
+
+def test_ctrl_c_through_dvc_says_that_the_same_command_continues(project):
+    edit(project / CONFIG, "epochs: 2\n", "epochs: 20000\n")
+    edit(project / CONFIG, "text: {", "compute: {checkpoint_seconds: 0.1}\ntext: {")
+    words = [sys.executable, "-m", "dvc", "repro", "models"]
+    code, output = in_a_terminal(project, words, ctrl_c=True)
+    assert code != 0 and "Traceback" not in output
+    ours, dvcs = [line for line in output.splitlines() if line][-2:]
+    assert re.fullmatch(r"Stopped, \d of \d jobs done\. The same command continues\.", ours)
+    assert dvcs.startswith("ERROR: failed to reproduce 'models'")
+    assert not jobs_in(project)
+    assert "models" in json.loads(run(project, "dvc", "status", "--json", "models"))

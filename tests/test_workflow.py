@@ -1,6 +1,5 @@
 """The workflow as a user runs it, on the smallest preset, in a copy of the project."""
 
-import contextlib
 import json
 import os
 import platform
@@ -28,6 +27,8 @@ from project_copy import (
     edit,
     environment,
     eventually,
+    in_a_terminal,
+    jobs_in,
     model,
     plan,
     planned,
@@ -436,27 +437,6 @@ def test_ctrl_c_says_that_the_same_command_continues(tmp_path):
     assert not jobs_in(project)
 
 
-def in_a_terminal(project: Path, words: list[str], ctrl_c: bool) -> tuple[int, str]:
-    """Exit status and all that is printed; Ctrl-C comes once there is a checkpoint."""
-    process = subprocess.Popen(
-        words, cwd=project, env=environment(project), start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        # Ignored in what runs in the background, and then in all that it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    try:
-        if ctrl_c:
-            eventually(lambda: any((project / "runs/scratch").glob("[!.]*.safetensors")))
-            # What a terminal does: all that is in the foreground is told.
-            os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=300)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    return process.returncode, output
-
-
 def with_makefile(project: Path) -> None:
     """A Makefile, and an environment that it takes for made."""
     shutil.copy2(ROOT / "Makefile", project)
@@ -743,16 +723,6 @@ def test_make_distclean_leaves_texts_of_ones_own(tmp_path):
     subprocess.run(["make", "distclean"], cwd=project, check=True, capture_output=True)
     left = {path.relative_to(project).as_posix() for path in (project / "data").iterdir()}
     assert "data/mine" in left and "data/ptb" not in left and not (project / "runs").exists()
-
-
-def jobs_in(project: Path) -> list[psutil.Process]:
-    """Trainings that run in a project."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if Path(process.cwd()) == project and "train.py" in " ".join(process.cmdline()[:2]):
-                found.append(process)
-    return found
 
 
 def test_a_script_can_be_run_by_hand_and_fails_in_one_line(finished, tmp_path):
