@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kdcore.compressing import WORDS_PER_CENTRE
+from kdcore.code_forms import WORDS_PER_CENTRE
 from kdcore.encoding import encode
 from kdcore.files import short_hash, write_text
 from kdcore.learners import LEARNERS, Control, LearnerInputs

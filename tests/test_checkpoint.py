@@ -9,10 +9,10 @@ import pytest
 import torch
 from clustered import clustered_vectors
 
-from kdcore import KDError, checkpoint
-from kdcore import compressing as c
+from kdcore import KDError, blocks, checkpoint, code_forms, forms
 from kdcore.command import PROGRESS, main
 from kdcore.compressing import compress_share, compress_table
+from kdcore.forms import rounding
 
 N, DIM = 700, 12
 ASKED = {"ratio": 8, "forms": ["rounding", "additive"]}
@@ -21,11 +21,13 @@ ASKED = {"ratio": 8, "forms": ["rounding", "additive"]}
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """A table is long, and work on it too: codes of six blocks, whose books a part teaches."""
-    for name, value in {
-        "LEAST_ROUNDS": 2, "MOST_ROUNDS": 2, "VALUES": (8, 16), "BLOCK": 128, "TRIED_ROWS": 300,
-        "HELD_OUT": 100, "LEARNED_ROWS": 400,
-    }.items():  # fmt: skip
-        monkeypatch.setattr(c, name, value)
+    for module, values in {
+        code_forms: {"LEAST_ROUNDS": 2, "MOST_ROUNDS": 2, "VALUES": (8, 16), "LEARNED_ROWS": 400},
+        forms: {"TRIED_ROWS": 300, "HELD_OUT": 100},
+        blocks: {"BLOCK": 128},
+    }.items():
+        for name, value in values.items():
+            monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(checkpoint, "PATIENCE", 0.0)
 
 
@@ -116,10 +118,13 @@ def test_killed_again_and_again_it_comes_to_an_end(clustered, wanted, folder):
 def test_what_was_done_is_not_done_again(clustered, folder, monkeypatch):
     kill(clustered, folder, "encoding", 4, **ASKED)
     done = []
-    for name in ("_tried", "_learn", "_refined"):
-        monkeypatch.setattr(c, name, lambda *_, name=name, **__: done.append(name))
-    encoded = c.Encoder.__call__
-    monkeypatch.setattr(c.Encoder, "__call__", lambda *a: (done.append(len(a[1])), encoded(*a))[1])
+    for name in ("_learn", "_refined"):
+        monkeypatch.setattr(code_forms, name, lambda *_, name=name, **__: done.append(name))
+    for form in (code_forms.CodeForm, rounding.Levels):
+        monkeypatch.setattr(form, "sketch", lambda *_: done.append("sketch"))
+    encoder = code_forms.Encoder
+    encoded = encoder.__call__
+    monkeypatch.setattr(encoder, "__call__", lambda *a: (done.append(len(a[1])), encoded(*a))[1])
     with pytest.warns(UserWarning, match="forms compared, 4 blocks encoded"):
         compress_table(clustered, **ASKED, checkpoint=folder)
     assert sorted(done) == [N % 128, 128]

@@ -8,10 +8,10 @@ import pytest
 import torch
 from clustered import clustered_vectors
 
-from kdcore import CompressedVectors, KDError, compress, learn_codes
+from kdcore import CompressedVectors, KDError, blocks, code_forms, compress, forms, learn_codes
 from kdcore import compressing as c
 from kdcore.compressing import compress_table
-from kdcore.embeddings import EMBEDDINGS, load_embedding, save_embedding
+from kdcore.embeddings import load_embedding, save_embedding
 from kdcore.size import stored_bits
 from kdcore.vectors import relative_error
 
@@ -26,9 +26,9 @@ def clustered() -> torch.Tensor:
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Seconds, not minutes."""
-    monkeypatch.setattr(c, "LEAST_ROUNDS", 2)
-    monkeypatch.setattr(c, "MOST_ROUNDS", 2)
-    monkeypatch.setattr(c, "VALUES", (8, 32))
+    monkeypatch.setattr(code_forms, "LEAST_ROUNDS", 2)
+    monkeypatch.setattr(code_forms, "MOST_ROUNDS", 2)
+    monkeypatch.setattr(code_forms, "VALUES", (8, 32))
 
 
 def composed(found) -> torch.Tensor:
@@ -79,22 +79,22 @@ def test_books_of_a_sample_are_refined_by_a_beam_and_so_are_those_with_few_round
     refinements = []
 
     def learn(settings, *others):
-        if settings.rounds == c.BEAM_ROUNDS:  # not those of a trial
+        if settings.rounds == code_forms.BEAM_ROUNDS:  # not those of a trial
             refinements.append(settings)
         return refine_learn(settings, *others)
 
-    refine_learn = c.refine.learn
-    monkeypatch.setattr(c.refine, "learn", learn)
+    refine_learn = code_forms.refine.learn
+    monkeypatch.setattr(code_forms.refine, "learn", learn)
     compress_table(clustered, ratio=12, forms=["additive"])
     assert refinements == []  # of all rows, with rounds enough
-    monkeypatch.setattr(c, "LEAST_ROUNDS", 10**9)
+    monkeypatch.setattr(code_forms, "LEAST_ROUNDS", 10**9)
     compress_table(clustered, ratio=12, forms=["additive"])
-    monkeypatch.setattr(c, "LEAST_ROUNDS", 2)
-    monkeypatch.setattr(c, "LEARNED_ROWS", 400)  # the others are encoded
+    monkeypatch.setattr(code_forms, "LEAST_ROUNDS", 2)
+    monkeypatch.setattr(code_forms, "LEARNED_ROWS", 400)  # the others are encoded
     sampled = compress_table(clustered, ratio=12, forms=["additive"]).how["error"]
-    assert [found.beam for found in refinements] == [c.SEARCHES[0][1] // 2] * 2
-    monkeypatch.setattr(c, "BEAM_ROUNDS", 1)
-    monkeypatch.setattr(c, "SEARCHES", ((math.inf, 2, 0),))
+    assert [found.beam for found in refinements] == [code_forms.SEARCHES[0][1] // 2] * 2
+    monkeypatch.setattr(code_forms, "BEAM_ROUNDS", 1)
+    monkeypatch.setattr(code_forms, "SEARCHES", ((math.inf, 2, 0),))
     narrow = compress_table(clustered, ratio=12, forms=["additive"]).how["error"]
     assert sampled < 0.98 * narrow
 
@@ -142,24 +142,6 @@ def test_a_single_group_is_no_product(clustered):
     assert all("additive codes" not in row["form"] for row in small.how["tried"])
 
 
-@pytest.mark.parametrize("shape", [(50, 7), (1234, 13), (1234, 16)])
-def test_bits_of_a_form_are_those_of_the_tensors_that_are_stored(shape):
-    rows, dim = shape
-    vectors = torch.randn(rows, dim)
-    limit = rows * dim * 6
-    forms = c._simple(*shape, rows * dim * 32) + c._simple(*shape, limit)
-    forms += c._low_rank(*shape, limit)
-    for book_bits in (4, 16):
-        families = c._codes(*shape, limit, book_bits)
-        forms += [family[0] for family in families.values()][:2]
-    assert len({form.settings.kind for form in forms}) >= 3
-    work = c._Work(vectors, {"ratio": 2}, None, None, 0)
-    for form in forms:
-        embedding, _ = c._made(work, form)
-        assert stored_bits(embedding.export()) == form.bits, form
-        assert EMBEDDINGS.parse(form.settings.model_dump()) == form.settings
-
-
 def test_a_bound_on_the_error_is_kept_and_a_looser_one_takes_less(clustered):
     tight, loose = (compress_table(clustered, max_error=error).how for error in (0.01, 0.3))
     assert tight["error"] <= 0.01 and loose["error"] <= 0.3
@@ -200,7 +182,7 @@ def test_blocks_and_a_file_on_disk_give_the_same_as_the_whole(clustered, tmp_pat
         np.save(tmp_path / "table.npy", clustered.numpy())
         mapped = np.load(tmp_path / "table.npy", mmap_mode="r")
         with monkeypatch.context() as smaller:
-            smaller.setattr(c, "BLOCK", 256)
+            smaller.setattr(blocks, "BLOCK", 256)
             parts = compress_table(mapped, ratio=ratio).embedding.export()
         assert whole.keys() == parts.keys()
         for name, tensor in whole.items():
@@ -209,8 +191,8 @@ def test_blocks_and_a_file_on_disk_give_the_same_as_the_whole(clustered, tmp_pat
 
 def test_a_table_larger_than_the_sample_is_compressed_nearly_as_well(clustered, monkeypatch):
     known = compress_table(clustered, ratio=12).how["error"]
-    monkeypatch.setattr(c, "TRIED_ROWS", 400)
-    monkeypatch.setattr(c, "LEARNED_ROWS", 600)
+    monkeypatch.setattr(forms, "TRIED_ROWS", 400)
+    monkeypatch.setattr(code_forms, "LEARNED_ROWS", 600)
     assert compress_table(clustered, ratio=12).how["error"] < 2 * known
 
 
