@@ -6,10 +6,12 @@
 #              `make test-gpu` those that train on a GPU, `make test-browser` those that open
 #              the pages in Debian's chromium
 # make docs    the site of README and docs/, build/docs/index.html
-# make paper   the paper's tables and figures from PTB and GloVe: hours
-# make slice   as much of it as fits (GNU timeout): make slice MINUTES=20 TARGET=table1_large
+# make paper   the paper's tables and figures from PTB and GloVe: hours on a CPU without the large
+#              model, days with it, or about 25 minutes of a GPU for the large column
+# make slice   as much of it as fits (GNU timeout): make slice MINUTES=20 TARGET=table1_large-20
 # make plan    what `make paper` would compute, what is there already, and how long it takes;
-#              of one target: make plan TARGET=table1_large
+#              of one target: make plan TARGET=table1_large-20 (Table 1's large column;
+#              `table1_large` trains the same model for 55 epochs, which Table 1 does not show)
 # make collect tables and figures from what `make paper` has measured so far, while it runs too
 #              (another preset: make paper CONFIG=config/ablations.yaml; plan, slice, collect too)
 # make clean   removes the demo's tables and figures; `make distclean` downloads, all runs and the
