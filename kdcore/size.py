@@ -22,7 +22,7 @@ class Size:
     bits: int
 
     def rate(self, words: int, dim: int) -> float:
-        """Table 1's "C. Rate": trained numbers over those of the full table, words × dim."""
+        """Table 1's "C. Rate": trainable parameters over those of the full table, words × dim."""
         return self.parameters / (words * dim)
 
     def rate_with_codes(self, words: int, dim: int) -> float:

@@ -14,8 +14,8 @@ from kdlab.preset import Table
 
 COLUMNS = [
     "model", "method", "label", "n_seeds", "test_ppl_mean", "test_ppl_std", "valid_ppl_mean",
-    "valid_ppl_first", "embedding_params", "bits", "rate", "rate_with_codes", "paper_ppl",
-    "paper_embedding_params", "paper_rate",
+    "embedding_params", "bits", "rate", "rate_with_codes", "paper_ppl", "paper_embedding_params",
+    "paper_rate", "valid_ppl_first",
 ]  # fmt: skip
 # The preset that is taken where no other is named.
 DEFAULT_PRESET = "paper"
@@ -162,7 +162,7 @@ def note(experiment: Experiment, model: str, precisions: list[str] | None = None
     schedule = f"{entry.epochs} epochs"
     if entry.full_rate_epochs < entry.epochs:
         then = f"{entry.full_rate_epochs}, then × {entry.decay:.3g} each"
-        schedule += f" (rate {entry.learning_rate:g} for {then})"
+        schedule += f" (learning rate {entry.learning_rate:g} for {then})"
     parts = [size, schedule, *(precisions or [])]
     text = [", ".join(parts)]
     if entry.word_dropout:
@@ -208,9 +208,9 @@ def explanation(experiment: Experiment, name: str) -> str:
     if shape and len(silent) < len(methods):
         shape = f"Where a row does not say it: {shape}"
     return (
-        f"{perplexity}; E. size: trained numbers of the input embedding; C. rate: E. size over "
-        "that of the full table; with codes: bits of all that is stored, the codes too, over those "
-        "of the full table in float32." + (f" {shape}." if shape else "")
+        f"{perplexity}; E. size: trainable parameters of the input embedding; C. rate: E. size "
+        "over that of the full table; with codes: bits of all that is stored, the codes too, over "
+        "those of the full table in float32." + (f" {shape}." if shape else "")
     )
 
 

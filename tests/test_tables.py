@@ -96,7 +96,7 @@ def test_a_model_that_the_paper_has_not_is_one_line(measured):
 
 
 def test_what_sets_a_language_model_apart_is_said(experiment):
-    schedule = "2 × 8 LSTM, 2 epochs (rate 1 for 1, then × 0.5 each)"
+    schedule = "2 × 8 LSTM, 2 epochs (learning rate 1 for 1, then × 0.5 each)"
     assert tables.note(experiment, "first", ["float32"]) == f"{schedule}, float32"
     assert tables.note(experiment, "second") == (
         f"{schedule}; 20 % of the words dropped in training; "

@@ -45,7 +45,7 @@ from kdlab.unlock import LOCKS, alive
 
 TABLES = {
     "table1.csv": "model,method,label,n_seeds,test_ppl_mean,test_ppl_std,valid_ppl_mean,"
-    "valid_ppl_first,embedding_params,bits,rate,rate_with_codes,paper_ppl,paper_embedding_params,paper_rate",
+    "embedding_params,bits,rate,rate_with_codes,paper_ppl,paper_embedding_params,paper_rate,valid_ppl_first",
     "figure3_clustering.csv": "arm,seed,iteration,temperature,loss,nmi,changed",
     "figure3_sweep.csv": "swept,K,D,method,seed,test_ppl",
     "rank_sweep.csv": "swept,rank,method,seed,test_ppl",

@@ -26,7 +26,7 @@ EXAMPLE: dict = {"tables": ["table1"], "panels": [{"title": "small", "models": [
 TABLES = ("frontier.csv",)
 COLUMNS = [
     "model", "method", "label", "bits_per_word", "ratio", "n_seeds", "test_ppl_mean",
-    "test_ppl_std", "valid_ppl_mean", "valid_ppl_first", "source",
+    "test_ppl_std", "valid_ppl_mean", "source", "valid_ppl_first",
 ]  # fmt: skip
 MEASURED, NOT_RUN = "measured", "not run"
 # A row so many times the best one of its panel is an arrow.
