@@ -134,7 +134,7 @@ def project(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("preset", ["paper", "tiny"])
-def test_the_report(browser, request, preset, width):
+def test_the_report_fits_the_window_and_shows_every_picture(browser, request, preset, width):
     place = ROOT if preset == "paper" else request.getfixturevalue("project")
     results = place / f"results/{preset}"
     found = look(browser, results / "report.html", width)
@@ -147,7 +147,7 @@ def test_the_report(browser, request, preset, width):
 
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("name", pages_of_docs())
-def test_the_docs(browser, name, width):
+def test_a_page_of_the_docs_fits_the_window_and_shows_every_picture(browser, name, width):
     """What `make docs` built."""
     page = ROOT / "build/docs" / f"{name}.html"
     assert page.is_file(), "make docs"

@@ -295,7 +295,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(here):
     ("text", "size"),
     [("10MB", 1e7), ("300kB", 3e5), ("1.5 GB", 1.5e9), ("512", 512), ("2MiB", 2**21), ("7b", 7)],
 )
-def test_sizes(text, size):
+def test_a_size_is_read_with_its_unit(text, size):
     assert byte_size(text) == size
 
 

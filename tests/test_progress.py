@@ -99,7 +99,7 @@ def test_who_asks_for_more_gets_it(told, asked):
     assert not any(isinstance(found, Progress) for found in screen.filters)
 
 
-def test_durations():
+def test_a_duration_is_told_in_its_two_largest_units():
     found = [duration(seconds) for seconds in (0.4, 59.6, 140, 3599.7, 8000)]
     assert found == ["0 s", "1 min 0 s", "2 min 20 s", "1 h 0 min", "2 h 13 min"]
 

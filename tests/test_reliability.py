@@ -84,13 +84,13 @@ def same(project: Path, other: Path, at_least: int = 50) -> None:
     assert not [p for p in (project / "runs").rglob(".*.safetensors.*") if "scratch" not in p.parts]
 
 
-def test_snakemake(undisturbed, tmp_path):
+def test_killed_twenty_times_it_ends_with_the_same_bytes(undisturbed, tmp_path):
     project = copy_project(tmp_path / "project")
     kill_at_random(project, command("all", preset="demo"), undisturbed[1], seed=1)
     same(project, undisturbed[0])
 
 
-def test_dvc(undisturbed, tmp_path):
+def test_killed_twenty_times_through_dvc_it_ends_with_the_same_bytes(undisturbed, tmp_path):
     project = prepare(tmp_path / "project", "demo")
     words = [sys.executable, "-m", "dvc", "repro"]
     kill_at_random(project, words, undisturbed[1], seed=2)

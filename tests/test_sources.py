@@ -136,7 +136,7 @@ def test_the_mirror_comes_first_and_is_checked(tmp_path):
         get(tmp_path / "other.txt", ["http://127.0.0.1:9/never"], "0" * 64, mirror)
 
 
-def test_mirror_setting(tmp_path, monkeypatch):
+def test_a_mirror_that_is_named_must_be_a_folder(tmp_path, monkeypatch):
     monkeypatch.delenv(MIRROR_VARIABLE, raising=False)
     assert mirror_folder() is None
     monkeypatch.setenv(MIRROR_VARIABLE, str(tmp_path))

@@ -295,7 +295,7 @@ def test_a_corpus_too_short_is_told(corpus, settings, tmp_path):
         train(make(corpus, settings), corpus, settings, checkpoint=tmp_path / "c", identity="a")
 
 
-def test_devices():
+def test_a_device_that_is_unknown_or_absent_is_refused():
     assert resolve_device("cpu").type == "cpu"
     with pytest.raises(KDError, match="unknown"):
         resolve_device("gpu9")
