@@ -48,8 +48,8 @@ def read_measurements(
     found: dict[str, dict] = {}
     for path in paths:
         values = read_json(path)
-        if not isinstance(values, dict) or "valid_ppl" not in values:
-            raise KDError(f"{path} must be a measurement, with valid_ppl")
+        if "valid_ppl" not in values:
+            raise KDError(f"{path}: must be a measurement, with valid_ppl")
         address = values.get("address")
         if address not in runs:
             log.warning("left out: %s (address %s is no run of %s)", path, address, experiment.name)

@@ -54,5 +54,5 @@ def test_only_the_runs_that_are_wanted(experiment, tmp_path, caplog):
 def test_a_file_that_is_no_measurement_is_one_line(experiment, tmp_path):
     path = tmp_path / "x.json"
     path.write_text(json.dumps({"address": "0"}))
-    with pytest.raises(KDError, match=r"x\.json must be a measurement"):
+    with pytest.raises(KDError, match=r"x\.json: must be a measurement"):
         read_measurements(experiment, [path])

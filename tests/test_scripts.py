@@ -17,6 +17,7 @@ from kdcore.files import fingerprint
 from kdcore.vectors import WordVectors
 from kdlab.continued import NOTICE, log
 from kdlab.corpus import SPLITS, Corpus
+from kdlab.measurements import read_measurements
 from kdlab.planning import Plan
 from kdlab.texts import PTB_TOKENS, TEXTS
 
@@ -110,31 +111,41 @@ def test_a_text_of_ones_own_is_as_long_as_its_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("place", "remedy"),
     [
-        ("runs/codes/1/codes.safetensors", "; delete it and run again"),
-        ("measurements/1/codes.safetensors", "; git checkout -- {} brings it back"),
-        ("elsewhere/codes.safetensors", ""),
+        ("runs/codes/1/", "; delete it and run again"),
+        ("measurements/1/", "; git checkout -- {} brings it back"),
+        ("elsewhere/", ""),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("codes.safetensors", "cut", "damaged or not"),
+        ("measurement.json", '{"valid_ppl": 1', "not valid JSON"),
+        ("measurement.json", "{}", "must be a measurement, with valid_ppl"),
     ],
 )
 def test_a_damaged_file_of_ours_is_told_with_its_remedy(
-    tmp_path, monkeypatch, planning, caplog, place, remedy
+    tmp_path, monkeypatch, planning, caplog, place, remedy, name, content, told
 ):
     monkeypatch.chdir(tmp_path)
-    Path(place).parent.mkdir(parents=True)
-    Path(place).write_bytes(b"cut")
+    path = Path(place, name)
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
     script = import_module("_script")
 
     def main() -> None:
         """Read it."""
-        Codes.load(place)
+        if path.suffix == ".json":
+            read_measurements(small_experiment(), [path])
+        else:
+            Codes.load(path)
 
     monkeypatch.setattr(sys, "argv", ["main"])
     with pytest.raises(SystemExit):
         script.run(main)
     (line,) = caplog.messages
-    assert line.startswith(f"error: {place}: damaged or not") and line.endswith(
-        remedy.format(place)
-    )
-    assert "delete" in line or "checkout" in line or not remedy
+    assert line.startswith(f"error: {path}: {told}") and line.endswith(remedy.format(path))
+    assert ("delete" in line or "checkout" in line) == bool(remedy)
 
 
 def test_vectors_of_other_words_than_the_text_are_refused(tmp_path, monkeypatch):
