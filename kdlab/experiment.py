@@ -14,6 +14,8 @@ from kdcore.errors import KDError
 from kdcore.files import sha256
 from kdcore.kinds import unknown
 from kdcore.learners import LEARNERS
+from kdcore.transforms import TRANSFORMS
+from kdlab import clustering
 from kdlab.addresses import Run, identity
 from kdlab.preset import Preset, Row, start_of
 from kdlab.preset_files import checked, merged, with_entries_extended
@@ -299,7 +301,12 @@ class Experiment:
         settings = self.preset.clustering
         if settings is None:
             return []
-        numerics = LEARNERS.load("straight_through").NUMERICS
+        # Every arm learns codes by this learner with this transform.
+        numerics = {
+            "clustering": clustering.NUMERICS,
+            "straight_through": LEARNERS.load("straight_through").NUMERICS,
+            "linear": TRANSFORMS.load("linear").NUMERICS,
+        }
         return [
             Run(
                 "clustering", f"clustering, seed {seed}",

@@ -78,6 +78,18 @@ def test_an_address_moves_with_what_it_is_of(values, tiny, path, value, moves):
         assert before == after
 
 
+@pytest.mark.parametrize(
+    "module",
+    ["kdlab.clustering", "kdcore.learners.straight_through", "kdcore.transforms.linear"],
+)
+def test_the_address_of_a_clustering_moves_with_each_version_that_it_rests_on(
+    tiny, monkeypatch, module
+):
+    before = {run.address for run in tiny.clustering()}
+    monkeypatch.setattr(f"{module}.NUMERICS", 99)
+    assert len(before) == 2 and before.isdisjoint(run.address for run in tiny.clustering())
+
+
 def test_a_default_that_is_written_out_changes_no_address(values, tiny):
     values["models"]["small"]["learning_rate"] = 1.0
     values["codes"]["linear"]["code_rate"] = 0.1

@@ -555,8 +555,9 @@ def _learners() -> Iterator[tuple[str, Trace]]:
     for name, inner in (("linear", LINEAR), ("projected", PROJECTED)):
         versions = _versions(LEARNER, algorithm_1(inner))
         yield f"encoding/{name}", Trace(partial(encode, inner), versions)
+    versions = ("kdlab.clustering.NUMERICS", *algorithm)
     for arm in ("ste+schedule", "ste+constant", "soft+schedule"):
-        yield f"clustering/{arm}", Trace(partial(clustering, arm), algorithm)
+        yield f"clustering/{arm}", Trace(partial(clustering, arm), versions)
 
 
 def _models() -> Iterator[tuple[str, Trace]]:
