@@ -295,7 +295,10 @@ def environment() -> str:
     )  # fmt: skip
     names = [line.partition("==")[0] for line in jobs.splitlines() if not line.startswith("#")]
     lines = [f"      - {name}=={pins[name.partition('[')[0]]}" for name in names]
-    head = "# Derived from requirements.in and requirements.lock: python -m kdlab.document\n"
+    head = (
+        "# Nobody has made an environment of this file yet.\n"
+        "# Derived from requirements.in and requirements.lock: python -m kdlab.document\n"
+    )
     return (
         head
         + "channels: [conda-forge]\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n"
