@@ -391,10 +391,16 @@ def test_what_a_preset_takes_away_stays_away_in_snakemake(tmp_path):
 
 
 def test_the_command_line_goes_before_the_file(tmp_path):
-    told = {"clustering": None, "compute": {"threads": 2}, "vectors": {"kind": "model", "seed": 3}}
+    told = {
+        "clustering": None,
+        "compute": {"threads": 2},
+        "vectors": {"kind": "model", "seed": 3},
+        "models": {"small": {"decay": "1/8"}},
+    }
     preset = mine(tmp_path, "compute: {device: cuda}\npartial: true\n", told).preset
     assert preset.clustering is None and preset.partial
     assert (preset.compute.threads, preset.vectors.seed) == (2, 3)
+    assert preset.models["small"].decay == 0.125
 
 
 def test_a_key_of_a_merged_section_may_be_replaced_and_one_of_its_own_may_not(tmp_path):
