@@ -79,6 +79,14 @@ def test_dvc_repro_does_what_snakemake_does(both, tmp_path):
         assert results(alone)[name] == results(both)[name]
 
 
+def test_dvc_adds_nothing_to_what_git_ignores(both):
+    """The root's .gitignore has all that DVC tracks, so DVC writes none beside it."""
+    found = {path.relative_to(both).as_posix() for path in both.rglob(".gitignore")}
+    assert found == {".gitignore", ".dvc/.gitignore"}
+    for name in found:
+        assert (both / name).read_bytes() == (ROOT / name).read_bytes()
+
+
 def test_back_and_forth_by_checkout(project):
     checkout(project, "A")
     up_to_date(project)
@@ -131,9 +139,12 @@ def test_no_setting_is_invisible_to_a_stage(project):
 
 
 def test_a_fresh_clone_pulls_and_has_nothing_to_do(project, tmp_path):
-    run(project, "dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
+    """Once there is a remote, as the page says, with a folder in place of a bucket."""
+    _, _, section = REPRODUCE.read_text("utf-8").partition("A fresh clone has nothing to pull")
+    told = section.split("```")[1].replace("s3://bucket/kd", str(tmp_path / "store"))
+    for line in told.strip().splitlines():
+        run(project, *shlex.split(line, comments=True))
     commit(project, "with-remote")
-    run(project, "dvc", "push")
     run(tmp_path, "git", "clone", "-q", "project", "clone")
     clone = tmp_path / "clone"
     run(clone, "dvc", "pull")
