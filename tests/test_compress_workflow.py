@@ -70,11 +70,7 @@ def test_jobs_make_what_the_command_makes_and_a_second_run_nothing(project):
         ("ratio: 8", "ratio: 0", "ratio must be above 0, got 0"),
         ("ratio: 8\n", "", "exactly one of ratio, bits_per_word, size must be given, got none"),
         ("ratio: 8", "ratio: 8\nsize: 100", "must be given, got ratio, size"),
-        (
-            "[product]",
-            "[produkt]",
-            "forms.0 must be 'rounding', 'low-rank', 'product', 'additive' or",
-        ),
+        ("[product]", "[produkt]", "forms.0: form 'produkt' is unknown; did you mean 'product'?"),
         ("blocks: 3", "blocks: many", "blocks must be an integer, got 'many'"),
         ("blocks: 3", "block: 3", "key 'block' is unknown; did you mean 'blocks'"),
         ("out: out/vectors.kd", "", "out is missing"),
