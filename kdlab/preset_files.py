@@ -91,15 +91,20 @@ def checked(
 
 
 def _at_fault(file: Path, check: Callable[[dict[str, Any]], object], told: str) -> Path:
-    while base := _values(file).get("extends"):
+    base = _base(file, _values(file))
+    if base:
         try:
-            check(read_preset(file.with_name(f"{base}.yaml")))
+            check(read_preset(base))
         except KDError as error:
             if str(error) == told:
-                file = file.with_name(f"{base}.yaml")
-                continue
-        break
+                return _at_fault(base, check, told)
     return file
+
+
+def _base(file: Path, values: Mapping[str, Any]) -> Path | None:
+    """The file that a preset extends."""
+    name = values.get("extends")
+    return file.with_name(f"{name}.yaml") if name else None
 
 
 def _resolved(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -107,8 +112,10 @@ def _resolved(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         circle = " → ".join(file.name for file in (*seen, path))
         raise KDError(f"{seen[0]}: extends goes in a circle: {circle}")
     values = _values(path)
-    if base := values.pop("extends", None):
-        values = merged(_resolved(path.with_name(f"{base}.yaml"), (*seen, path)), values)
+    base = _base(path, values)
+    values.pop("extends", None)
+    if base:
+        values = merged(_resolved(base, (*seen, path)), values)
     return values
 
 

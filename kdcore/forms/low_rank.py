@@ -1,6 +1,5 @@
 """A table of low rank, of two factors whose numbers are rounded."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar, get_args
@@ -35,12 +34,8 @@ class LowRank(Form):
         directions = principal_directions(table.rows(block) for block in table.blocks())
         basis = _turned(directions, self._plain.of.rank, work.seed)
         rows = torch.cat([table.rows(block) @ basis.T for block in table.blocks()])
-        factors: Mapping[str, torch.Tensor] = {"rows": rows, "basis": basis}
-        return {
-            name: tensor
-            for factor, numbers in factors.items()
-            for name, tensor in store_rounded(factor, numbers, bits, scales).items()
-        }
+        stored = store_rounded("rows", rows, bits, scales)
+        return stored | store_rounded("basis", basis, bits, scales)
 
 
 def candidates(N: int, dim: int, limit: int) -> list[Form]:
