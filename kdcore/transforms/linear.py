@@ -136,8 +136,8 @@ def row_sums(transform: Transform, name: str, depth: int) -> Callable[[torch.Ten
         flat = rows.reshape(-1)
         if depth == 1:
             return torch.embedding(table, flat)
-        begin, count = starts, flat.shape[0] // depth
-        if begin.shape[0] != count:
+        begin, count = starts, flat.numel() // depth
+        if begin.numel() != count:
             if count <= KEPT_STARTS:
                 begin = starts = longest[:count]
             else:
