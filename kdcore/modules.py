@@ -91,6 +91,9 @@ def compress_module(
     load one, compress a model alike first, then call its `load_state_dict`. `from_pretrained` makes
     full tables, with random numbers where the file has codes.
 
+    A table of a class with a `forward` of its own, which scales vectors or counts positions, stays
+    as it is.
+
     Args:
         model: of PyTorch or transformers.
         smallest: tables of fewer numbers than this stay as they are.
@@ -106,6 +109,10 @@ def compress_module(
         KDError: a tied table, with `tied="refuse"`; then the model is as it was. An embedding
             alone, which cannot be replaced in place. What `compress` raises.
 
+    Warns:
+        UserWarning: a large table has a `forward` of its own; no table is large enough; what
+            `compress` warns of.
+
     Example:
         >>> model = transformers.AutoModel.from_pretrained("sentence-encoder")
         >>> for saved in kdcore.compress_module(model, ratio=8):
@@ -119,10 +126,18 @@ def compress_module(
             f"model must be one in which a table can be replaced, got a {type(model).__name__} "
             "alone; kdcore.compress(it, ...).embedding() takes its place"
         )
-    owners = _owners(model)
+    owners, passed = _owners(model), False
     chosen: dict[nn.Embedding, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         if not isinstance(module, nn.Embedding) or module.weight.numel() < smallest:
+            continue
+        if not _is_plain(module):
+            passed = True
+            warnings.warn(
+                f"{name} stays as it is: a {type(module).__name__} has a forward of its own, which "
+                "a compressed table would not do",
+                stacklevel=2,
+            )
             continue
         others = sorted(owners[id(module.weight)] - _names(model, module))
         if others and tied == "refuse":
@@ -142,9 +157,17 @@ def compress_module(
         after = replaced.size().bits // 8
         N, dim = module.weight.shape
         made.append(Saved(names[0], N, dim, before, after, how))
-    if not made:
+    if not made and not passed:
         warnings.warn(f"no embedding of {smallest:,} numbers or more to compress", stacklevel=2)
     return made
+
+
+def _is_plain(module: nn.Embedding) -> bool:
+    """Whether its vectors are rows of its weight, as those of PyTorch's own class are.
+
+    A class of one's own may scale them, or be given something else than ids.
+    """
+    return type(module).forward is nn.Embedding.forward
 
 
 def _untying(model: nn.Module) -> str:

@@ -465,6 +465,24 @@ def test_an_embedding_alone_cannot_be_replaced_in_place(rounding):
     assert not list(alone.children())
 
 
+def test_a_table_with_a_forward_of_its_own_stays_and_is_named(rounding):
+    class Scaled(nn.Embedding):
+        def forward(self, ids):
+            return 10 * super().forward(ids)
+
+    model = Model()
+    model.scaled = Scaled(50, 8)
+    before = model.scaled(torch.arange(50))
+    with pytest.warns(UserWarning, match="scaled stays as it is: a Scaled has a forward of its"):
+        (saved,) = compress_module(model, smallest=400, ratio=8)
+    assert saved.name == "words" and torch.equal(model.scaled(torch.arange(50)), before)
+    # Nothing else is large: it is not said that no table is.
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert compress_module(model, smallest=400, ratio=8) == []
+    assert ["scaled stays" in str(warning.message) for warning in said] == [True]
+
+
 def test_one_table_under_two_names_is_replaced_under_both(rounding):
     model = Model()
     model.again = model.words

@@ -112,6 +112,19 @@ def test_a_tied_language_model_is_refused_or_left_or_untied(transformers):
     assert 0 < gap(model(IDS).logits, before) < 0.02
 
 
+def test_positions_that_a_model_counts_in_its_own_way_stay(transformers):
+    config = transformers.OPTConfig(
+        vocab_size=WORDS, hidden_size=DIM, ffn_dim=32, num_hidden_layers=1, num_attention_heads=2,
+        word_embed_proj_dim=DIM, max_position_embeddings=2 * WORDS,
+    )  # fmt: skip
+    model = transformers.OPTModel(config).eval()
+    before = model(IDS).last_hidden_state
+    with pytest.warns(UserWarning, match=r"decoder\.embed_positions stays as it is"):
+        saved = compressed(model)
+    assert saved.name == "decoder.embed_tokens"
+    assert gap(model(IDS).last_hidden_state, before) < 0.05
+
+
 def test_what_transformers_saves_goes_to_a_model_compressed_alike(transformers, tmp_path):
     model = bert(transformers)
     second = copy.deepcopy(model)
