@@ -97,8 +97,10 @@ def compress_module(
     Args:
         model: of PyTorch or transformers.
         smallest: tables of fewer numbers than this stay as they are.
-        tied: what is done where a table's weight is another module's too, as in a language model
-            whose output layer is its input embedding: "refuse", or "keep" the table as it is.
+        tied: what is done where a table's weight is that of another kind of module too, as in a
+            language model whose output layer is its input embedding: "refuse", or "keep" the table
+            as it is. Embeddings that share a weight, as those of a T5, share what takes its place;
+            `save_pretrained` refuses a model that shares so, `torch.save` stores its `state_dict`.
         target: what `kdcore.compress` takes: `ratio`, `bits_per_word`, `size` (of each table),
             `max_error`, `seed`, `seconds`, `report`.
 
@@ -139,14 +141,17 @@ def compress_module(
                 stacklevel=2,
             )
             continue
-        others = sorted(owners[id(module.weight)] - _names(model, module))
+        if any(name in names for names in chosen.values()):
+            continue
+        names = _names(model, module)
+        others = sorted(owners[id(module.weight)].difference(names))
         if others and tied == "refuse":
             raise KDError(
                 f"{name}.weight is {others[0]}'s weight too, which needs the whole table: untie "
                 f"them ({_untying(model)}), or pass tied='keep' to leave it as it is"
             )
         if not others:
-            chosen.setdefault(module, []).append(name)
+            chosen[module] = names
     made = []
     for module, names in chosen.items():
         replaced, how = _replacement(module, target)
@@ -177,10 +182,19 @@ def _untying(model: nn.Module) -> str:
     return f"{copied} and set config.tie_word_embeddings = False" if told else copied
 
 
-def _names(model: nn.Module, module: nn.Module) -> set[str]:
-    """All names under which a module stands in a model."""
-    found = model.named_modules(remove_duplicate=False)
-    return {name for name, other in found if other is module}
+def _names(model: nn.Module, module: nn.Embedding) -> list[str]:
+    """All names under which a table stands in a model: of its module, and of others that share it.
+
+    As the encoder and the decoder of a T5 do, each with a module of its own.
+    """
+
+    def is_same(other: nn.Module) -> bool:
+        if other is module or not isinstance(other, nn.Embedding) or not _is_plain(other):
+            return other is module
+        lengths = (other.max_norm, other.norm_type) == (module.max_norm, module.norm_type)
+        return other.weight is module.weight and lengths
+
+    return [name for name, other in model.named_modules(remove_duplicate=False) if is_same(other)]
 
 
 def _owners(model: nn.Module) -> dict[int, set[str]]:

@@ -490,6 +490,19 @@ def test_one_table_under_two_names_is_replaced_under_both(rounding):
     assert model.again is model.words and saved.name == "words"
 
 
+def test_embeddings_that_share_a_weight_share_what_takes_its_place(rounding):
+    model = Model()
+    model.again = nn.Embedding(50, 8)
+    model.again.weight = model.words.weight
+    (saved,) = compress_module(model, smallest=400, ratio=8)
+    assert model.again is model.words and saved.name == "words"
+    cut = Model()
+    cut.again = nn.Embedding(50, 8, max_norm=0.5)
+    cut.again.weight = cut.words.weight
+    with pytest.raises(KDError, match=r"words\.weight is again's weight too"):
+        compress_module(cut, smallest=400, ratio=8)
+
+
 def test_rows_are_as_long_as_a_lookup_makes_them(rounding):
     model = Model(max_norm=0.5)
     compress_module(model, smallest=400, ratio=8)

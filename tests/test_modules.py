@@ -112,6 +112,22 @@ def test_a_tied_language_model_is_refused_or_left_or_untied(transformers):
     assert 0 < gap(model(IDS).logits, before) < 0.02
 
 
+def test_an_encoder_and_a_decoder_share_their_words(transformers, tmp_path):
+    config = transformers.T5Config(
+        vocab_size=WORDS, d_model=DIM, d_kv=16, d_ff=32, num_layers=1, num_heads=2
+    )
+    model, other = (transformers.T5Model(config).eval() for _ in range(2))
+    before = model(IDS, decoder_input_ids=IDS).last_hidden_state
+    for each in (model, other):
+        assert compressed(each).name == "shared"
+    assert model.encoder.embed_tokens is model.shared is model.decoder.embed_tokens
+    after = model(IDS, decoder_input_ids=IDS).last_hidden_state
+    assert gap(after, before) < 0.05
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    other.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    assert torch.equal(other(IDS, decoder_input_ids=IDS).last_hidden_state, after)
+
+
 def test_positions_that_a_model_counts_in_its_own_way_stay(transformers):
     config = transformers.OPTConfig(
         vocab_size=WORDS, hidden_size=DIM, ffn_dim=32, num_hidden_layers=1, num_attention_heads=2,
