@@ -48,6 +48,18 @@ def test_rows_join_and_those_that_are_there_stay(values, tmp_path):
     assert torch.equal(load_embedding(tmp_path / "g.safetensors")(torch.arange(N + MORE)), after)
 
 
+@pytest.mark.parametrize("scales", ["row", "column"])
+def test_as_many_words_as_books_are_no_books(scales):
+    settings = EMBEDDINGS.parse({"kind": "rounded", "bits": 8, "scales": scales, "of": KD})
+    inputs = EmbeddingInputs(codes=Codes.random(N, 6, N + 1, seed=0))
+    embedding = CompressedVectors(
+        settings.module.build(settings, N, DIM, inputs), settings
+    ).stored()  # fmt: skip
+    before = embedding(torch.arange(N))
+    grown = embedding.extended(before[:1])
+    assert torch.equal(grown(torch.arange(N)), before) and grown.num_embeddings == N + 1
+
+
 def test_new_codes_are_those_of_encode(tmp_path):
     embedding, _ = stored(KD, tmp_path)
     vectors = torch.randn(MORE, DIM)

@@ -214,7 +214,7 @@ class StoredEmbedding(FixedEmbedding):
         for name, tensor in whole.export().items():
             if not (tensor.is_floating_point() and tensor.ndim > 1):
                 found[name] = tensor
-            elif len(tensor) == whole.num_embeddings:
+            elif name in whole.by_word:
                 more = tensor[self.num_embeddings :]
                 found |= append_rounded(
                     name, found, more, self.settings.bits, self.settings.scales
