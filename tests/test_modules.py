@@ -240,6 +240,14 @@ def test_a_compressed_model_is_made_without_memory_and_loaded(model):
     assert torch.equal(empty(IDS), model(IDS))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_mixed_precision_takes_what_is_stored_as_it_is(dtype, model):
+    wanted = model[0](IDS)
+    with torch.autocast("cpu", dtype):
+        found = model[0](IDS)
+    assert found.dtype == wanted.dtype and gap(found, wanted) < 0.01
+
+
 def test_what_is_stored_keeps_its_types(model):
     wanted = model(IDS)
     kinds = {name: b.dtype for name, b in model[0].embedding.named_buffers()}

@@ -125,12 +125,15 @@ class PackedEmbedding(FixedEmbedding):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Integer ids (…) to vectors (…, embedding_dim)."""
         ids = guarded(ids, self.num_embeddings)
-        # First: it refuses ids that are none.
-        row = nn.functional.embedding(ids, torch.stack([self.scale, self.offset], 1))
+        # First: they refuse ids that are none. One by one: put together they would be copied at
+        # each lookup, and `torch.autocast` refuses halves in it where it computes in bfloat16.
+        scale, offset = (
+            nn.functional.embedding(ids, part[:, None]) for part in (self.scale, self.offset)
+        )
         columns = torch.arange(self.embedding_dim, device=ids.device)
         positions = ids.long()[..., None] * self.embedding_dim + columns
         levels = unpack_at(self.packed, positions, self.bits).float()
-        return dequantise(levels, row[..., :1], row[..., 1:]).to(self.like.dtype)
+        return dequantise(levels, scale, offset).to(self.like.dtype)
 
     def export(self) -> dict[str, torch.Tensor]:
         """What is stored."""
