@@ -108,8 +108,8 @@ def compress_module(
         What was replaced, by name; nothing where no table is large enough.
 
     Raises:
-        KDError: a tied table, with `tied="refuse"`; then the model is as it was. An embedding
-            alone, which cannot be replaced in place. What `compress` raises.
+        KDError: a tied table, with `tied="refuse"`; an embedding alone, which cannot be replaced in
+            place; what `compress` raises, with the table's name. The model is then as it was.
 
     Warns:
         UserWarning: a large table has a `forward` of its own; no table is large enough; what
@@ -152,9 +152,15 @@ def compress_module(
             )
         if not others:
             chosen[module] = names
-    made = []
+    # All of them before the first is put in its place: the model stays whole if one fails.
+    replacements = []
     for module, names in chosen.items():
-        replaced, how = _replacement(module, target)
+        try:
+            replacements.append((names, module, *_replacement(module, target)))
+        except KDError as error:
+            raise KDError(f"{names[0]}: {error}") from None
+    made = []
+    for names, module, replaced, how in replacements:
         for name in names:
             parent, _, last = name.rpartition(".")
             setattr(model.get_submodule(parent), last, replaced)

@@ -458,6 +458,15 @@ def test_a_tied_table_is_refused_with_what_to_do_or_kept(rounding):
         compress_module(model, tied="maybe")
 
 
+def test_a_table_that_cannot_be_compressed_is_named_and_the_model_stays():
+    model = Model()
+    model.small = nn.Embedding(2, 4)
+    tables = dict(model.named_modules())
+    with pytest.raises(KDError, match="small: ratio must leave room for a form of 2 words"):
+        compress_module(model, smallest=8, ratio=4, forms="rounding")
+    assert dict(model.named_modules()) == tables
+
+
 def test_an_embedding_alone_cannot_be_replaced_in_place(rounding):
     alone = nn.Embedding(30, 8)
     with pytest.raises(KDError, match="model must be one in which a table can be replaced"):
