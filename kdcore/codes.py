@@ -375,6 +375,16 @@ class Codes:
         return cls(torch.randint(K, (N, D), generator=generator, device="cpu"), K)
 
 
+def check_codes(given: object) -> None:
+    """Refuse what is given in place of codes.
+
+    Raises:
+        KDError: it is none.
+    """
+    if not isinstance(given, Codes):
+        raise KDError(f"codes must be Codes(indices, K), got a {type(given).__name__}")
+
+
 def _parts(K: int, D: int) -> list[tuple[int, int, int]]:
     """Of each number in a whole code: its indices, its first bit, its bits."""
     found, at = [], 0

@@ -10,14 +10,14 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from kdcore.codes import Codes, code_bits, index_bits, unpack_at
+from kdcore.codes import Codes, check_codes, code_bits, index_bits, unpack_at
 from kdcore.embeddings import Embedding, check_ids, guarded, stored_tensor
 from kdcore.encoding import encode
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
 from kdcore.learners import LearnedCodes
 from kdcore.tensors import is_traced
-from kdcore.transforms import TRANSFORMS, Transform
+from kdcore.transforms import TRANSFORMS, Transform, check_transform
 
 # Rows that are unpacked at a time.
 PIECE = 10_000
@@ -76,8 +76,7 @@ class KDEmbedding(Embedding):
         dropout: float = 0.0, packing: Packing = "index", **settings: Any,
     ) -> None:  # fmt: skip
         super().__init__()
-        if not isinstance(codes, Codes):
-            raise KDError(f"codes must be Codes(indices, K), got a {type(codes).__name__}")
+        check_codes(codes)
         if isinstance(transform, str):
             if embedding_dim is None:
                 raise KDError("embedding_dim must be given with a transform by name, got None")
@@ -86,7 +85,7 @@ class KDEmbedding(Embedding):
         elif settings:
             raise KDError(f"{sorted(settings)[0]!r} must go with a transform by name, got one made")
         else:
-            made = transform
+            made = check_transform(transform)
         if (made.K, made.D) != (codes.K, codes.D):
             raise KDError(
                 f"transform must be for K = {codes.K}, D = {codes.D} as the codes are, "

@@ -10,7 +10,7 @@ from kdcore.codes import Codes
 from kdcore.errors import KDError
 from kdcore.standardise import Standardisation
 from kdcore.tensors import on_cpu
-from kdcore.transforms import Transform
+from kdcore.transforms import Transform, check_transform
 from kdcore.vectors import check_vectors
 
 # Codes that are found before they are packed.
@@ -58,7 +58,7 @@ def encode(
     for name, value in (("beam", beam), ("rounds", rounds)):
         if value < 1:
             raise KDError(f"{name} must be at least 1, got {value}")
-    table = check_vectors(vectors, or_one=True)
+    table, transform = check_vectors(vectors, or_one=True), check_transform(transform)
     if table.shape[1] != transform.dim:
         raise KDError(
             f"vectors must be of the transform's size {transform.dim}, got {table.shape[1]}"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdcore import TRANSFORMS, Codes, KDEmbedding, KDError, learn_codes
+from kdcore import TRANSFORMS, Codes, KDEmbedding, KDError, encode, learn_codes, refine_codes
 from kdcore.transforms.linear import LinearTransform
 from kdcore.transforms.lstm import LSTMTransform
 
@@ -563,6 +563,19 @@ def test_what_does_not_fit_is_refused_in_one_line(codes, arguments, options, mes
     with pytest.raises(KDError, match=message) as refused:
         KDEmbedding(codes, *arguments, **options)
     assert "\n" not in str(refused.value)
+
+
+def test_what_was_learned_is_not_taken_for_a_part_of_it():
+    vectors = torch.randn(20, 4)
+    learned = learn_codes(vectors, K=4, D=2, epochs=1)
+    wrong = [
+        (lambda: KDEmbedding(learned.codes, transform=learned), "transform must be a Transform"),
+        (lambda: encode(vectors, learned), "transform must be a Transform"),
+        (lambda: refine_codes(vectors, learned), r"codes must be Codes\(indices, K\)"),
+    ]
+    for call, message in wrong:
+        with pytest.raises(KDError, match=f"{message}, got a LearnedCodes"):
+            call()
 
 
 def test_what_is_no_codes_is_refused(codes):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from kdcore.codes import Codes
+from kdcore.codes import Codes, check_codes
 from kdcore.errors import KDError
 from kdcore.kinds import Kinds, KindSettings
 from kdcore.transforms import Transform
@@ -103,10 +103,11 @@ class LearnerInputs:
         """The codes to begin with, checked.
 
         Raises:
-            KDError: there are none, or not one for each word.
+            KDError: there are none, not one for each word, or something else.
         """
         if self.start is None:
             raise KDError("start codes must be given, got none")
+        check_codes(self.start)
         if len(self.start) != self.words:
             raise KDError(f"codes must be {self.words}, one a word, got {len(self.start)}")
         return self.start

@@ -291,6 +291,17 @@ class Transform(nn.Module, ABC):
         return normalised
 
 
+def check_transform(given: object) -> Transform:
+    """What is given as a transform.
+
+    Raises:
+        KDError: it is none.
+    """
+    if not isinstance(given, Transform):
+        raise KDError(f"transform must be a Transform, got a {type(given).__name__}")
+    return given
+
+
 def _weighted_batch_norm(
     norm: nn.BatchNorm1d, running_mean: torch.Tensor, running_var: torch.Tensor,
     total: torch.Tensor, row_weights: torch.Tensor,
