@@ -217,9 +217,10 @@ def _read(path: str, words: str | None) -> Any:
 def _check_output(path: str, *inputs: str | None) -> None:
     """Refuse an output that cannot be, before the work is done."""
     from kdcore.errors import KDError
-    from kdcore.files import check_output
+    from kdcore.files import check_folder, check_output
 
     check_output(path)
+    check_folder(path)
     for given in filter(None, inputs):
         # A table may have a name behind its file's: `model.pt:encoder.weight`.
         files = (Path(given), Path(given.rpartition(":")[0] or given))

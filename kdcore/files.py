@@ -36,6 +36,19 @@ def check_output(path: str | Path) -> None:
             raise KDError(f"{path}: {why}")
 
 
+def check_folder(path: str | Path) -> None:
+    """Refuse a name in a folder in which no file can be made, as far as can be told beforehand.
+
+    Raises:
+        KDError: what is to be a folder is a file, or nothing can be written in it.
+    """
+    folder = next(above for above in Path(path).absolute().parents if above.exists())
+    if not folder.is_dir():
+        raise KDError(f"cannot write {path}: {folder} is a file, not a folder")
+    if not os.access(folder, os.W_OK):
+        raise KDError(f"cannot write {path}: nothing can be written in {folder}")
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there when the block ends well.

@@ -332,6 +332,17 @@ def test_neither_pipes_nor_devices_are_taken_for_files(here, capsys, rounding):
     assert Path("pipe.txt").is_fifo()
 
 
+def test_a_folder_that_takes_no_file_is_told_before_the_work(here, capsys, monkeypatch):
+    monkeypatch.setattr("kdcore.compressed.compress", lambda *_, **__: pytest.fail("worked"))
+    words = ["compress", "t.txt", "--ratio", "8", "--out"]
+    below = f"{Path('t.txt').absolute()} is a file, not a folder"
+    assert refused(capsys, *words, "t.txt/a/n.kd") == f"kdcore: cannot write t.txt/a/n.kd: {below}"
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    told = f"kdcore: cannot write new/n.kd: nothing can be written in {Path.cwd()}"
+    assert refused(capsys, *words, "new/n.kd") == told
+    assert not Path("new").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "out"),
     [
