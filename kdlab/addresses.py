@@ -35,11 +35,17 @@ def identity(settings: BaseModel, without: frozenset[str] = frozenset()) -> dict
         value = getattr(settings, name)
         if name in without:
             continue
-        if isinstance(value, KindSettings):
-            found[name] = identity(value)
-        elif value != info.get_default(call_default_factory=True):
-            found[name] = identity(value) if isinstance(value, BaseModel) else value
+        default = info.get_default(call_default_factory=True)
+        if isinstance(value, KindSettings) or value != default:
+            found[name] = _plain(value)
     return found
+
+
+def _plain(value: Any) -> Any:
+    """A value of settings, the sections in it by their identity."""
+    if isinstance(value, BaseModel):
+        return identity(value)
+    return [_plain(entry) for entry in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, eq=False, repr=False)

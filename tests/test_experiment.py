@@ -6,12 +6,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kdcore.embeddings import EMBEDDINGS
 from kdcore.errors import KDError
 from kdcore.files import fingerprint, read_json, write_json
-from kdlab.addresses import upstream
+from kdcore.learners import LEARNERS
+from kdcore.transforms import TRANSFORMS
+from kdlab.addresses import identity, upstream
 from kdlab.experiment import Experiment, from_dump, load_experiment
 from kdlab.planning import RULES, Plan
 from kdlab.preset_files import read_preset
+from kdlab.texts import TEXTS
+from kdlab.vectors import VECTORS
 
 ROOT = Path(__file__).parent.parent
 PRESETS = [*sorted((ROOT / "config").glob("[!cp]*.yaml")), ROOT / "config/paper.yaml"]
@@ -95,6 +100,25 @@ def test_a_default_that_is_written_out_changes_no_address(values, tiny):
     values["codes"]["linear"]["code_rate"] = 0.1
     again = Experiment("tiny", values)
     assert [r.address for r in again.models()] == [r.address for r in tiny.models()]
+
+
+@pytest.mark.parametrize("kinds", [EMBEDDINGS, LEARNERS, TEXTS, TRANSFORMS, VECTORS])
+def test_settings_of_every_kind_have_an_address(kinds):
+    for name in kinds.names():
+        example = getattr(kinds.load(name), "EXAMPLE", {})
+        assert fingerprint(identity(kinds.parse({"kind": name, **example})))
+
+
+def test_a_tier_of_an_embedding_is_part_of_its_address(values):
+    tiers = [{"words": 9, "D": 2}, {"D": 1}]
+    values["embeddings"]["tiers"] = {
+        "kind": "tiers", "transform": {"kind": "linear"}, "tiers": tiers,
+    }  # fmt: skip
+    values["methods"]["random-linear"]["embedding"] = "tiers"
+    before = Experiment("tiny", values).model("small", "random-linear", 1)
+    assert before.spec["embedding"]["tiers"] == tiers
+    values["embeddings"]["tiers"]["tiers"] = [{"words": 10, "D": 2}, {"D": 1}]
+    assert Experiment("tiny", values).model("small", "random-linear", 1) != before
 
 
 def test_the_users_own_text_is_part_of_an_address(values, tmp_path, monkeypatch):
