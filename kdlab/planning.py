@@ -1,6 +1,6 @@
 """What a preset asks Snakemake for: its runs by address, where files are, what results are of."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
@@ -24,6 +24,12 @@ FILES = {
     "vectors": "vectors.safetensors",
     "codes": "codes.safetensors",
     "start": "codes.safetensors",
+}
+# Results of sections that have one result each.
+RESULTS = {
+    "clustering": ["figure3_clustering.csv"],
+    "table2": ["table2.csv", "table2.md", "table2_similarity.csv"],
+    "reconstructions": ["reconstruction.csv"],
 }
 # Names of rules, which no table, sweep or figure may have.
 RULES = {
@@ -63,6 +69,7 @@ class Plan:
         def check(values: dict[str, Any]) -> "Plan":
             plan = Plan(Experiment(file.stem, values))
             plan._check_names()
+            plan._check_results()
             files = own_files(plan.preset, plan.runs.values())
             check_watched(files)
             if check_files:
@@ -100,6 +107,48 @@ class Plan:
                     raise KDError(
                         f"{section}.{name}: {name!r} is a target of its own, name it anew"
                     )
+
+    def _check_results(self) -> None:
+        """Whether one entry makes each file of results, and an earlier one what a figure needs."""
+        made: dict[str, str] = {}
+        for where, needed, files in self.results():
+            for file in needed:
+                if file not in made:
+                    section = next((name for name, of in RESULTS.items() if file in of), None)
+                    raise KDError(
+                        f"{where} needs {file}, which comes from {section}, and there is none: "
+                        "leave the figure out"
+                        if section
+                        else f"{where}: " + unknown("file of results", file, list(made))
+                    )
+            for file in files:
+                if file in made:
+                    raise KDError(
+                        f"{where} makes {file}, and so does {made[file]}: give one of them a "
+                        "preset of its own"
+                    )
+                made[file] = where
+
+    def results(self) -> Iterator[tuple[str, list[str], list[str]]]:
+        """What makes results, in the order of rules/results.smk: the files it needs and makes."""
+        preset = self.preset
+        yield "measurements", [], ["measurements.csv", "metrics.json"]
+        for name, table in preset.tables.items():
+            parts = [name, *(f"{name}_{model}" for model in preset.models if table.rows_of(model))]
+            files = [f"{part}.{kind}" for part in parts for kind in ("csv", "md", "tex")]
+            yield f"tables.{name}", [], files
+        for name in preset.sweeps:
+            yield f"sweeps.{name}", [], [f"{name}_sweep.csv"]
+        for section, files in RESULTS.items():
+            if getattr(preset, section):
+                yield section, [], files
+        for name, figure in preset.figures.items():
+            needed = ["table2.csv" if need == "words" else need for need in sorted(figure.needs)]
+            files = [f"{name}.png", f"{name}.pdf", *figure.table_files]
+            yield f"figures.{name}", [file for file in needed if "." in file], files
+        if preset.claims:
+            yield "claims", [], ["claims.csv", "claims.md"]
+        yield "report", [], ["report.html", "settings.json"]
 
     @property
     def tokens(self) -> int:

@@ -13,6 +13,7 @@ from kdcore.learners import LEARNERS
 from kdcore.transforms import TRANSFORMS
 from kdlab.addresses import identity, upstream
 from kdlab.experiment import Experiment, from_dump, load_experiment
+from kdlab.figures import FIGURES
 from kdlab.planning import RULES, Plan
 from kdlab.preset_files import read_preset
 from kdlab.texts import TEXTS
@@ -421,7 +422,8 @@ def test_the_command_line_goes_before_the_file(tmp_path):
         "vectors": {"kind": "model", "seed": 3},
         "models": {"small": {"decay": "1/8"}},
     }
-    preset = mine(tmp_path, "compute: {device: cuda}\npartial: true\n", told).preset
+    text = "compute: {device: cuda}\npartial: true\nfigures: [figure2]\n"
+    preset = mine(tmp_path, text, told).preset
     assert preset.clustering is None and preset.partial
     assert (preset.compute.threads, preset.vectors.seed) == (2, 3)
     assert preset.models["small"].decay == 0.125
@@ -471,6 +473,38 @@ def test_every_rule_has_a_name_that_tables_may_not_have():
     text = "\n".join(file.read_text() for file in files if file.name != "compress.smk")
     named = re.findall(r"^ *(?:use rule \w+ as|rule) (\w+)(?: with)?:", text, re.M)
     assert set(named) - {"compressed"} == RULES
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("clustering: null", "figures.figure3 needs figure3_clustering.csv, which comes from clus"),
+        ("table2: null", "figures.figure1 needs table2.csv, which comes from table2, and there is"),
+        (
+            "reconstructions: null",
+            "figures.reconstruction needs reconstruction.csv, which comes fr",
+        ),
+        (
+            "figures: {run_times: {kind: run_times}, again: {kind: run_times}}",
+            "figures.again makes run_times.csv, and so does figures.run_times: give one of them a",
+        ),
+        (
+            "tables: {errors: {title: A table, models: [small], rows: [conventional]}}",
+            "figures.errors makes errors.csv, and so does tables.errors",
+        ),
+    ],
+)
+def test_what_no_result_or_two_are_made_of_is_refused_before_any_work(tmp_path, text, message):
+    with pytest.raises(KDError, match=f"mine.yaml: {re.escape(message)}"):
+        mine(tmp_path, f"{text}\n")
+
+
+def test_a_figure_may_need_a_file_of_an_earlier_result_only(tmp_path, monkeypatch):
+    needs = property(lambda settings: frozenset({"tabel1.csv"}))
+    monkeypatch.setattr(FIGURES.load("figure2").Settings, "needs", needs)
+    message = "figures.figure2: file of results 'tabel1.csv' is unknown; did you mean 'table1.csv'"
+    with pytest.raises(KDError, match=message):
+        mine(tmp_path, "figures: [figure2]\n")
 
 
 def test_codes_of_a_models_words_are_of_the_text_and_those_of_other_vectors_are_not(tmp_path):

@@ -77,6 +77,8 @@ def test_every_table_and_figure_is_there(finished):
         assert (results / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     for name in ("table1.md", "table1.tex", "table2.md", "claims.md", "figure2.csv"):
         assert (results / name).stat().st_size > 100
+    promised = {file for _, _, files in plan(finished).results() for file in files}
+    assert {path.name for path in results.iterdir() if path.is_file()} <= promised
 
 
 def test_without_a_target_all_is_made(tmp_path):
