@@ -10,6 +10,7 @@ from typing import Any
 from kdcore.errors import KDError
 from kdcore.files import fingerprint, read_json, sha256
 from kdcore.kinds import unknown
+from kdlab import claims
 from kdlab.addresses import Run, upstream
 from kdlab.experiment import Experiment
 from kdlab.own import check_there, check_watched, own_files
@@ -194,8 +195,8 @@ class Plan:
                 for role, source in run.inputs.items():
                     visit(source, FILES[role])
 
-        for run in runs:
-            visit(run, "measurement.json")
+        for run, name in _last_files(runs).items():
+            visit(run, name)
         return found
 
     def models_of(self, target: str) -> list[Run]:
@@ -204,44 +205,85 @@ class Plan:
         Raises:
             KDError: there is no such target.
         """
+        ends = self._ends_of(target)
+        wanted = dict.fromkeys([*self.needed(ends), *ends])
+        return [run for run in wanted if run.stage in ("models", "retrained")]
+
+    def to_train(self, target: str) -> list[Run]:
+        """The language models that a target trains.
+
+        One that is measured is among them where its weights are asked for and are not here.
+
+        Raises:
+            KDError: there is no such target.
+        """
+        found: dict[Run, None] = {}
+
+        def visit(run: Run, name: str) -> None:
+            if run not in found and not Path(self.find(run, name)).exists():
+                found[run] = None
+                for role, source in run.inputs.items():
+                    visit(source, FILES[role])
+
+        for run, name in self._ends_of(target).items():
+            visit(run, name)
+        return [run for run in found if run.stage in ("models", "retrained")]
+
+    def _ends_of(self, target: str) -> dict[Run, str]:
         ends = self._ends()
         if target not in ends:
             raise KDError(unknown("target", target, list(ends)))
-        wanted = list(self.needed(ends[target])) + ends[target]
-        if target == "models" or target.startswith("codes"):
-            wanted = [run for run in wanted if run.stage == "models"]
-        return [run for run in dict.fromkeys(wanted) if run.stage in ("models", "retrained")]
+        return ends[target]
 
-    def _ends(self) -> dict[str, list[Run]]:
-        """The runs that a target shows or ends with, by target: rules/targets.smk names them."""
+    def _ends(self) -> dict[str, dict[Run, str]]:
+        """What a target asks for: runs, each with its file. rules/targets.smk names targets."""
         experiment, preset = self.experiment, self.preset
-        ends: dict[str, list[Run]] = {
-            name: experiment.models() for name in ("all", "retrained", "claims")
-        }
-        ends |= {"data": [], "models": experiment.models(), "codes": experiment.models()}
-        # What figures need, and the runs that each of it is made of.
+        models = experiment.models()
+        compressed = [
+            run for name in preset.reconstructions for run in experiment.reconstructions(name)
+        ]
+        words = list(experiment.table2()) if preset.table2 else []
+        # What is made of which runs.
         of_need = {
-            "measurements.csv": experiment.models(),
+            "measurements.csv": models,
             "curves": [run for name in preset.tables for run in experiment.table(name)],
-            "words": list(experiment.table2()) if preset.table2 else [],
-            "reconstruction.csv": [
-                run for name in preset.reconstructions for run in experiment.reconstructions(name)
-            ],
+            "words": words,
+            "table2.csv": words,
+            "reconstruction.csv": compressed,
         }
+        ends = {name: models for name in ("all", "measurements", "report")}
+        codes: dict[str, list[Run]] = {f"codes_{model}": [] for model in preset.models}
         for name in preset.sweeps:
             ends[name] = of_need[f"{name}_sweep.csv"] = [p.run for p in experiment.sweep(name)]
         for name, table in preset.tables.items():
             ends[name] = of_need[f"{name}.csv"] = experiment.table(name)
             for model in preset.models:
+                runs = experiment.table(name, [model])
+                codes[f"codes_{model}"] += [r.inputs["codes"] for r in runs if "codes" in r.inputs]
                 if table.rows_of(model):
-                    runs = ends[f"{name}_{model}"] = experiment.table(name, [model])
-                    ends[f"codes_{model}"] = [*ends.get(f"codes_{model}", []), *runs]
+                    ends[f"{name}_{model}"] = of_need[f"{name}_{model}.csv"] = runs
         for name, figure in preset.figures.items():
             shown = [run for need in sorted(figure.needs) for run in of_need.get(need, [])]
             ends[name] = [*ends.get(name, []), *shown]
+            of_need |= dict.fromkeys(figure.table_files, shown)
+        if preset.claims:
+            judged = [run for need in claims.needs(experiment) for run in of_need.get(need, [])]
+            ends["claims"] = judged
         if preset.table2:
-            ends["table2"] = of_need["words"]
-        return ends
+            ends["table2"] = words
+        found = {name: _last_files(runs) for name, runs in {**ends, **codes}.items()}
+        # Of a stage, all that is needed and not published.
+        needed = self.needed([*self.measured(models), *self.measured(compressed)])
+        beside = {
+            "models": [run for run in models if run.stage == "models"],
+            "vectors": words[:1],
+            "codes": [*words, *compressed],
+            "retrained": [run for run in models if run.stage == "retrained"],
+        }
+        for stage, runs in beside.items():
+            here = {run: file for run, file in needed.items() if run.stage == stage}
+            found[stage] = {**_last_files(runs), **here}
+        return {**found, "data": {}}
 
     def compressions_of(self, target: str) -> list[Run]:
         """The tables of word vectors that a target compresses and that were not measured yet."""
@@ -289,6 +331,12 @@ class Plan:
         mark = f"results/{self.experiment.name}/.made/{name}@{address}"
         self.marks |= dict.fromkeys(files, mark)
         return mark
+
+
+def _last_files(runs: Iterable[Run]) -> dict[Run, str]:
+    """Runs, each with the file that a result is made of."""
+    files = {stage: FILES[stage] for stage in ("vectors", "codes")}
+    return {run: files.get(run.stage, "measurement.json") for run in runs}
 
 
 def _source(module: str) -> str:

@@ -45,7 +45,7 @@ def paper(tmp_path, monkeypatch) -> Plan:
         ("table1_large", 7),
         ("table1_medium", 7),
         ("figure3", 9 + 11 + 7),  # of table 1 it has the conventional line
-        ("codes_large", 3),
+        ("codes_large", 1),  # no row with codes has a second seed
         ("frontier", 93),  # its table; the models that codes are learned from are rows of it
         ("table2", 0),
         ("figure2", 0),
@@ -73,6 +73,30 @@ def test_a_plan_counts_the_word_vectors_to_compress(paper, target, count):
         Path("measurements", run.address).mkdir(parents=True)
         Path("measurements", run.address, "measurement.json").touch()
         assert paper.compressions_of(target) == found[1:]
+
+
+def test_a_plan_trains_a_measured_model_whose_weights_are_asked_for(paper):
+    conventional, *coded = paper.experiment.table("table1", ["large-20"])
+    Path("measurements", conventional.address).mkdir(parents=True)
+    Path("measurements", conventional.address, "measurement.json").touch()
+    assert set(paper.to_train("table1_large-20")) == {conventional, *coded}
+    vectors = coded[-1].inputs["codes"].inputs["vectors"]
+    Path(vectors.folder).mkdir(parents=True)
+    Path(vectors.path("vectors.safetensors")).touch()
+    assert set(paper.to_train("table1_large-20")) == set(coded)
+    assert paper.to_train("codes_large-20") == []
+
+
+def test_codes_need_no_baseline(paper):
+    labels = {run.names["method"] for run in paper.to_train("codes")}
+    assert labels == {"conventional"} and set(paper.to_train("vectors")) == set(
+        paper.to_train("codes")
+    )
+
+
+@pytest.mark.parametrize("target", ["measurements", "report", "vectors"])
+def test_targets_of_all_presets_can_be_planned(paper, target):
+    assert paper.to_train(target)
 
 
 @pytest.mark.parametrize("target", ["table2", "figure1", "code_space", "reconstruction"])

@@ -36,11 +36,17 @@ def main(
     workers = count(cores)
     plan = Plan.of(config)
     models = plan.models_of(target)
-    left = [run for run in models if not run.exists("measurement.json", plan.preset.published)]
+    left = plan.to_train(target)
+    models = list(dict.fromkeys([*models, *left]))
     _script.log.info(
         "Preset %s, %s: %d language models, %d measured, %d to train",
         plan.experiment.name, target, len(models), len(models) - len(left), len(left),
     )  # fmt: skip
+    published = plan.preset.published
+    if again := sum(run.exists("measurement.json", published) for run in left):
+        _script.log.info(
+            "  %d of these are measured, and trained for their weights, which are not here.", again
+        )
     if names:
         for run in models:
             state = "to train" if run in left else "measured"
