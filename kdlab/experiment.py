@@ -12,7 +12,7 @@ from kdcore.compressing import NUMERICS as COMPRESSION_NUMERICS
 from kdcore.embeddings import EMBEDDINGS
 from kdcore.errors import KDError
 from kdcore.files import sha256
-from kdcore.kinds import unknown
+from kdcore.kinds import KindSettings, unknown
 from kdcore.learners import LEARNERS
 from kdcore.transforms import TRANSFORMS
 from kdlab import clustering
@@ -90,10 +90,7 @@ class Experiment:
         vary = vary or {}
         chosen, entry = self.preset.methods[method], self.preset.models[model]
         where = f"methods.{method}"
-        own = entry.embeddings.get(chosen.embedding, {})
-        raw = merged(self.raw["embeddings"][chosen.embedding], own)
-        raw = _varied(raw, vary, "embedding.")
-        embedding = EMBEDDINGS.parse(raw, f"embeddings.{chosen.embedding}")
+        embedding = self._embedding(model, chosen.embedding, vary)
         inputs = {"text": self.text}
         if ("codes" in embedding.needs) != (chosen.codes is not None):
             has = f"has codes {chosen.codes!r}" if chosen.codes else "has no codes"
@@ -129,6 +126,12 @@ class Experiment:
             inputs,
             {"model": model, "method": method, "seed": seed},
         )
+
+    def _embedding(self, model: str, name: str, vary: Mapping[str, Any]) -> KindSettings:
+        """An entry of `embeddings` as a language model trains it."""
+        own = self.preset.models[model].embeddings.get(name, {})
+        raw = _varied(merged(self.raw["embeddings"][name], own), vary, "embedding.")
+        return EMBEDDINGS.parse(raw, f"embeddings.{name}")
 
     def codes(self, name: str, model: str, seed: int, vary: Mapping[str, Any] | None = None) -> Run:
         """Codes for a language model's words."""
@@ -245,7 +248,7 @@ class Experiment:
         sweep = self.preset.sweeps[name]
         method = self.preset.methods[sweep.method]
         entries = {
-            "embedding": [self.preset.embeddings[method.embedding]],
+            "embedding": [self._embedding(sweep.model, method.embedding, {})],
             "codes": self.preset.codes_from(method.codes) if method.codes else [],
         }
         found: dict[str, Any] = {}

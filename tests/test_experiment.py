@@ -175,6 +175,16 @@ def test_a_sweep_varies_one_setting_and_holds_the_others(tiny):
     assert points[1].run == points[3].run == tiny.model("small", "linear-linear", 1)
 
 
+def test_a_sweep_holds_what_its_model_trains_otherwise(values):
+    vary = {"embedding.gradient_scale": [0.1, 1.0], "embedding.dropout": [0.0, 0.2]}
+    values["sweeps"]["steps"] = {"model": "dropping", "method": "linear-linear", "vary": vary}
+    experiment = Experiment("tiny", values)
+    assert experiment.held("steps")["embedding.gradient_scale"] == 0.1
+    dropped = experiment.sweep("steps")[-1]
+    assert dropped.run.settings["embedding"]["gradient_scale"] == 0.1
+    assert dropped.values == {"embedding.gradient_scale": 0.1, "embedding.dropout": 0.2}
+
+
 def test_a_sweep_over_refined_codes_varies_where_they_start(values):
     values["sweeps"]["figure3"]["method"] = "refined-linear"
     run = Experiment("tiny", values).sweep("figure3")[0].run
