@@ -339,6 +339,28 @@ class Preset(Section):
         return self
 
     @model_validator(mode="after")
+    def _families_exist(self) -> "Preset":
+        if self.claims and self.claims.frontier:
+            known = {method.family for method in self.methods.values() if method.family}
+            for family in self.claims.frontier.families:
+                if family not in known:
+                    told = unknown("family of methods", family, list(known))
+                    raise KDError(f"claims.frontier.families: {told}")
+        return self
+
+    @model_validator(mode="after")
+    def _colors_can_be_drawn(self) -> "Preset":
+        # Imported here: who draws nothing does not wait for it.
+        from kdlab import style
+
+        for name, method in self.methods.items():
+            try:
+                style.Style().color(method.style.color)
+            except KDError as error:
+                raise KDError(f"methods.{name}.style.{error}") from None
+        return self
+
+    @model_validator(mode="after")
     def _rows_once(self) -> "Preset":
         for name, table in self.tables.items():
             twice = _twice(table.models)

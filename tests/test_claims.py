@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from small_experiment import clustering_curves, make_results, small_experiment
 
+from kdcore import KDError
 from kdlab import claims
 
 
@@ -134,6 +135,15 @@ def test_a_goal_is_judged_by_the_best_row_of_its_size_or_smaller(with_frontier):
     assert judged[1].evidence == "frontier.csv; beside 2 rows of other methods"
     assert judged[3].measured.endswith("Theirs 104.00 at 85.0× (published)")
     assert {claim.paper for claim in judged} == {"beyond the paper"}
+
+
+def test_a_family_that_no_method_has_is_refused_in_one_line():
+    goals = [{"ratio": 20, "test_ppl": 101.0}]
+    asked = {"families": ["our"], "models": ["first"], "goals": goals}
+    change = {"methods": {"learned": {"family": "ours"}}, "claims": {"frontier": asked}}
+    message = "families: family of methods 'our' is unknown; did you mean 'ours'"
+    with pytest.raises(KDError, match=f"^claims.frontier.{message}"):
+        small_experiment(change)
 
 
 def test_our_row_is_chosen_on_validation_by_its_first_seed(with_frontier):

@@ -280,6 +280,7 @@ WRONG = [
     ("claims.random", ["none"], "claims: entry of methods 'none' is unknown"),
     ("compute", {"bfloat16": ["huge"]}, "compute.bfloat16: entry of models 'huge' is unknown"),
     ("colour", "red", "key 'colour' is unknown"),
+    ("methods.low-rank.style", {"color": "purple"}, "methods.low-rank.style.color must be #rrggbb"),
     ("methods.linear-linear.vectors", {"model": "smal"}, "vectors.model: model 'smal'"),
     ("methods.linear-linear.vectors", {"kid": "x"}, "linear.vectors: key 'kid'"),
     ("methods.low-rank.vectors", {"model": "small"}, "low-rank.vectors: an embedding"),
