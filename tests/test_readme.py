@@ -30,7 +30,7 @@ from kdcore import EMBEDDINGS
 from kdcore.command import main
 from kdcore.compressing import Compressed
 from kdcore.embeddings.uniform import UniformEmbedding
-from kdlab.corpus import Corpus
+from kdlab.corpus import SPLITS, Corpus
 from kdlab.experiment import load_experiment
 from kdlab.planning import Plan
 from kdlab.shown_results import MARK
@@ -413,21 +413,25 @@ def test_what_the_pages_ask_snakemake_for_can_be_planned(chosen, targets, copy):
     assert "Job stats" in done.stdout or "Nothing to be done" in done.stdout
 
 
-def test_the_papers_numbers_are_taken_away_as_the_page_says(tmp_path):
+def test_numbers_of_others_are_taken_away_as_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for split in SPLITS:
+        Path("mytext").mkdir(exist_ok=True)
+        Path("mytext", f"{split}.txt").write_text("a cat\n", encoding="utf-8")
     shutil.copy(ROOT / "config/paper.yaml", tmp_path)
-    told = re.search(
-        r"take `(extends: paper)`, with `(.*?)` in it", read(ROOT / "docs/get-started.md")
-    )
-    text = "\n".join(told.groups())
+    _, text = blocks(ROOT / "docs/get-started.md", "yaml")
+    assert text.startswith("extends: paper\n")
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
-    table = Plan.of(tmp_path / "mine.yaml", yaml.safe_load(text)).preset.tables["table1"]
-    assert table.rows and not table.paper
+    mine = Plan.of(tmp_path / "mine.yaml", yaml.safe_load(text)).preset
+    assert mine.tables["table1"].rows and not any(table.paper for table in mine.tables.values())
+    assert mine.claims and mine.claims.frontier is None
+    assert all(not getattr(figure, "published", None) for figure in mine.figures.values())
 
 
 @pytest.mark.slow
 @pytest.mark.workflow
 def test_a_text_of_ones_own_is_a_line_of_a_preset(copy):
-    (preset,) = blocks(ROOT / "docs/get-started.md", "yaml")
+    preset, _ = blocks(ROOT / "docs/get-started.md", "yaml")
     preset = preset.replace("extends: demo", "extends: tiny")
     (copy / "config/mine.yaml").write_text(preset, encoding="utf-8")
     snakemake = (sys.executable, "-m", "snakemake", "--cores", "2", "--configfile")
