@@ -1,5 +1,6 @@
 """What a table costs: the jobs of one seed in time, the critical path, hours for ten seeds."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -101,11 +102,19 @@ class _Schedule:
         return job
 
     def _name(self, run: Run) -> str:
+        """What the job is called, and of which model where it is another; each name stands once."""
         names: Mapping[str, Any] = run.names
         if run.stage == "codes":
-            return f"{names['codes']} codes"
-        label = self.methods[names["method"]].label
-        return label if names["model"] == self.model else f"{label}, {names['model']} model"
+            name = f"{names['codes']} codes"
+            vectors = run.inputs.get("vectors")
+            source = vectors.inputs.get("model") if vectors else None
+            model = source.names["model"] if source else self.model
+        else:
+            name, model = self.methods[names["method"]].label, names["model"]
+        name = name if model == self.model else f"{name}, {model} model"
+        taken = {job.job for job in self.jobs}
+        others = (f"{name} ({number})" for number in itertools.count(2))
+        return next(one for one in itertools.chain([name], others) if one not in taken)
 
     def _time(self, run: Run) -> tuple[float, str] | None:
         seeds = self.seeds[run.address]

@@ -71,6 +71,27 @@ def test_refined_codes_wait_for_those_that_they_start_from(experiment, tmp_path)
     ]  # fmt: skip
 
 
+def test_jobs_that_are_called_alike_are_told_apart(tmp_path):
+    other = {"extends": "learned", "vectors": {"model": "second"}}
+    rows = ["learned", "elsewhere", "thin"]
+    experiment = small_experiment(
+        {
+            "methods": {"elsewhere": other, "thin": {"label": "*Learned*"}},
+            "tables": {"both": {"title": "Both", "models": ["first"], "rows": rows}},
+        }
+    )
+    times = [(method, 1, "cpu", 10.0) for method in ("full", *rows)]
+    measured = timed(experiment, tmp_path, *times)
+    codes = [experiment.model("first", method, 1).inputs["codes"] for method in rows[:2]]
+    learning = {codes[0].address: 5.0, codes[1].address: 50.0}
+    frame = jobs(experiment, "both", "first", measured, learning)
+    assert frame["job"].tolist() == [
+        "Full_table & all", "trained codes", "*Learned*", "trained codes, second model",
+        "*Learned* (2)", "*Learned* (3)",
+    ]  # fmt: skip
+    assert critical_path(frame) == {"trained codes, second model", "*Learned* (2)"}
+
+
 def test_nothing_run_is_no_number(experiment):
     measured = read_measurements(experiment, [])
     frame = jobs(experiment, "front", "first", measured, {})
