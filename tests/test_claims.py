@@ -101,6 +101,18 @@ def test_a_preset_without_claims_has_those_of_arithmetic(tmp_path):
     assert claims.judge(experiment, tmp_path) == list(claims.arithmetic_claims())
 
 
+def test_codes_whose_learner_chooses_k_and_d_have_a_claim_on_table_2(tmp_path):
+    change = {"codes": {"square": {"kind": "grid"}}, "table2": {"codes": "square"}}
+    experiment = small_experiment(change)
+    results = make_results(small_experiment(), tmp_path, [])
+    similarity, listing = (
+        pd.read_csv(results / f"{name}.csv") for name in ("table2_similarity", "table2")
+    )
+    (alike,) = claims.table2_claims(experiment, similarity, listing)
+    both = list(claims.table2_claims(small_experiment(), similarity, listing))
+    assert both[0] == alike and len(both) == 2 and ", 3 shared: " in alike.measured
+
+
 def test_the_verdict_counts():
     assert claims.verdict([True, False, False, None]) == (
         "Of 4 claims, 1 holds, 2 do not hold, 1 is open."
