@@ -133,10 +133,6 @@ class Experiment:
         raw = _varied(merged(self.raw["embeddings"][name], own), vary, "embedding.")
         return EMBEDDINGS.parse(raw, f"embeddings.{name}")
 
-    def codes(self, name: str, model: str, seed: int, vary: Mapping[str, Any] | None = None) -> Run:
-        """Codes for a language model's words."""
-        return self._codes(name, lambda: self.vectors(model, seed), seed, vary or {})
-
     def _codes(
         self,
         name: str,
