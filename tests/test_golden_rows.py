@@ -46,12 +46,12 @@ LOSS_TOLERANCE = 1e-5
 
 # After that the weights are another run's, as with another seed. The training perplexity, a mean
 # over the epoch, differs by up to 0.9 %. The validation perplexity is that of one moment: among the
-# last 300 steps of random + linear it goes from 198 to 208, with a standard deviation of 1.2 %. So
-# the published one has to lie among such moments.
+# last 300 steps of random + linear it goes from 198 to 208, with a standard deviation of 1.2 %;
+# that of the conventional table is 2.2 %. So the published one has to lie among such moments.
 TRAIN_TOLERANCE = 0.01
 MOMENTS, APART = 15, 20
 DEVIATIONS = 3.0
-LARGEST_DEVIATION = 0.02
+LARGEST_DEVIATION = 0.03
 
 pytestmark = pytest.mark.skipif(
     MIRROR_VARIABLE not in os.environ,
