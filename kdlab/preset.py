@@ -350,7 +350,7 @@ class Preset(Section):
 
     @model_validator(mode="after")
     def _colors_can_be_drawn(self) -> "Preset":
-        # Imported here: who draws nothing does not wait for it.
+        # Imported here: jobs that read no preset do not wait for matplotlib.
         from kdlab import style
 
         for name, method in self.methods.items():

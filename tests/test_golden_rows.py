@@ -25,24 +25,25 @@ from kdlab.texts.ptb import fetch_ptb
 from kdlab.training import train, training_step
 
 ROOT = Path(__file__).parent.parent
-# The losses of the first steps, each computed by the commit that measured the row. Another order of
-# sums changes them by 1e-9 at the second step and by 1e-6 at the tenth; by the 50th, at rate 1, a
-# batch's loss is another by several per cent.
+# The losses of the first steps, each computed by the commit that measured the row. Another order
+# of sums, as of another library or instruction set, changes them by 1e-9 at the third step, 2e-7 at
+# the eighth and 4e-6 at the tenth; by the 50th, at rate 1, a batch's loss differs by several per
+# cent.
 FIRST_LOSSES = {
     "conventional": (
         184.2010278, 178.1112576, 165.7195134, 259.8409886, 165.4900879,
-        158.9994493, 158.8132591, 161.2948207, 153.1678276, 153.5575555,
+        158.9994493, 158.8132591, 161.2948207,
     ),
     "random-linear": (
         184.2010268, 178.1511204, 165.7454239, 258.7149041, 164.8711000,
-        156.5666441, 162.1959507, 154.3547554, 155.7490154, 177.2965761,
+        156.5666441, 162.1959507, 154.3547554,
     ),
     "linear-linear-dropout": (
         184.1819553, 178.0892638, 165.3873824, 252.9458890, 163.6616548,
-        180.7432775, 162.8324020, 154.5602918, 156.8420007, 159.8063269,
+        180.7432775, 162.8324020, 154.5602918,
     ),
 }  # fmt: skip
-LOSS_TOLERANCE = 1e-5
+LOSS_TOLERANCE = 5e-6
 
 # After that the weights are another run's, as with another seed. The training perplexity, a mean
 # over the epoch, differs by up to 0.9 %. The validation perplexity is that of one moment: among the
