@@ -128,13 +128,13 @@ def compress_module(
             f"model must be one in which a table can be replaced, got a {type(model).__name__} "
             "alone; kdcore.compress(it, ...).embedding() takes its place"
         )
-    owners, passed = _owners(model), False
+    owners, skipped = _owners(model), False
     chosen: dict[nn.Embedding, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         if not isinstance(module, nn.Embedding) or module.weight.numel() < smallest:
             continue
         if not _is_plain(module):
-            passed = True
+            skipped = True
             warnings.warn(
                 f"{name} stays as it is: a {type(module).__name__} has a forward of its own, which "
                 "a compressed table would not do",
@@ -168,7 +168,7 @@ def compress_module(
         after = replaced.size().bits // 8
         N, dim = module.weight.shape
         made.append(Saved(names[0], N, dim, before, after, how))
-    if not made and not passed:
+    if not made and not skipped:
         warnings.warn(f"no embedding of {smallest:,} numbers or more to compress", stacklevel=2)
     return made
 
