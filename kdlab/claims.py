@@ -16,6 +16,7 @@ import torch
 
 from kdcore.transforms import TRANSFORMS, Transform
 from kdlab.experiment import Experiment
+from kdlab.paper import Size
 from kdlab.sweeps import columns_of
 from kdlab.tables import as_markdown_text, conventional_perplexity
 
@@ -53,14 +54,15 @@ def needs(experiment: Experiment) -> list[str]:
     return names
 
 
-def judge(experiment: Experiment, results: Path) -> list[Claim]:
+def judge(experiment: Experiment, results: Path, printed: list[Size]) -> list[Claim]:
     """Every claim that the preset has something to say about.
 
     Args:
         results: folder with the files that `needs` names.
+        printed: the sizes of the paper's Table 1.
     """
     preset = experiment.preset
-    claims = list(arithmetic_claims())
+    claims = list(arithmetic_claims(printed))
     if preset.claims:
         table = pd.read_csv(results / f"{preset.claims.table}.csv")
         claims += table1_claims(experiment, table)
@@ -78,11 +80,11 @@ def judge(experiment: Experiment, results: Path) -> list[Claim]:
     return claims
 
 
-def arithmetic_claims() -> Iterator[Claim]:
-    """What follows from the formulas alone."""
+def arithmetic_claims(printed: list[Size]) -> Iterator[Claim]:
+    """What follows from the formulas alone; `printed` are the sizes of Table 1."""
     yield from _footnotes()
     yield _lemma()
-    yield from _sizes()
+    yield from _sizes(printed)
 
 
 def _footnotes() -> Iterator[Claim]:
@@ -129,37 +131,32 @@ def _lemma() -> Claim:
     )
 
 
-def _sizes() -> Iterator[Claim]:
+def _sizes(printed: list[Size]) -> Iterator[Claim]:
     """The sizes and rates that Table 1 prints, and what they save."""
     N = 10_000
     saved = []
-    # The paper's transforms, by the kinds that they are here.
-    for model, dim, kind, name, printed, rate in (
-        ("small", 200, "linear", "linear", 100_000, 0.05),
-        ("small", 200, "lstm", "LSTM", 370_000, 0.185),
-        ("large", 1500, "linear", "linear", 400_000, 0.033),
-        ("large", 1500, "lstm", "LSTM", 630_000, 0.042),
-    ):
-        transform = _transform(kind, 50, 10, dim, 200)
+    for size in printed:
+        model, rate = size.model, size.rate
+        transform = _transform(size.transform, 50, 10, size.dim, 200)
         bias = getattr(transform, "bias", None)
         biases = 0 if bias is None else bias.numel()
         counted = transform.parameter_count()
         yield Claim(
-            f"Table 1: embedding size of the {model} model with the {name} transform",
-            f"{printed:,}",
+            f"Table 1: embedding size of the {model} model with the {size.label} transform",
+            f"{size.params:,}",
             f"{counted:,}" + (f" ({biases} of them biases)" if biases else ""),
-            counted - biases == printed,
+            counted - biases == size.params,
             "counted in the module"
             + ("; cell with one W for all positions and an input matrix" if biases else ""),
         )
-        found = (counted - biases) / (N * dim)
+        found = (counted - biases) / (N * size.dim)
         saved.append(1 - found)
         yield Claim(
-            f"Table 1: compression rate {rate} of the {model} model's {name} rows",
+            f"Table 1: compression rate {rate} of the {model} model's {size.label} rows",
             str(rate),
             f"{found:.4f}",
             round(found, 3) == rate,
-            f"counted in the module, without biases, over {N:,} × {dim:,}",
+            f"counted in the module, without biases, over {N:,} × {size.dim:,}",
         )
     yield Claim(
         "82 % to 97 % of embedding parameters are saved",
@@ -295,12 +292,14 @@ def sweep_claims(
     sweep, held = experiment.preset.sweeps[names.sweep], experiment.held(names.sweep)
     called = columns_of(sweep)
     line = conventional_perplexity(experiment, table, sweep.model)
+    own = table[(table["model"] == sweep.model) & (table["method"] == sweep.method)]
+    of_table = own["test_ppl_mean"].mean()
     for path, name in called.items():
         by_value = points[points["swept"] == name].groupby(name)["test_ppl"].mean()
         least, default = min(sweep.vary[path]), held[path]
         space = _code_space({called[p]: v for p, v in {**held, path: least}.items()})
         small = float(by_value.get(least, math.nan))
-        full = float(by_value.get(default, math.nan))
+        full = float(by_value.get(default, of_table))
         yield _when(
             [small, full],
             f"{name} = {least}: {small:.1f}; {name} = {default}: {full:.1f}"

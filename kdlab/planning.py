@@ -10,12 +10,13 @@ from typing import Any
 from kdcore.errors import KDError
 from kdcore.files import fingerprint, read_json, sha256
 from kdcore.kinds import unknown
-from kdlab import claims
+from kdlab import claims, paper
 from kdlab.addresses import Run, upstream
 from kdlab.experiment import Experiment
 from kdlab.own import check_there, check_watched, own_files
 from kdlab.preset import Preset
 from kdlab.preset_files import checked
+from kdlab.tables import of_paper
 from kdlab.texts import PTB_TOKENS
 
 # The file that is read of what a run starts from, by role.
@@ -71,6 +72,7 @@ class Plan:
             plan = Plan(Experiment(file.stem, values))
             plan._check_names()
             plan._check_results()
+            plan._check_paper()
             files = own_files(plan.preset, plan.runs.values())
             check_watched(files)
             if check_files:
@@ -129,6 +131,14 @@ class Plan:
                         "preset of its own"
                     )
                 made[file] = where
+
+    def _check_paper(self) -> None:
+        """Whether the paper has the models beside which its numbers are to stand."""
+        beside = {name: table for name, table in self.preset.tables.items() if table.paper}
+        printed = paper.table1() if beside else {}
+        for name, table in beside.items():
+            for model in table.paper:
+                of_paper(name, table, model, printed)
 
     def results(self) -> Iterator[tuple[str, list[str], list[str]]]:
         """What makes results, in the order of rules/results.smk: the files it needs and makes."""

@@ -49,7 +49,7 @@ def build(
             raise KDError(f"tables.{name} has no row of the model {model!r}")
     rows = []
     for model in models or table.models:
-        numbers = _of_paper(name, table, model, printed)
+        numbers = of_paper(name, table, model, printed)
         for row in table.rows_of(model):
             here = of_runs(measured, experiment.row(model, row))
             label = experiment.preset.methods[row.method].label
@@ -65,7 +65,16 @@ def build(
     return pd.DataFrame(rows, columns=COLUMNS).astype({name: "Int64" for name in whole})
 
 
-def _of_paper(name: str, table: Table, model: str, printed: Mapping[str, Any]) -> Mapping[str, Any]:
+def of_paper(name: str, table: Table, model: str, printed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the paper prints of the model beside which a model of a table stands, by method.
+
+    Args:
+        name: of the table.
+        printed: as in `build`.
+
+    Raises:
+        KDError: the paper has no such model.
+    """
     if model not in table.paper:
         return {}
     theirs = table.paper[model]

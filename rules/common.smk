@@ -10,6 +10,7 @@ from kdcore.files import fingerprint
 from kdlab.addresses import upstream
 from kdlab.compute import device_of, gpu_here, precision_of
 from kdlab.download import name_mirror
+from kdlab.paper import NUMBERS as PAPER_NUMBERS
 from kdlab.planning import Plan, megabytes, minutes
 from kdlab.progress import follow
 from kdlab.unlock import note_host

@@ -58,7 +58,7 @@ for name, table, model in tables():
             f"table_{name}"
         input:
             files=measurements(runs),
-            paper=ancient("config/paper_numbers.yaml"),
+            paper=ancient(str(PAPER_NUMBERS)),
             settings=ancient(SETTINGS),
         output:
             csv=f"{RESULTS}/{name}.csv" if model else shown(f"{name}.csv", "Tables"),
@@ -69,7 +69,7 @@ for name, table, model in tables():
                 [f"{name}.csv", f"{name}.md", f"{name}.tex"],
                 runs=runs,
                 modules=["kdlab.tables"],
-                sources=["workflow/scripts/table.py", "config/paper_numbers.yaml"],
+                sources=["workflow/scripts/table.py", str(PAPER_NUMBERS)],
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/{name}.log",
@@ -264,6 +264,7 @@ if PRESET.claims:
     rule claims:
         input:
             results=results_in(JUDGED),
+            paper=ancient(str(PAPER_NUMBERS)),
             settings=ancient(SETTINGS),
         output:
             csv=shown("claims.csv", "Tables"),
@@ -273,7 +274,7 @@ if PRESET.claims:
                 ["claims.csv", "claims.md"],
                 after=JUDGED,
                 modules=["kdlab.claims"],
-                sources=["workflow/scripts/claims.py"],
+                sources=["workflow/scripts/claims.py", str(PAPER_NUMBERS)],
             ),
         log:
             f"runs/logs/{EXPERIMENT.name}/claims.log",
@@ -285,7 +286,7 @@ if PRESET.claims:
         shell:
             making(
                 "python workflow/scripts/claims.py --settings {input.settings:q}"
-                " --results {params.results:q} --csv {output.csv:q}"
+                " --paper {input.paper:q} --results {params.results:q} --csv {output.csv:q}"
                 " --markdown {output.markdown:q} --log {log:q}",
             )
 

@@ -14,6 +14,7 @@ from kdlab import claims, reconstruction, sweeps, table2, tables
 from kdlab.addresses import Run
 from kdlab.experiment import Experiment
 from kdlab.measurements import read_measurements
+from kdlab.paper import sizes
 from kdlab.preset_files import merged
 
 PRINTED = {"paper-model": {"full": {"ppl": 100.0, "params": 800, "rate": 1.0},
@@ -195,6 +196,6 @@ def make_results(experiment: Experiment, folder: Path, runs: list[Run]) -> Path:
     reconstruction.table(experiment, lost(experiment, folder) if runs else []).to_csv(
         results / "reconstruction.csv", index=False
     )
-    judged = claims.judge(experiment, results)
+    judged = claims.judge(experiment, results, sizes())
     claims.as_frame(judged).to_csv(results / "claims.csv", index=False)
     return results

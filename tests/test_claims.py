@@ -6,6 +6,7 @@ from small_experiment import clustering_curves, make_results, small_experiment
 
 from kdcore import KDError
 from kdlab import claims
+from kdlab.paper import sizes
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def front(*rows: tuple) -> pd.DataFrame:
 
 
 def test_the_papers_arithmetic_holds_but_for_one_rate():
-    judged = list(claims.arithmetic_claims())
+    judged = list(claims.arithmetic_claims(sizes()))
     assert [claim.claim for claim in judged if not claim.holds] == [
         "Table 1: compression rate 0.033 of the large model's linear rows"
     ]
@@ -77,13 +78,25 @@ def test_the_sweep_is_judged_against_the_conventional_row_of_the_front_table(exp
     assert of_D.holds is False and "D = 1 has K^D = 4 codes" in of_D.evidence
 
 
+def test_a_sweep_without_the_value_of_the_table_is_judged_against_the_tables_row(experiment):
+    points = pd.DataFrame(
+        {"swept": ["K", "D"], "K": [2, 4], "D": [3, 1], "test_ppl": [130.0, 101.0]}
+    )
+    method = experiment.preset.sweeps["shape"].method
+    of_K, of_D = claims.sweep_claims(experiment, points, front(("first", method, 100.0, None)))
+    assert of_K.measured == "K = 2: 130.0; K = 4: 100.0" and of_K.holds
+    assert of_D.measured == "D = 1: 101.0; D = 3: 100.0" and of_D.holds is False
+    open_claims = claims.sweep_claims(experiment, points, front(("first", "full", 95.5, None)))
+    assert [claim.holds for claim in open_claims] == [None, None]
+
+
 def test_the_clustering_claims_hold_where_the_paper_is_right():
     assert [claim.holds for claim in claims.clustering_claims(clustering_curves())] == [True] * 3
 
 
 def test_every_claim_is_yes_no_or_open(experiment, tmp_path):
     results = make_results(experiment, tmp_path, experiment.models())
-    judged = claims.judge(experiment, results)
+    judged = claims.judge(experiment, results, sizes())
     assert {type(claim.holds) for claim in judged} == {bool}
     columns = ["claim", "paper", "measured", "holds", "evidence"]
     assert list(claims.as_frame(judged).columns) == columns
@@ -98,7 +111,7 @@ def test_a_preset_without_claims_has_those_of_arithmetic(tmp_path):
     change = {"claims": None, "clustering": None, "table2": None}
     experiment = small_experiment(change)
     assert claims.needs(experiment) == []
-    assert claims.judge(experiment, tmp_path) == list(claims.arithmetic_claims())
+    assert claims.judge(experiment, tmp_path, sizes()) == list(claims.arithmetic_claims(sizes()))
 
 
 def test_codes_whose_learner_chooses_k_and_d_have_a_claim_on_table_2(tmp_path):

@@ -503,6 +503,10 @@ def test_every_rule_has_a_name_that_tables_may_not_have():
             "tables: {errors: {title: A table, models: [small], rows: [conventional]}}",
             "figures.errors makes errors.csv, and so does tables.errors",
         ),
+        (
+            "tables: {table1: {paper: {small: larg}}}",
+            "tables.table1.paper.small: paper's model 'larg' is unknown; did you mean 'large'",
+        ),
     ],
 )
 def test_what_no_result_or_two_are_made_of_is_refused_before_any_work(tmp_path, text, message):

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from small_experiment import PRINTED, measure, small_experiment
 
 from kdcore import KDError
-from kdlab import sweeps, tables
+from kdlab import paper, sweeps, tables
 from kdlab.experiment import Experiment, load_experiment
 from kdlab.measurements import read_measurements
 
@@ -165,7 +164,7 @@ def test_settings_with_one_last_name_are_told_apart(experiment):
 
 
 def test_the_papers_numbers_are_those_of_rows_of_the_front_table():
-    printed = yaml.safe_load((ROOT / "config/paper_numbers.yaml").read_text("utf-8"))["table1"]
+    printed = paper.table1()
     preset = load_experiment(ROOT / "config/paper.yaml").preset
     front = preset.tables[preset.claims.table]
     methods = [row.method for row in front.rows]

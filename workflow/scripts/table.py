@@ -5,9 +5,9 @@ from typing import Annotated
 
 import _script
 import typer
-import yaml
 
 from kdcore.files import write_text
+from kdlab import paper as numbers
 from kdlab import tables
 from kdlab.measurements import read_measurements
 
@@ -25,7 +25,7 @@ def main(
 ) -> None:
     _script.start_log(log)
     experiment = _script.experiment(settings)
-    printed = yaml.safe_load(paper.read_text(encoding="utf-8"))["table1"]
+    printed = numbers.table1(paper)
     runs = experiment.table(name, model or None)
     measured = read_measurements(experiment, measurements or [], runs)
     rows = tables.build(experiment, name, measured, printed, model)
