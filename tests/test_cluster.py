@@ -4,12 +4,13 @@ Needs root and Debian's slurmctld, slurmd, slurm-client and munge. The executor 
 variables from the environment, so the configuration has to be /etc/slurm/slurm.conf.
 """
 
+import math
 import os
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from project_copy import (
     run,
     succeed,
 )
+
+from kdcore.files import read_json
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(0)]
 
@@ -125,11 +128,18 @@ def text(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def project(slurm, text, tmp_path) -> Path:
-    """A project to run on the cluster; its training lasts."""
+def project(slurm, text, tmp_path) -> Iterator[Path]:
+    """A project to run on the cluster; what it began there ends with the test."""
     target = copy_project(tmp_path / "project")
     shutil.copytree(text / "runs/texts", target / "runs/texts")
-    return target
+    yield target
+    while begun:
+        process = begun.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    subprocess.run(["scancel", "--user", "root"], check=True)
+    eventually(lambda: not queue())
 
 
 def slow(project: Path, epochs: int = 400) -> None:
@@ -154,13 +164,28 @@ def same_as_undisturbed(tmp_path_factory) -> Callable[[Path], None]:
     return compare
 
 
+@pytest.fixture(scope="module")
+def epoch_seconds(text, tmp_path_factory) -> float:
+    """How long an epoch of a slow training takes on this machine."""
+    alone, epochs = copy_project(tmp_path_factory.mktemp("epochs") / "project"), 100
+    shutil.copytree(text / "runs/texts", alone / "runs/texts")
+    slow(alone, epochs)
+    succeed(alone, conventional(alone))
+    return read_json(alone / conventional(alone))["wall_seconds"] / epochs
+
+
+begun: list[subprocess.Popen] = []
+
+
 def begin(project: Path, *arguments: str) -> subprocess.Popen:
     with (project / "snakemake.log").open("a") as output:
-        return subprocess.Popen(
-            command(*arguments, conventional(project)), cwd=project, env=environment(project),
-            start_new_session=True,
-            stdout=output, stderr=output,
+        begun.append(
+            subprocess.Popen(
+                command(*arguments, conventional(project)), cwd=project,
+                env=environment(project), start_new_session=True, stdout=output, stderr=output,
+            )
         )  # fmt: skip
+    return begun[-1]
 
 
 def trains(project: Path) -> bool:
@@ -174,7 +199,7 @@ def queue(*options: str) -> list[list[str]]:
 
 
 def finish(process: subprocess.Popen, project: Path) -> None:
-    assert process.wait(timeout=600) == 0, (project / "snakemake.log").read_text()
+    assert process.wait(timeout=1200) == 0, (project / "snakemake.log").read_text()
 
 
 def log_of_training(project: Path) -> str:
@@ -226,9 +251,10 @@ def test_a_cancelled_job_is_submitted_again_and_continues(project, same_as_undis
     same_as_undisturbed(project)
 
 
-def test_a_job_killed_at_its_time_limit_continues(project, same_as_undisturbed):
-    slow(project, 1500)
-    minute = ("--set-resources=train_model:runtime=1", "--retries", "8")
+def test_a_job_killed_at_its_time_limit_continues(project, epoch_seconds, same_as_undisturbed):
+    # SLURM lets a job of one minute run for two at most.
+    slow(project, math.ceil(150 / epoch_seconds))
+    minute = ("--set-resources=train_model:runtime=1", "--retries", "12")
     process = begin(project, *SLURM, *minute)
     finish(process, project)
     assert "continuing from a checkpoint" in log_of_training(project)
