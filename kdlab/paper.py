@@ -7,6 +7,9 @@ from typing import Any
 
 import yaml
 
+from kdlab.provenance import ROOT
+
+# In the project, for rules and scripts.
 NUMBERS = Path("config/paper_numbers.yaml")
 
 
@@ -31,13 +34,13 @@ class Size:
     rate: float
 
 
-def table1(file: Path = NUMBERS) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+def table1(file: Path = ROOT / NUMBERS) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
     """`ppl`, `params` and `rate`, by the paper's language model and by method."""
     found: Mapping[str, Any] = _read(file)["table1"]
     return found
 
 
-def sizes(file: Path = NUMBERS) -> list[Size]:
+def sizes(file: Path = ROOT / NUMBERS) -> list[Size]:
     """The sizes of Table 1, each once."""
     return [Size(**size) for size in _read(file)["sizes"]]
 
