@@ -21,6 +21,8 @@ from kdcore.transforms import TRANSFORMS, Transform, check_transform
 
 # Rows that are unpacked at a time.
 PIECE = 10_000
+# Up to so many, rows of code books are kept for lookups in the type that indexes.
+INDEXING_BYTES = 64 << 20
 # Settings of kinds that export codes have it, too.
 PackingName = Literal["index", "code"]
 PACKINGS: tuple[PackingName, ...] = get_args(PackingName)
@@ -164,8 +166,9 @@ class KDEmbedding(Embedding):
     def _rows_worth_keeping(self, asked: int) -> "_Kept | None":
         """All codes as rows of the code books, once it is worth it: it takes a tenth of the time.
 
-        They are made at the 16th lookup, or when a quarter of the words have been asked for, in the
-        smallest type that holds them.
+        They are made at the 16th lookup, or when a quarter of the words have been asked for: of a
+        type that indexes, or where that takes more than `INDEXING_BYTES`, of the smallest that
+        holds them. To convert them takes a twentieth of the time of a small lookup.
         """
         packed, transform = self.packed, self.transform
         offsets = transform.row_offsets
@@ -175,7 +178,9 @@ class KDEmbedding(Embedding):
         if 4 * self._lookups < self.num_embeddings:
             return None
         largest = int(offsets.max()) + self.K - 1
-        kinds = (torch.uint8, torch.int16, torch.int32, torch.int64)
+        kinds: tuple[torch.dtype, ...] = (torch.int32, torch.int64)
+        if 4 * self.num_embeddings * self.D > INDEXING_BYTES:
+            kinds = (torch.uint8, torch.int16, *kinds)
         small = next(kind for kind in kinds if largest <= torch.iinfo(kind).max)
         table = torch.empty(self.num_embeddings, self.D, dtype=small, device=packed.device)
         for first in range(0, self.num_embeddings, PIECE):

@@ -218,7 +218,12 @@ LOOKED_UP = [
 @pytest.mark.parametrize(("transform", "options"), LOOKED_UP, ids=str)
 @pytest.mark.parametrize("K", [3, 300, 40_000])
 @pytest.mark.parametrize("padding_idx", [None, 3])
-def test_many_lookups_give_what_the_first_one_gave(transform, options, K, padding_idx):
+@pytest.mark.parametrize("large", [False, True])
+def test_many_lookups_give_what_the_first_one_gave(
+    transform, options, K, padding_idx, large, monkeypatch
+):
+    if large:  # rows of a large table are kept in few bytes
+        monkeypatch.setattr("kdcore.embedding.INDEXING_BYTES", 0)
     codes = Codes.random(70, K, 4, seed=0)
     embedding = KDEmbedding(codes, 8, transform, padding_idx=padding_idx, **options).eval()
     ids = torch.randint(70, (3, 5))
@@ -227,6 +232,7 @@ def test_many_lookups_give_what_the_first_one_gave(transform, options, K, paddin
         embedding(ids)
     assert torch.equal(embedding(ids), before) and torch.equal(embedding(torch.tensor(7)), one)
     assert embedding(ids[:0]).shape == (0, 5, 8)
+    assert embedding._kept.rows.element_size() == (4 if not large or K > 300 else 1 + (K > 3))
     for wrong in (-1, 70):
         with pytest.raises(IndexError, match=f"ids must be from 0 to 69, got {wrong}"):
             embedding(torch.tensor([3, wrong]))
