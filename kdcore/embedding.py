@@ -21,7 +21,7 @@ from kdcore.transforms import TRANSFORMS, Transform, check_transform
 
 # Rows that are unpacked at a time.
 PIECE = 10_000
-# Up to so many, rows of code books are kept for lookups in the type that indexes.
+# Codes that take no more as rows of code books are kept for lookups in the type that indexes.
 INDEXING_BYTES = 64 << 20
 # Settings of kinds that export codes have it, too.
 PackingName = Literal["index", "code"]
@@ -168,7 +168,7 @@ class KDEmbedding(Embedding):
 
         They are made at the 16th lookup, or when a quarter of the words have been asked for: of a
         type that indexes, or where that takes more than `INDEXING_BYTES`, of the smallest that
-        holds them. To convert them takes a twentieth of the time of a small lookup.
+        holds them. To convert them takes a seventh of the time of a small lookup.
         """
         packed, transform = self.packed, self.transform
         offsets = transform.row_offsets
