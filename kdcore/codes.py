@@ -238,7 +238,7 @@ class Codes:
         indices = self.tensor()
         counts = [torch.bincount(column, minlength=self.K) for column in indices.unbind(1)]
         shares = [c[c > 0].double() / len(self) for c in counts]
-        _, sizes = torch.unique(indices, dim=0, return_counts=True)
+        _, sizes = self._numbers(indices).unique(return_counts=True)
         return CodeStatistics(
             entropy=tuple(float(-(p * p.log2()).sum()) + 0.0 for p in shares),
             used=tuple(int((c > 0).sum()) for c in counts),
@@ -246,6 +246,19 @@ class Codes:
             collisions=int(sizes[sizes > 1].sum()),
             largest=int(sizes.max()),
         )
+
+    def _numbers(self, indices: torch.Tensor) -> torch.Tensor:
+        """A number for each code, int64 (N,), that no other code has."""
+        numbers, first = torch.zeros(len(self), dtype=torch.int64), 0
+        for size, _, _ in _parts(self.K, self.D):
+            digits = indices[:, first : first + size]
+            part = (digits * _powers(self.K, size)).sum(1)
+            if first:  # of two parts: their ranks, so that no number overflows
+                _, left = numbers.unique(return_inverse=True)
+                values, right = part.unique(return_inverse=True)
+                part = left * len(values) + right
+            numbers, first = part, first + size
+        return numbers
 
     def pack_whole(self) -> torch.Tensor:
         """The codes as one bit stream (uint8) at `code_bits(K, D)` bits a code.

@@ -164,6 +164,18 @@ def test_statistics_of_known_codes():
     assert (health.unique, health.collisions, health.largest) == (3, 2, 2)
 
 
+@pytest.mark.parametrize(("K", "D"), [(2, 3), (3, 80), (2**20, 5)])
+def test_equal_codes_are_found_however_long_they_are(K, D):
+    """Also those that fit no integer of 64 bits."""
+    few = Codes.random(40, K, D, seed=1).tensor()
+    indices = few[torch.randint(len(few), (300,))]
+    indices[1::2, -1] = 0
+    _, sizes = torch.unique(indices, dim=0, return_counts=True)
+    health = Codes(indices, K).statistics()
+    expected = len(sizes), int(sizes[sizes > 1].sum()), int(sizes.max())
+    assert (health.unique, health.collisions, health.largest) == expected
+
+
 def test_random_codes_are_uniform_and_seeded():
     codes = Codes.random(10_000, 50, 10, seed=3)
     assert codes == Codes.random(10_000, 50, 10, seed=3)
