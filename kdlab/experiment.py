@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from kdcore.compressing import NUMERICS as COMPRESSION_NUMERICS
 from kdcore.embeddings import EMBEDDINGS
+from kdcore.embeddings.table import Settings as FullTable
 from kdcore.errors import KDError
 from kdcore.files import sha256
 from kdcore.kinds import KindSettings, unknown
@@ -198,9 +199,15 @@ class Experiment:
             settings = settings.changed(model=source, seed=seed)
             spec = {"kind": settings.kind, "numerics": settings.module.NUMERICS}
             method = self.preset.methods[settings.method]
-            if method.codes or "vectors" in self.preset.embeddings[method.embedding].needs:
+            embedding = self.preset.embeddings[method.embedding]
+            if method.codes or "vectors" in embedding.needs:
                 raise KDError(
                     f"{where}.method is {settings.method!r}, which is itself made from vectors"
+                )
+            if not isinstance(embedding, FullTable):
+                raise KDError(
+                    f"{where}.method must be one with a full table, got {settings.method!r} with "
+                    f"an embedding of kind {embedding.kind!r}"
                 )
             inputs["model"] = self.model(source, settings.method, seed)
             inputs["text"] = self.text

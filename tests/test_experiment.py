@@ -288,6 +288,7 @@ WRONG = [
     ("tables.table1.rows.1", "conventional", "tables.table1: each method must stand once for a"),
     ("tables.table1.rows", [{"method": "low-rank", "models": ["small"]}], "no row of the model"),
     ("vectors", {"kind": "model", "method": "random-linear"}, "vectors.method is 'random-linear'"),
+    ("vectors", {"kind": "model", "method": "low-rank"}, "must be one with a full table, got 'low"),
     ("table2.vectors.method", "tabel", "table2.vectors.method: method 'tabel' is unknown"),
     ("table2.vectors.model", "smal", "table2.vectors.model: model 'smal' is unknown; did you mean"),
     ("reconstructions.own.forms", [], "reconstructions.own.forms"),
