@@ -17,6 +17,7 @@ RULES = {
     "float_parsing": "must be a number",
     "finite_number": "must be finite",
     "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "string_type": "must be text",
     "dict_type": "must be a section of keys and values",
     "model_type": "must be a section of keys and values",
@@ -38,8 +39,16 @@ class KDError(ValueError):
 
         Example: `embeddings.low-rank.rank must be at least 1, got 0`.
         """
-        first = error.errors()[0]
-        place = ".".join(part for part in (what, *map(str, first["loc"])) if part)
+        first, *others = error.errors()
+        loc, name = [str(part) for part in first["loc"]], ""
+        if any(other["loc"][:-1] == first["loc"][:-1] for other in others) and loc[-1:] == ["int"]:
+            loc.pop()  # a number of either type is wanted: pydantic tells of both
+            first["type"] = "float_type"
+        if loc[-1:] == ["[key]"]:
+            *loc, name = loc[:-1]
+        place = ".".join(part for part in (what, *loc) if part)
+        if name:
+            place += ": a name"
         if first["type"] == "missing":
             return cls(f"{place} is missing")
         if first["type"] == "value_error":

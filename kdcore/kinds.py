@@ -36,7 +36,7 @@ class Section(BaseModel):
     `1/1.15`; in lists and mappings, too.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -71,6 +71,19 @@ class KindSettings(Section):
     def needs(self) -> frozenset[str]:
         """What the kind has to be given beside its settings, for example `codes`."""
         return frozenset()
+
+    def check_shape(self, dim: int, D: int | None) -> None:
+        """Refuse sizes that the kind cannot have, before anything is computed.
+
+        Any will do, as here.
+
+        Args:
+            dim: size of a vector.
+            D: indices in a code; None: there are no codes, or their shape is not known yet.
+
+        Raises:
+            KDError: the kind's settings do not go with these sizes.
+        """
 
     @model_validator(mode="before")
     @classmethod

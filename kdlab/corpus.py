@@ -39,6 +39,11 @@ class Corpus:
     test: torch.Tensor
     digest: str
 
+    @property
+    def counts(self) -> torch.Tensor:
+        """How often each word occurs in the training split, int64."""
+        return torch.bincount(self.train, minlength=len(self.words))
+
     @classmethod
     def from_lines(cls, lines: Mapping[str, Sequence[str]]) -> "Corpus":
         """Build a corpus from the lines of its `train`, `valid` and `test` splits.

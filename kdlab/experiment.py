@@ -103,6 +103,10 @@ class Experiment:
             )
         elif any(path.startswith("codes.") for path in vary):
             raise KDError(f"{where} has no codes to vary")
+        try:
+            embedding.check_shape(entry.hidden, _positions(inputs.get("codes")))
+        except KDError as error:
+            raise KDError(f"{where} with the model {model!r}: {error}") from None
         if chosen.vectors and not {"codes", "vectors"} & set(embedding.needs):
             raise KDError(f"{where}.vectors: an embedding of kind {embedding.kind!r} takes none")
         if "vectors" in embedding.needs:
@@ -132,7 +136,8 @@ class Experiment:
         """An entry of `embeddings` as a language model trains it."""
         own = self.preset.models[model].embeddings.get(name, {})
         raw = _varied(merged(self.raw["embeddings"][name], own), vary, "embedding.")
-        return EMBEDDINGS.parse(raw, f"embeddings.{name}")
+        where = f"embeddings.{name}"
+        return EMBEDDINGS.parse(raw, f"models.{model}.{where}" if own else where)
 
     def _codes(
         self,
@@ -233,14 +238,16 @@ class Experiment:
     def sweep(self, name: str) -> list[Point]:
         """The runs of a sweep, setting by setting."""
         sweep = self.preset.sweeps[name]
-        held = self.held(name)
-        return [
-            Point(path, values, seed, self.model(sweep.model, sweep.method, seed, {path: value}))
-            for path, varied in sweep.vary.items()
-            for value in varied
-            for values in [{**held, path: value}]
-            for seed in range(1, sweep.seeds + 1)
-        ]
+        held, points = self.held(name), []
+        for path, varied in sweep.vary.items():
+            for value in varied:
+                for seed in range(1, sweep.seeds + 1):
+                    try:
+                        run = self.model(sweep.model, sweep.method, seed, {path: value})
+                    except KDError as error:
+                        raise KDError(f"sweeps.{name}.vary, {path} = {value}: {error}") from None
+                    points.append(Point(path, {**held, path: value}, seed, run))
+        return points
 
     def held(self, name: str) -> dict[str, Any]:
         """The values of a sweep's settings while they are not varied.
@@ -329,18 +336,17 @@ class Experiment:
         return list(dict.fromkeys(runs))
 
     def _check_runs(self) -> None:
-        """Resolve all; two methods of a table must not be the same thing."""
+        """Resolve all; what tables call by two names must not be the same thing."""
+        seen: dict[Run, str] = {}
         for name, table in self.preset.tables.items():
             for model in table.models:
-                seen: dict[Run, str] = {}
                 for row in table.rows_of(model):
-                    run = self.model(model, row.method, 1)
-                    if run in seen:
+                    this = f"{row.method!r} with the model {model!r}"
+                    other = seen.setdefault(self.model(model, row.method, 1), this)
+                    if other != this:
                         raise KDError(
-                            f"tables.{name}: {seen[run]!r} and {row.method!r} are the same with "
-                            f"the model {model!r}: leave one out"
+                            f"tables.{name}: {other} and {this} are the same: leave one out"
                         )
-                    seen[run] = row.method
         for name in self.preset.sweeps:
             self.sweep(name)
         if self.preset.table2:
@@ -382,6 +388,13 @@ def _varied(raw: Mapping[str, Any], vary: Mapping[str, Any], section: str) -> di
                 over = {part: over}
             found = merged(found, over)
     return found
+
+
+def _positions(codes: Run | None) -> int | None:
+    """Indices in a code of these codes, or of those that they start from."""
+    while codes is not None and "D" not in codes.settings["learner"]:
+        codes = codes.inputs.get("start")
+    return int(codes.settings["learner"]["D"]) if codes else None
 
 
 def _content(path: Path) -> str:

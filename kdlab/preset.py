@@ -19,7 +19,7 @@ from kdlab.figures import FIGURES, FigureSettings
 from kdlab.installed import InstalledFile
 from kdlab.language_model_settings import LanguageModelSettings
 from kdlab.texts import TEXTS, TextSettings
-from kdlab.vectors import VECTORS, OfModel, VectorSettings
+from kdlab.vectors import VECTORS, VectorSettings
 
 NAME = r"^[a-z0-9][a-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -107,7 +107,7 @@ class Sweep(Section):
 
     model: str = Field(description="entry of `models`")
     method: str = Field(description="entry of `methods`")
-    vary: dict[str, list[int | float]] = Field(
+    vary: dict[str, Annotated[list[int | float], Field(min_length=1)]] = Field(
         min_length=1,
         description="values by setting, written as `codes.<setting>` or `embedding.<setting>`",
     )
@@ -128,7 +128,7 @@ class Reconstruction(Section):
 
     title: str = Field(description="what figures call the vectors")
     vectors: Annotated[VectorSettings, VECTORS] = Field(description="where they come from")
-    ratios: list[float] = Field(
+    ratios: list[Annotated[float, Field(gt=1)]] = Field(
         min_length=1, description="the table's bits in float32 over those that are stored, at least"
     )
     forms: list[FormName] = Field(list(FORMS), min_length=1, description="forms that are compared")
@@ -242,10 +242,15 @@ class Preset(Section):
     def _figures_by_kind(cls, values: Any) -> Any:
         """A list of figures, each a kind's name or a section with a `name`, is taken too."""
         if isinstance(values, Mapping) and isinstance(values.get("figures"), list):
-            figures = {}
-            for entry in values["figures"]:
+            figures: dict[Any, Any] = {}
+            for at, entry in enumerate(values["figures"]):
+                if not isinstance(entry, str | Mapping):
+                    raise KDError(f"figures.{at} must be a kind or a section, got {entry!r}")
                 section = {"kind": entry} if isinstance(entry, str) else dict(entry)
-                figures[section.pop("name", section.get("kind"))] = section
+                name = section.pop("name", section.get("kind"))
+                if name in list(figures):
+                    raise KDError(f"figures: each must have a name of its own, got {name!r} twice")
+                figures[name] = section
             return {**values, "figures": figures}
         return values
 
@@ -306,8 +311,6 @@ class Preset(Section):
                 yield f"figures.{name}", section, named
         for model in self.compute.bfloat16:
             yield "compute.bfloat16", "models", model
-        if self.models and isinstance(self.vectors, OfModel):
-            yield "vectors.method", "methods", self.vectors.method
 
     @model_validator(mode="after")
     def _codes_begin_somewhere(self) -> "Preset":

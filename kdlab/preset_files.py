@@ -104,7 +104,12 @@ def _at_fault(file: Path, check: Callable[[dict[str, Any]], object], told: str) 
 def _base(file: Path, values: Mapping[str, Any]) -> Path | None:
     """The file that a preset extends."""
     name = values.get("extends")
-    return file.with_name(f"{name}.yaml") if name else None
+    if name is None:
+        return None
+    known = sorted(other.stem for other in file.parent.glob("*.yaml") if other != file)
+    if name not in [*known, file.stem]:
+        raise KDError(f"{file}: extends: " + unknown("preset", name, known))
+    return file.with_name(f"{name}.yaml")
 
 
 def _resolved(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -165,7 +170,7 @@ def _settings_of_kind(old: object, new: object) -> set[str] | None:
 
 
 EXTENDABLE = (
-    "models", "codes", "embeddings", "methods", "tables", "sweeps", "reconstructions",
+    "models", "codes", "embeddings", "methods", "tables", "sweeps", "reconstructions", "figures",
 )  # fmt: skip
 
 
@@ -191,8 +196,11 @@ def _extended(section: str, name: str, entries: Mapping[str, Any], seen: tuple[s
     if not isinstance(entry, Mapping) or "extends" not in entry:
         return entry
     base = entry["extends"]
-    if base not in entries:
+    if base not in list(entries):
         where = f"{section}.{name}.extends: "
         raise KDError(where + unknown(f"entry of {section}", base, list(entries)))
+    under = _extended(section, base, entries, (*seen, name))
+    if not isinstance(under, Mapping):
+        raise KDError(f"{section}.{base} must be a section of keys and values, got {under!r}")
     own = {key: value for key, value in entry.items() if key != "extends"}
-    return merged(_extended(section, base, entries, (*seen, name)), own)
+    return merged(under, own)

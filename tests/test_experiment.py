@@ -294,6 +294,23 @@ WRONG = [
     ("reconstructions.own.forms", [], "reconstructions.own.forms"),
     ("codes.refined.start", "refined", "codes.refined: start goes in a circle: refined → refined"),
     ("codes.plain", {"kind": "refine", "start": "refined"}, "goes in a circle: plain → refined →"),
+    ("models.small", 5, "models.small must be a section of keys and values, got 5"),
+    ("codes.lstm.extends", ["linear"], "codes.lstm.extends: entry of codes ['linear'] is unknown"),
+    ("models.small.init_scale", float("inf"), "models.small.init_scale must be finite, got inf"),
+    ("models.small.embeddings", {"linear": {"dropuot": 0}}, "models.small.embeddings.linear: key "),
+    ("methods.Big", {"embedding": "low-rank"}, "methods: a name must match ^[a-z0-9]"),
+    ("published", "maybe", "published must be true or false, got 'maybe'"),
+    ("figures", [3], "figures.0 must be a kind or a section, got 3"),
+    ("figures", ["curves", {"name": "curves", "kind": "figure2"}], "got 'curves' twice"),
+    ("reconstructions.own.ratios", [0], "reconstructions.own.ratios.0 must be above 1, got 0"),
+    ("sweeps.rank.vary", {"embedding.rank": []}, "sweeps.rank.vary.embedding.rank must have at"),
+    ("sweeps.rank.vary", {"embedding.rank": ["x"]}, "vary.embedding.rank.0 must be a number, got"),
+    ("sweeps.rank.vary", {"embedding.rank": [0]}, "sweeps.rank.vary, embedding.rank = 0: embeddi"),
+    ("sweeps.rank.vary", {"embedding.rank": [9]}, "rank must be at most 8, the size of a vector"),
+    ("embeddings.linear", {"kind": "tiers", "transform": {"kind": "linear"}, "tiers": [{"D": 3}]},
+     "with the model 'small': the largest D of tiers must be that of the codes, 2, got 3"),
+    ("embeddings.linear", {"kind": "rounded", "bits": 4, "of": {"kind": "kd", "transform":
+     {"kind": "product", "groups": 3}}}, "groups must divide the D = 2 positions, got 3"),
     ("codes.refined.start", "plan", "codes.refined.start: entry of codes 'plan' is unknown; did"),
 ]  # fmt: skip
 
@@ -348,11 +365,45 @@ def test_vectors_of_a_model_need_models():
         Experiment("words", {"reconstructions": {"words": words}})
 
 
-def test_two_methods_that_are_the_same_thing_are_refused(values):
+@pytest.mark.parametrize("table", ["table1", "other"])
+def test_two_methods_that_are_the_same_thing_are_refused(values, table):
     values["methods"]["again"] = {**values["methods"]["low-rank"], "label": "Again"}
-    values["tables"]["table1"]["rows"] += ["low-rank", "again"]
-    with pytest.raises(KDError, match="'low-rank' and 'again' are the same with the model 'small'"):
+    values["tables"]["table1"]["rows"] += ["low-rank"]
+    values["tables"]["other"] = {**values["tables"]["table1"], "rows": ["conventional"]}
+    values["tables"][table]["rows"] += ["again"]
+    told = (
+        f"tables.{table}: 'low-rank' with the model 'small' and 'again' with the model 'small' are"
+    )
+    with pytest.raises(KDError, match=told):
         Experiment("tiny", values)
+
+
+def test_two_models_that_are_the_same_thing_are_refused(values):
+    values["models"]["twin"] = {"extends": "small"}
+    values["tables"]["table1"]["models"] = ["small", "twin"]
+    with pytest.raises(
+        KDError, match="'conventional' with the model 'twin' are the same: leave one"
+    ):
+        Experiment("tiny", values)
+
+
+def test_vectors_of_a_model_are_asked_for_where_they_are_needed(values):
+    """A preset of other methods has no full table."""
+    alone = {
+        **{key: values[key] for key in ("text", "models", "embeddings")},
+        "methods": {"low-rank": values["methods"]["low-rank"]},
+        "tables": {"table1": {"title": "Rivals", "models": ["small"], "rows": ["low-rank"]}},
+    }
+    assert len(Experiment("alone", alone).models()) == 1
+
+
+def test_a_figure_can_extend_another(values):
+    values["figures"] = {
+        "first": {"kind": "curves", "tables": ["table1"]},
+        "second": {"extends": "first", "tables": None},
+    }
+    figures = Experiment("tiny", values).preset.figures
+    assert figures["second"].kind == "curves" and figures["second"].tables is None
 
 
 def test_a_key_twice_names_the_line(tmp_path):

@@ -512,7 +512,7 @@ TIERS = {
     ("section", "message"),
     [
         ({"kind": "low_rank", "rank": 0}, "rank must be at least 1, got 0"),
-        ({"kind": "low_rank", "rank": 7}, "rank must be at most 6 for 23 words of dim 6, got 7"),
+        ({"kind": "low_rank", "rank": 7}, "rank must be at most 6, the size of a vector, got 7"),
         ({"kind": "low_rank"}, "rank is missing"),
         ({"kind": "hashed", "buckets": 0}, "buckets must be at least 1, got 0"),
         ({"kind": "hashed", "buckets": 24}, "buckets must be at most 23, the words, got 24"),

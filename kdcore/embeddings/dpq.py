@@ -44,6 +44,11 @@ class Settings(KindSettings):
     )
     packing: Packing = "index"
 
+    def check_shape(self, dim: int, D: int | None) -> None:
+        """Refuse a D that does not divide the size of a vector."""
+        if dim % self.D:
+            raise KDError(f"D must divide the vectors' size {dim}, got {self.D}")
+
 
 class DPQEmbedding(Embedding):
     """The vectors of a product quantizer whose codes are chosen anew in each step.
@@ -173,8 +178,7 @@ def build(settings: Settings, words: int, dim: int, inputs: EmbeddingInputs) -> 
     Raises:
         KDError: a D that does not divide d.
     """
-    if dim % settings.D:
-        raise KDError(f"D must divide the vectors' size {dim}, got {settings.D}")
+    settings.check_shape(dim, None)
     scale = inputs.init_scale
     shape = 1 if settings.shared else settings.D, settings.K, dim // settings.D
     queries = torch.empty(words, dim).uniform_(-scale, scale)

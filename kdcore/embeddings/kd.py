@@ -55,6 +55,10 @@ class Composition(KindSettings):
         description="share of a word's indices dropped in training, drawn anew for each batch",
     )
 
+    def check_shape(self, dim: int, D: int | None) -> None:
+        """Refuse what the transform cannot have."""
+        self.transform.check_shape(dim, D)
+
 
 class Settings(Composition):
     """How vectors are composed from given codes and trained."""

@@ -25,6 +25,11 @@ class Settings(KindSettings):
 
     rank: int = Field(ge=1, description="rank r of the table, at most min(words, dim)")
 
+    def check_shape(self, dim: int, D: int | None) -> None:
+        """Refuse a rank above the size of a vector."""
+        if self.rank > dim:
+            raise KDError(f"rank must be at most {dim}, the size of a vector, got {self.rank}")
+
 
 class LowRankEmbedding(Embedding):
     """v_s = a_s B with a row a_s of r numbers.
@@ -66,11 +71,10 @@ def build(settings: Settings, words: int, dim: int, inputs: EmbeddingInputs) -> 
     Raises:
         KDError: a rank above min(words, dim).
     """
+    settings.check_shape(dim, None)
     rank = settings.rank
-    if rank > min(words, dim):
-        raise KDError(
-            f"rank must be at most {min(words, dim)} for {words} words of dim {dim}, got {rank}"
-        )
+    if rank > words:
+        raise KDError(f"rank must be at most {words}, the words, got {rank}")
     scale = inputs.init_scale * math.sqrt(dim / rank)
     rows = torch.empty(words, rank).uniform_(-scale, scale)
     return LowRankEmbedding(rows, nn.init.orthogonal_(torch.empty(rank, dim)))

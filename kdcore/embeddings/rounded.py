@@ -59,6 +59,10 @@ class Settings(KindSettings):
         """What the embedding needs that is rounded."""
         return self.of.needs
 
+    def check_shape(self, dim: int, D: int | None) -> None:
+        """Refuse what the embedding that is rounded cannot have."""
+        self.of.check_shape(dim, D)
+
 
 class RoundedEmbedding(Embedding):
     """An embedding that is trained, and rounded for whoever reads it.

@@ -30,6 +30,10 @@ class Settings(Composition):
     D: int = Field(ge=1, description="indices in a code")
     seed: int = Field(0, ge=0, description="seed of the codes, which the exported settings have")
 
+    def check_shape(self, dim: int, D: int | None) -> None:
+        """Refuse what the transform cannot have with codes of this D."""
+        super().check_shape(dim, self.D)
+
 
 class SeededEmbedding(KDEmbedding):
     """A `KDEmbedding` whose codes `drawn_codes` gives again: its export is the transform alone."""

@@ -33,6 +33,16 @@ class Settings(KindSettings):
         None, description="the J, whose product is d; null: as equal as can be"
     )
 
+    def check_shape(self, dim: int, D: int | None) -> None:
+        """Refuse factors that are not one a core, or do not make the size of a vector."""
+        given = {"word_factors": self.word_factors, "dim_factors": self.dim_factors}
+        for name, factors in given.items():
+            if factors is not None and (len(factors) != self.cores or min(factors) < 1):
+                raise KDError(f"{name} must be {self.cores} numbers above 0, got {factors}")
+        columns = self.dim_factors
+        if columns is not None and math.prod(columns) != dim:
+            raise KDError(f"the product of dim_factors must be {dim}, got {columns}")
+
 
 class TensorTrainEmbedding(Embedding):
     """v_s[j] = G_1[i_1, j_1] G_2[i_2, j_2] … with the digits i of s and j of a component.
@@ -117,15 +127,11 @@ def load(
 
 
 def _shapes(settings: Settings, words: int, dim: int) -> list[tuple[int, int, int, int]]:
+    settings.check_shape(dim, None)
     rows = settings.word_factors or _word_factors(words, settings.cores)
     columns = settings.dim_factors or _dim_factors(dim, settings.cores)
-    for name, factors in (("word_factors", rows), ("dim_factors", columns)):
-        if len(factors) != settings.cores or min(factors) < 1:
-            raise KDError(f"{name} must be {settings.cores} numbers above 0, got {factors}")
     if math.prod(rows) < words:
         raise KDError(f"the product of word_factors must be at least {words}, got {rows}")
-    if math.prod(columns) != dim:
-        raise KDError(f"the product of dim_factors must be {dim}, got {columns}")
     sizes = [i * j for i, j in zip(rows, columns, strict=True)]
     limit = min(min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(1, settings.cores))
     if settings.rank > limit:

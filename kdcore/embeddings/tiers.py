@@ -58,6 +58,14 @@ class Settings(Composition):
         """Codes."""
         return frozenset({"codes"})
 
+    def check_shape(self, dim: int, D: int | None) -> None:
+        """Refuse codes of another length than the longest tier's."""
+        if D is not None and self.longest != D:
+            raise KDError(
+                f"the largest D of tiers must be that of the codes, {D}, got {self.longest}"
+            )
+        super().check_shape(dim, D)
+
     @property
     def longest(self) -> int:
         """The largest D."""
@@ -140,10 +148,7 @@ def build(settings: Settings, words: int, dim: int, inputs: EmbeddingInputs) -> 
     inputs.check(settings, words, dim)
     codes, tiers = inputs.codes, settings.shape(words)
     assert codes is not None
-    if settings.longest != codes.D:
-        raise KDError(
-            f"the largest D of tiers must be that of the codes, {codes.D}, got {settings.longest}"
-        )
+    settings.check_shape(dim, codes.D)
     chosen = settings.transform
     transform = chosen.module.build(chosen, codes.K, codes.D, dim)
     if transform.norm is not None:

@@ -37,6 +37,23 @@ class Settings(KindSettings):
         0.1, gt=0, allow_inf_nan=False, description="code embeddings start uniform in ±init_scale"
     )
 
+    def check_shape(self, dim: int, D: int | None) -> None:
+        """Refuse groups that do not divide D, or are more than the components of a vector."""
+        if D is not None:
+            _check_groups(D if self.groups is None else self.groups, self.shared, D, dim)
+
+
+def _check_groups(groups: int, shared: bool, D: int, dim: int) -> None:
+    if groups < 1 or D % groups:
+        raise KDError(f"groups must divide the D = {D} positions, got {groups}")
+    if groups > dim:
+        raise KDError(f"groups must be at most the {dim} components of a vector, got {groups}")
+    if shared and (groups != D or dim % groups):
+        raise KDError(
+            f"shared must be false unless groups are D = {D} and D divides the size {dim}, "
+            f"got true with {groups} groups"
+        )
+
 
 class ProductTransform(Transform):
     """v = (v¹, …, v^G) with v^g = Σ_j W^j[c_j] over the D/G positions of group g, in their order.
@@ -71,15 +88,7 @@ class ProductTransform(Transform):
         super().__init__(
             K, D, dim, code_dim, projection=False, normalise=False, init_scale=init_scale
         )
-        if groups < 1 or D % groups:
-            raise KDError(f"groups must divide the D = {D} positions, got {groups}")
-        if groups > dim:
-            raise KDError(f"groups must be at most the {dim} components of a vector, got {groups}")
-        if shared and (groups != D or dim % groups):
-            raise KDError(
-                f"shared must be false unless groups are D = {D} and D divides the size {dim}, "
-                f"got true with {groups} groups"
-            )
+        _check_groups(groups, shared, D, dim)
         self.groups, self.shared = groups, bool(shared)
         self._longer = dim % groups
         self._depth = D // groups

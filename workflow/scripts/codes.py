@@ -102,9 +102,11 @@ def read_inputs(corpus: Path | None, vectors: Path | None, start: Path | None) -
     if text and table and vectors:
         text.check_words(table.words, vectors)
     words = text.words if text else table.words if table else ()
-    counts = torch.bincount(text.train, minlength=len(words)) if text else None
     return LearnerInputs(
-        len(words), table.vectors if table else None, counts, Codes.load(start) if start else None
+        len(words),
+        table.vectors if table else None,
+        text.counts if text else None,
+        Codes.load(start) if start else None,
     )
 
 

@@ -53,6 +53,7 @@ def main(
         inputs = EmbeddingInputs(
             codes=code,
             vectors=table.vectors if table else None,
+            counts=text.counts,
             init_scale=chosen.init_scale,
             restoring=restoring,
         )
