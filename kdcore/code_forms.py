@@ -31,6 +31,8 @@ LEARNED_ROWS = 65_536
 VALUES, BOOK_ROWS = (8, 16, 32, 64, 128, 256, 512, 1024), 2048
 # k-means of so many words a centre: with 256, as is usual, errors are 4 % higher.
 WORDS_PER_CENTRE = 1024
+# Rows that tell how long more of them take to learn from, where time is short.
+FEW_ROWS = 2048
 # Rounds of refinement: as many as look at so many costs. Where that is fewer than the least, or
 # books are learned from a sample, codes are found anew in `BEAM_ROUNDS`, as those of all rows will
 # be: books that follow the codes of a sample for long do not suit other rows.
@@ -113,7 +115,7 @@ class CodeForm(Form):
     def _books(self, work: Work) -> tuple[Transform, dict[str, torch.Tensor], torch.Tensor | None]:
         """A transform with rounded books, these as stored, and all rows' codes if known."""
         table = work.table
-        chosen = work.order[:LEARNED_ROWS].sort().values
+        chosen = work.order[: self._rows_in_time(work)].sort().values
         sample = table.rows(chosen)
         counts = None if work.counts is None else work.counts[chosen]
         begun = time.monotonic()
@@ -124,7 +126,8 @@ class CodeForm(Form):
             beam = self.search(table.N)[0] if len(sample) == table.N else 8
             return _learn(self, sample, counts, work.seed, beam=beam, iterations=20)
 
-        learned = self._kept(work, f"learned-{self.key}", len(sample), learn)
+        rows = len(sample)
+        learned = self._kept(work, f"learned-{self.key}-{rows}", rows, learn)
         settings, first = self.refinement(table.N), learned
         if settings is not None:
             if work.end is not None:
@@ -133,13 +136,24 @@ class CodeForm(Form):
                 settings["rounds"] = min(settings["rounds"], int(0.5 * work.left() / each))
             if settings["rounds"] > 0:
                 learned = self._kept(
-                    work, f"refined-{self.key}", len(sample),
+                    work, f"refined-{self.key}-{rows}", rows,
                     lambda: _refined(self, work, sample, counts, first, settings),
                 )  # fmt: skip
         assert learned.transform is not None
         stored = _round_books(learned.transform, self._rounding.bits, self._rounding.scales)
-        known = learned.codes.tensor() if len(sample) == table.N else None
+        known = learned.codes.tensor() if rows == table.N else None
         return learned.transform, stored, known
+
+    def _rows_in_time(self, work: Work) -> int:
+        """How many rows books are learned from: fewer than usual where time is short."""
+        few = work.order[: max(FEW_ROWS, 4 * self.shape[0])].sort().values
+        if work.end is None or len(few) >= min(LEARNED_ROWS, work.table.N):
+            return LEARNED_ROWS
+        counts = None if work.counts is None else work.counts[few]
+        begun = time.monotonic()
+        _learn(self, work.table.rows(few), counts, work.seed, beam=8, iterations=20)
+        each = (time.monotonic() - begun) / len(few)
+        return max(len(few), min(LEARNED_ROWS, int(0.4 * work.left() / each)))
 
     def _kept(
         self, work: Work, name: str, rows: int, learn: Callable[[], LearnedCodes]

@@ -276,11 +276,15 @@ def summary(found: "Info", path: str) -> list[str]:
     if found.sharing:
         share = found.sharing / found.words
         lines.append(f"{found.sharing:,} words ({share:.1%}) have the vector of another word")
+    from kdcore.compressed import JOINED
+
     how = dict(found.how)
     tried = how.pop("tried", None)
     for name, value in how.items():
         if name in ("ratio", "bits_per_word"):
             continue  # said above
+        if name == JOINED:
+            value = f"{value:,} words, which the error does not count"
         shown = f"{value:.4g}" if isinstance(value, float) else _flat(value)
         lines.append(f"{name.replace('_', ' ')}: {shown}")
     if isinstance(tried, list) and tried and all(isinstance(row, dict) for row in tried):

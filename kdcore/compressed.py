@@ -28,6 +28,8 @@ from kdcore.words import RowNumbers, Words, names_of
 
 # Share of words with another's vector from which on it is said.
 SHARING = 0.01
+# In `how`: words that joined when the table was made.
+JOINED = "joined_later"
 
 
 @dataclass(frozen=True)
@@ -347,8 +349,16 @@ class CompressedVectors:
             joined = [*self.words, *more]
         made = type(self).__new__(type(self))
         grown = self._embedding.extended(table)
-        made._set(grown, self.settings, joined, self.how)
+        made._set(grown, self.settings, joined, self._how_with(grown, len(table)))
         return made
+
+    def _how_with(self, grown: Embedding, more: int) -> dict[str, Any]:
+        """How it was made, when so many words have joined."""
+        bits, N = stored_bits(grown.export()), grown.num_embeddings
+        sizes = {"bits_per_word": bits / N, "ratio": N * self.dim * FLOAT_BITS / bits}
+        known = {name: size for name, size in sizes.items() if name in self.how}
+        # What else is said there, as the error, is of those that it was made from.
+        return {**self.how, **known, JOINED: self.how.get(JOINED, 0) + more}
 
     @on_cpu()
     def sharing(self) -> int | None:

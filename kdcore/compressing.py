@@ -389,8 +389,7 @@ def _within(search: _Search, max_error: float) -> tuple[Trial, Embedding, float]
 
 def _reason(chosen: Trial, trials: list[Trial]) -> str:
     """Why this form, in words."""
-    rivals = [trial for trial in trials if trial is not chosen and trial.form.bits <= 1.02 * max(
-        chosen.form.bits, 1)]  # fmt: skip
+    rivals = [trial for trial in trials if trial.form.bits <= chosen.form.bits]
     kinds = {True: "codes", False: "simpler forms"}
     others = [trial for trial in rivals if trial.form.IS_CODES != chosen.form.IS_CODES]
     text = f"{chosen.form.name}: error {chosen.error:.3g} on a sample"

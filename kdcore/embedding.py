@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from kdcore.codes import Codes, check_codes, code_bits, index_bits, unpack_at
-from kdcore.embeddings import Embedding, check_ids, guarded, stored_tensor
+from kdcore.embeddings import Embedding, check_ids, frozen_table, guarded, stored_tensor
 from kdcore.encoding import encode
 from kdcore.errors import KDError
 from kdcore.kinds import KindSettings
@@ -294,10 +294,7 @@ class KDEmbedding(Embedding):
         table = self.transform.compose_all(self.codes.tensor().to(self.packed.device))
         if self.padding_idx is not None:
             table[self.padding_idx] = 0.0
-        N, d, pad = self.num_embeddings, self.embedding_dim, self.padding_idx
-        full = nn.Embedding(N, d, padding_idx=pad, device="meta")  # the table takes its place
-        full.weight = nn.Parameter(table, requires_grad=False)
-        return full
+        return frozen_table(table, self.padding_idx)
 
     @classmethod
     def from_pretrained(

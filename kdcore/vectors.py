@@ -117,6 +117,12 @@ def as_floats(numbers: Any) -> torch.Tensor:
     return found.cpu().float()
 
 
+def keyed_vectors(given: Any) -> Any | None:
+    """gensim's KeyedVectors, those of a model that has some; None of anything else."""
+    keyed = getattr(given, "wv", given)
+    return keyed if hasattr(keyed, "index_to_key") and hasattr(keyed, "vectors") else None
+
+
 def check_vectors(
     vectors: torch.Tensor | np.ndarray, *, or_one: bool = False, dim: int | None = None
 ) -> torch.Tensor:
@@ -129,8 +135,9 @@ def check_vectors(
     Raises:
         KDError: not a table, rows of unequal length, no rows, or values that are not finite.
     """
+    keyed = keyed_vectors(vectors)
     try:
-        table = as_floats(vectors)
+        table = as_floats(vectors if keyed is None else keyed.vectors)
     except (TypeError, ValueError, RuntimeError) as error:
         line = " ".join(str(error).split())
         raise KDError(f"vectors must be a table of numbers ({line})") from None

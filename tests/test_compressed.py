@@ -14,7 +14,8 @@ from gensim.models import KeyedVectors
 from scipy.stats import spearmanr
 from torch import nn
 
-from kdcore import EMBEDDINGS, Codes, KDEmbedding, KDError, WordVectors
+from kdcore import EMBEDDINGS, Codes, KDEmbedding, KDError, WordVectors, encode, learn_codes
+from kdcore.command import summary
 from kdcore.compressed import CompressedVectors, compress
 from kdcore.embeddings import EmbeddingInputs
 from kdcore.embeddings.uniform import UniformEmbedding
@@ -382,6 +383,28 @@ def test_more_words_join_and_those_that_are_there_do_not():
     with pytest.raises(KDError, match="words must be 1, one a vector, got 2"):
         v.extended(["x", "y"], v[["w3"]])
     assert len(make(words=None).extended([], v[["w3"]])) == N + 1
+
+
+def test_a_table_that_others_joined_says_so(tmp_path):
+    """Its size is that of all; the error is of those that it was made from."""
+    v = compress(torch.randn(600, 8), words=[f"w{i}" for i in range(600)], ratio=8)
+    grown = v.extended(["x", "y"], v[["w3", "w4"]]).extended("z", v["w5"])
+    assert grown.how["joined_later"] == 3 and grown.how["error"] == v.how["error"]
+    info = grown.info()
+    assert grown.how["bits_per_word"] == info.bits_per_word != v.how["bits_per_word"]
+    assert grown.how["ratio"] == info.ratio
+    assert "joined later: 3 words, which the error does not count" in summary(info, "v.kd")
+
+
+def test_keyed_vectors_are_a_table_to_all_that_takes_one():
+    keyed = KeyedVectors(DIM)
+    keyed.add_vectors(WORDS, np.random.default_rng(0).normal(size=(N, DIM)).astype("float32"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # codes are not worth it for so few words
+        learned = learn_codes(keyed, K=4, D=2, epochs=2, seed=1)
+        assert learned.codes == learn_codes(keyed.vectors, K=4, D=2, epochs=2, seed=1).codes
+    transform = learned.transform
+    assert encode(keyed, transform) == encode(keyed.vectors, transform)
 
 
 # Models

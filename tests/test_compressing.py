@@ -216,6 +216,20 @@ def test_little_time_is_kept_to_and_progress_is_told(clustered):
     assert ("measuring the error", 1.0) in told
 
 
+def test_books_are_learned_from_fewer_rows_where_time_is_short(clustered, monkeypatch):
+    learn, seen = code_forms._learn, []
+
+    def counted(form, vectors, *others, **more):
+        seen.append(len(vectors))
+        return learn(form, vectors, *others, **more)
+
+    monkeypatch.setattr(code_forms, "_learn", counted)
+    monkeypatch.setattr(code_forms, "FEW_ROWS", 300)
+    for seconds, rows in ((None, N), (0.01, 300), (1000.0, N)):
+        compress_table(clustered, ratio=12, forms=["product"], seconds=seconds)
+        assert seen[-1] == rows
+
+
 def test_a_ratio_below_one_keeps_the_table_and_equal_rows_are_no_obstacle(clustered):
     found = compress_table(clustered, ratio=1)
     assert found.settings.kind == "table" and found.how["error"] == 0

@@ -383,6 +383,16 @@ def test_an_embedding_is_restored_from_its_state(kinds, kind):
 
 
 @every(EMBEDDINGS)
+def test_an_embedding_can_be_made_a_table(kinds, kind):
+    made, settings = moved(embedding(kinds, kind)), example(kinds, kind)
+    stored = settings.module.load(settings, WORDS, DIM, made.export())
+    for one in (made.train(), stored):
+        training, table = one.training, one.materialise()
+        assert one.training == training and not table.weight.requires_grad
+        torch.testing.assert_close(table(IDS), one.eval()(IDS))
+
+
+@every(EMBEDDINGS)
 def test_an_embeddings_size_is_that_of_the_file_it_is_exported_to(kinds, kind, tmp_path):
     made, path = moved(embedding(kinds, kind)), tmp_path / "embedding.safetensors"
     save_embedding(path, made, example(kinds, kind))

@@ -13,6 +13,7 @@ Each module of this package is a kind and has
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -24,6 +25,7 @@ from kdcore.errors import KDError
 from kdcore.kinds import Kinds, KindSettings
 from kdcore.size import Size, stored_bits
 from kdcore.tensors import count_of, load_tensors, on_cpu, read_from, save_tensors
+from kdcore.vectors import PIECE
 from kdcore.words import LENGTHS, TEXT, Words
 
 
@@ -116,6 +118,18 @@ class Embedding(nn.Module, ABC):
         """One that composes the same vectors in eval mode, in full numbers: itself, as here."""
         return self
 
+    @torch.no_grad()
+    def materialise(self) -> nn.Embedding:
+        """The whole table as a frozen `torch.nn.Embedding`, for the fastest inference."""
+        held = next(chain(self.parameters(), self.buffers()))
+        was_training, ids = self.training, torch.arange(self.num_embeddings, device=held.device)
+        self.eval()
+        try:
+            table = torch.cat([self(piece) for piece in ids.split(PIECE)])
+        finally:
+            self.train(was_training)
+        return frozen_table(table)
+
     def extended(self, vectors: torch.Tensor) -> "Embedding":
         """One with further rows, for vectors (n, d); its own rows and what they share stay.
 
@@ -130,6 +144,15 @@ class Embedding(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+def frozen_table(table: torch.Tensor, padding_idx: int | None = None) -> nn.Embedding:
+    """A `torch.nn.Embedding` of these rows, (N, d), which no training moves."""
+    # No other table of this size is made for a moment.
+    N, d = table.shape
+    full = nn.Embedding(N, d, padding_idx=padding_idx, device="meta")
+    full.weight = nn.Parameter(table, requires_grad=False)
+    return full
 
 
 class FixedEmbedding(Embedding):

@@ -40,7 +40,7 @@ from kdcore.errors import KDError
 from kdcore.files import atomic_path, why_no_file
 from kdcore.kinds import unknown
 from kdcore.tensors import on_cpu
-from kdcore.vectors import WordVectors, as_float32, as_floats
+from kdcore.vectors import WordVectors, as_float32, as_floats, keyed_vectors
 
 # Bytes by which a format is recognised, and rows that are worked on at a time.
 HEAD, PIECE = 1 << 16, 10_000
@@ -387,13 +387,13 @@ def given_vectors(vectors: Any) -> FoundVectors:
     if isinstance(vectors, (str, os.PathLike)):
         return read_vectors(Path(vectors))
     found: FoundVectors
-    keyed = getattr(vectors, "wv", vectors)
+    keyed = keyed_vectors(vectors)
     if isinstance(vectors, WordVectors):
         found = FoundVectors(vectors.words, vectors.vectors.float())
     elif isinstance(vectors, import_module("kdcore.compressed").CompressedVectors):
         words = vectors.words if vectors.has_words else None
         found = FoundVectors(words, torch.cat(list(vectors.blocks())))
-    elif hasattr(keyed, "index_to_key") and hasattr(keyed, "vectors"):
+    elif keyed is not None:
         found = of_keyed_vectors(keyed)
     else:
         table = vectors.weight.detach() if isinstance(vectors, nn.Embedding) else vectors
