@@ -248,8 +248,9 @@ class StoredEmbedding(FixedEmbedding):
         whole = self._composed()
         vectors: torch.Tensor
         if not (whole.by_word and torch.onnx.is_in_onnx_export()):
-            vectors = whole(ids).to(self.like.dtype)
-            return vectors
+            vectors = whole.forward(ids)  # nobody else has it, to hang hooks on it
+            dtype = self._buffers["like"].dtype  # type: ignore[union-attr]
+            return vectors if vectors.dtype is dtype else vectors.to(dtype)
         flat = guarded(ids, self.num_embeddings).flatten()
         tensors, bits, scales = self.export(), self.settings.bits, self.settings.scales
         rows = {
