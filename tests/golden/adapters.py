@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from kdcore.codes import Codes
+from kdcore.compressing import compress_table
 from kdcore.embedding import KDEmbedding
 from kdcore.embeddings import EMBEDDINGS, EmbeddingInputs
 from kdcore.encoding import encode
@@ -24,8 +25,8 @@ from kdlab.training import train as train_model
 from kdlab.training import training_step as step_of_training
 
 __all__ = [
-    "Codes", "Corpus", "KDEmbedding", "batches", "encode", "fit_transform", "make_clusters",
-    "perplexity", "run_arm",
+    "Codes", "Corpus", "KDEmbedding", "batches", "compress_table", "encode", "fit_transform",
+    "make_clusters", "perplexity", "run_arm",
 ]  # fmt: skip
 
 Settings = dict[str, Any]

@@ -171,6 +171,7 @@ REFINED = {
     "refine": {"weighted": False},
     "refine-counts": {"weighted": True},
     "refine-counts-linearly": {"weighted": True, "count_power": 1.0},
+    "refine-perturbed": {"weighted": True, "perturbations": 4, "noise": 0.2},
 }
 
 
@@ -195,11 +196,14 @@ def learn_and_refine(settings: dict) -> Values:
     return {name: values[name] for name in ("error", "codes", "composed")}
 
 
-FAISS = {"kind": "faiss", "K": 4, "D": 4, "groups": 2, "beam": 3}
+FAISS = {
+    "faiss": {"kind": "faiss", "K": 4, "D": 4, "groups": 2, "beam": 3},
+    "faiss-local-search": {"kind": "faiss", "quantizer": "local_search", "K": 4, "D": 4},
+}
 
 
-def faiss() -> Values:
-    return learned(adapters.learn(FAISS, vectors(), seed=3))
+def faiss(name: str) -> Values:
+    return learned(adapters.learn(FAISS[name], vectors(), seed=3))
 
 
 def random_codes() -> Values:
@@ -233,6 +237,15 @@ def encode(transform: dict) -> Values:
         "codes": found.tensor().tolist(),
         "composed": numbers(adapters.compose_all(decoder, found.tensor())),
     }
+
+
+def compressed(form: str) -> Values:
+    """A table in a form of a quarter of its size."""
+    weights = 1000.0 / torch.arange(1, 301)
+    found = adapters.compress_table(vectors(300), forms=[form], ratio=4, counts=weights)
+    with torch.no_grad():
+        composed = found.embedding(torch.arange(300))
+    return {"error": found.how["error"], "composed": numbers(composed)}
 
 
 # Transforms
@@ -314,6 +327,7 @@ EMBEDDINGS = {
     "kd-linear-normalised": {"kind": "kd", "transform": {**PROJECTED, "normalise": True}},
     "kd-linear-dropout": LINEAR_DROPOUT,
     "kd-linear-fitted": {"kind": "kd", "transform": LINEAR, "fit": FIT},
+    "kd-linear-frozen": {"kind": "kd", "transform": LINEAR, "fit": FIT, "trained": False},
     "kd-lstm": {"kind": "kd", "transform": LSTM},
     "kd-lstm-printed": {"kind": "kd", "transform": PRINTED, "gradient_scale": 0.5},
     "kd-lstm-fitted": LSTM_FITTED,
@@ -351,7 +365,8 @@ def looked_up(made: torch.nn.Module) -> Values:
     made.train()
     for name in ("first", "second"):
         given = made(ids)
-        (given - vectors()[ids]).square().mean().backward()
+        if given.requires_grad:
+            (given - vectors()[ids]).square().mean().backward()
         values[name] = [*numbers(given), *gradients(made)]
     made.eval()
     with torch.no_grad():
@@ -547,7 +562,8 @@ def _learners() -> Iterator[tuple[str, Trace]]:
     random = (f"{LEARNER}random.NUMERICS",)
     yield "learners/random", Trace(random_codes, random)
     yield "learners/grid", Trace(grid, (f"{LEARNER}grid.NUMERICS",))
-    yield "learners/faiss", Trace(faiss, (f"{LEARNER}faiss.NUMERICS",))
+    for name, settings in FAISS.items():
+        yield f"learners/{name}", Trace(partial(faiss, name), _versions(LEARNER, settings))
     yield "learners/gumbel", Trace(gumbel, (f"{LEARNER}gumbel.NUMERICS",))
     yield "codes/random", Trace(drawn_codes, random)
     for size in (2, 5, 64, 1000):
@@ -555,6 +571,10 @@ def _learners() -> Iterator[tuple[str, Trace]]:
     for name, inner in (("linear", LINEAR), ("projected", PROJECTED)):
         versions = _versions(LEARNER, algorithm_1(inner))
         yield f"encoding/{name}", Trace(partial(encode, inner), versions)
+    # Of forms with more positions a group, the last bits of a float decide which code is found.
+    for form in ("rounding", "low-rank", "product"):
+        trace = Trace(partial(compressed, form), ("kdcore.compressing.NUMERICS",))
+        yield f"compressing/{form}", trace
     versions = ("kdlab.clustering.NUMERICS", *algorithm)
     for arm in ("ste+schedule", "ste+constant", "soft+schedule"):
         yield f"clustering/{arm}", Trace(partial(clustering, arm), versions)
