@@ -34,7 +34,7 @@ rule measurements:
             "measurements",
             ["measurements.csv", "metrics.json"],
             runs=PLAN.measured(EXPERIMENT.models()),
-            modules=["kdlab.measurements"],
+            modules=["kdlab.measurements", "kdlab.tables"],
             sources=["workflow/scripts/measurements.py"],
         ),
     log:
@@ -230,7 +230,7 @@ for name, figure in PRESET.figures.items():
                 [f"{name}.png", f"{name}.pdf", *others],
                 runs=[*runs, *judged],
                 after=files,
-                modules=[figure.module.__name__, "kdlab.style"],
+                modules=[figure.module.__name__, "kdlab.drawing", "kdlab.style"],
                 sources=["workflow/scripts/figure.py"],
             ),
         log:

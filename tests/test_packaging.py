@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from datetime import date
 from email.parser import Parser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -62,6 +64,38 @@ def test_installed_project_is_the_library_alone(wheel):
     files = {name for name in wheel.namelist() if ".dist-info/" not in name}
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "kdcore").rglob("*.py")}
     assert files == sources | {"kdcore/py.typed"}
+
+
+@pytest.mark.slow
+def test_the_six_commands_run_from_what_is_installed(wheel, tmp_path):
+    """As after `pip install .`, in a folder without the project."""
+    wheel.extractall(tmp_path / "installed")
+    work = tmp_path / "work"
+    work.mkdir()
+    random = np.random.default_rng(0)
+    rows = (
+        random.normal(size=(20, 8))[np.arange(400) % 20] + random.normal(size=(400, 8)) / 9
+    ).round(4)
+    lines = [f"word{i} {' '.join(map(str, row))}\n" for i, row in enumerate(rows)]
+    (work / "vectors.txt").write_text("".join(lines[:390]), encoding="utf-8")
+    (work / "more.vec").write_text(f"10 8\n{''.join(lines[390:])}", encoding="utf-8")
+
+    def kdcore(*words: str) -> str:
+        place = {"PYTHONPATH": str(tmp_path / "installed"), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-W", "error", "-m", "kdcore", *words]
+        done = subprocess.run(
+            command, cwd=work, env={**os.environ, **place}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    kdcore("compress", "vectors.txt", "--ratio", "8", "--out", "vectors.kd")
+    assert "390 words x 8 numbers" in kdcore("info", "vectors.kd")
+    assert "error" in kdcore("evaluate", "vectors.kd", "--against", "vectors.txt")
+    assert "word27" in kdcore("neighbours", "vectors.kd", "word7", "--topn", "30")
+    kdcore("encode", "vectors.kd", "more.vec", "--out", "larger.kd")
+    assert "400 vectors" in kdcore("export", "larger.kd", "--to", "larger.vec")
+    assert (work / "larger.vec").read_text(encoding="utf-8").startswith("400 8\n")
 
 
 def test_library_declares_four_dependencies_and_its_version(wheel):
