@@ -178,14 +178,15 @@ class Search:
         size = max(1, BLOCK // max(len(self.W), width * self.K))
         for at, piece in enumerate(vectors.split(size)):
             own = self.own_costs(piece)
-            if start is None or self.D == 1:
+            if self.D == 1:
+                found.append(_argmin(own)[:, None])
+                continue
+            if start is None:
                 rows = self.beam(own, width, largest_first)
             else:
                 rows = start[at * size : (at + 1) * size]
-            if self.D > 1:
-                rows = self.improve(rows, own, order)
-                rows = self.perturb(rows, own, piece, times=times, seed=seed)
-            found.append(rows)
+            rows = self.improve(rows, own, order)
+            found.append(self.perturb(rows, own, piece, times=times, seed=seed))
         return torch.cat(found)
 
 

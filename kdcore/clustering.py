@@ -35,13 +35,15 @@ def k_means(
     weights = vectors.new_ones(n) if weights is None else weights
     first = torch.randperm(n, generator=generator)
     centres = vectors[first[torch.arange(K) % n]].clone()
+    weighted = vectors * weights[:, None]
     for _ in range(iterations):
-        nearest, distance = nearest_centres(vectors, centres)
+        before, nearest = centres, _nearest(vectors, centres)
         mass = vectors.new_zeros(K).index_add_(0, nearest, weights)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, vectors * weights[:, None])
+        sums = torch.zeros_like(centres).index_add_(0, nearest, weighted)
         centres = torch.where((mass > 0)[:, None], sums / mass.clamp(min=1e-30)[:, None], centres)
         empty = (mass == 0).nonzero().flatten()[:n]
         if len(empty):
+            distance = (vectors - before[nearest]).square_().sum(1)
             worst = (distance * weights).topk(len(empty))
             # Where nothing is lost, there is no better place.
             there = worst.values > 1e-12 * vectors.square().mean()
@@ -53,10 +55,14 @@ def nearest_centres(
     vectors: torch.Tensor, centres: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The nearest of some centres (K, d) for vectors (n, d), and its squared distance, (n,)."""
+    nearest = _nearest(vectors, centres)
+    return nearest, (vectors - centres[nearest]).square_().sum(1)
+
+
+def _nearest(vectors: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
     norms, found = centres.square().sum(1), []
     for piece in vectors.split(max(1, BLOCK // len(centres))):
         costs = torch.addmm(norms, piece, centres.t(), alpha=-2)
         # NumPy's is three times as fast as PyTorch's.
         found.append(torch.from_numpy(costs.numpy().argmin(1)))
-    nearest = torch.cat(found)
-    return nearest, (vectors - centres[nearest]).square_().sum(1)
+    return torch.cat(found)

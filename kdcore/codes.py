@@ -1,5 +1,6 @@
 """KD codes: each of N words (the paper's symbols) has D indices below K (Section 2.1)."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,9 +77,11 @@ def code_bits(K: int, D: int) -> int:
 
 def pack(indices: torch.Tensor, bits: int) -> torch.Tensor:
     """Non-negative integers below 2^bits, any shape, as one little-endian bit stream (uint8)."""
-    shifts = np.arange(bits, dtype=np.uint64)
     # Whole bytes at a time: 8 integers of b bits are b bytes.
     pieces = indices.reshape(-1, 1).split(PIECE) if indices.numel() else [indices.reshape(-1, 1)]
+    if bits <= 8:
+        return torch.from_numpy(np.concatenate([_pack_eights(piece, bits) for piece in pieces]))
+    shifts = np.arange(bits, dtype=np.uint64)
     parts = [
         np.packbits(
             ((piece.numpy().astype(np.uint64) >> shifts) & np.uint64(1)).astype(np.uint8).ravel(),
@@ -87,6 +90,35 @@ def pack(indices: torch.Tensor, bits: int) -> torch.Tensor:
         for piece in pieces
     ]
     return torch.from_numpy(np.concatenate(parts))
+
+
+def _pack_eights(indices: torch.Tensor, bits: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """What `pack` does with integers of at most 8 bits: 8 of them fit a word of 64."""
+    count = indices.numel()
+    eights = np.zeros((-(-count // 8), 8), dtype=np.uint64)
+    eights.reshape(-1)[:count] = indices.numpy().reshape(-1)
+    words = np.zeros(len(eights), dtype="<u8")
+    for k in range(8):
+        words |= eights[:, k] << np.uint64(bits * k)
+    return words.view(np.uint8).reshape(-1, 8)[:, :bits].reshape(-1)[: -(-count * bits // 8)]
+
+
+def unpack_all(packed: torch.Tensor, count: int, bits: int) -> torch.Tensor:
+    """The first so many integers of a packed stream on the CPU, int64."""
+    if bits > 8:
+        return unpack_at(packed, torch.arange(count), bits)
+    found = np.empty((-(-count // 8), 8), dtype=np.int64)
+    stream = np.zeros((len(found), bits), dtype=np.uint8)
+    used = packed.numpy()[: stream.size]
+    stream.reshape(-1)[: len(used)] = used
+    for first in range(0, len(found), PIECE):
+        piece = stream[first : first + PIECE]
+        words = np.zeros((len(piece), 8), dtype=np.uint8)
+        words[:, :bits] = piece
+        whole = words.view("<u8")[:, 0]
+        for k in range(8):
+            found[first : first + PIECE, k] = whole >> np.uint64(bits * k) & np.uint64(2**bits - 1)
+    return torch.from_numpy(found.reshape(-1)[:count])
 
 
 def append_packed(packed: torch.Tensor, count: int, more: torch.Tensor, bits: int) -> torch.Tensor:
@@ -210,7 +242,7 @@ class Codes:
 
     def tensor(self) -> torch.Tensor:
         """All indices, int64, shape (N, D)."""
-        return self[:]
+        return unpack_all(self.packed, math.prod(self.shape), self.bits).view(self.shape)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         """All indices as a NumPy array, (N, D); int64 unless another type is asked for.
