@@ -106,7 +106,7 @@ def methods(
     found = {
         "product": product(),
         "product, 512 words a centre": product(words_per_centre=512),
-        "product, 40 iterations": product(iterations=40),
+        "product, 30 iterations": product(iterations=30),
     }
     if faiss is not None and d % D == 0:
         found["faiss product"] = theirs(vectors, sample, partial(product_of_faiss, d, D, bits, 256))

@@ -83,11 +83,13 @@ class Search:
         self.W, self.K, self.D = W, K, len(W) // K
         products = W @ W.t()
         self._norms = products.diagonal().clone()
+        # Times a power of two, no digit changes.
+        self._less_twice = (-2 * W).t()
         self._twice = [part.contiguous() for part in products.mul_(2).split(K, 1)]
 
     def own_costs(self, vectors: torch.Tensor) -> torch.Tensor:
         """Those of vectors (n, d), (n, D·K)."""
-        return (vectors @ self.W.t()).mul_(-2).add_(self._norms)
+        return (vectors @ self._less_twice).add_(self._norms)
 
     def improve(self, rows: torch.Tensor, own: torch.Tensor, order: list[int]) -> torch.Tensor:
         """See `improve_codes`."""
