@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +44,17 @@ def measure(N: int, d: int, ratio: float) -> dict[str, object]:
         table, out = Path(name) / "table.npy", Path(name) / "table.kd"
         generate(table, N, d)
         words = ["compress", str(table), "--ratio", f"{ratio:g}", "--out", str(out)]
+        begun = time.monotonic()
         process = subprocess.Popen([sys.executable, "-m", "kdcore", *words])
         _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - begun
         if status != 0:
             sys.exit(f"error: kdcore compress ended with status {status}")
         how = CompressedVectors.load(out).how
         return {
             "words": N, "dim": d, "asked_ratio": ratio, "ratio": round(how["ratio"], 2),
             "form": how["chosen"].partition(":")[0], "error": round(how["error"], 4),
+            "seconds": round(seconds),
             "processor_seconds": round(usage.ru_utime + usage.ru_stime),
             "megabytes": round(usage.ru_maxrss / 1000),
             "threads": os.environ.get("OMP_NUM_THREADS", os.cpu_count()),
