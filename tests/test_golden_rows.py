@@ -163,6 +163,8 @@ def test_the_first_losses_are_those_of_the_commit_that_measured(method, treebank
     assert losses == pytest.approx(FIRST_LOSSES[method], rel=LOSS_TOLERANCE)
 
 
+# An epoch takes five minutes of a core, and an hour of a fraction of one.
+@pytest.mark.timeout(4 * 3600)
 @pytest.mark.slow
 @pytest.mark.usefixtures("library_as_measured")
 @pytest.mark.parametrize("method", FIRST_LOSSES)
