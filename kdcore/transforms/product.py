@@ -147,7 +147,7 @@ class ProductTransform(Transform):
             return lambda rows: first(rows).view(-1, dim)
         last = row_sums(self, "W_last", self._depth)
         # What lies in a row is joined, and put in order then, faster than slices are joined.
-        equal = self.groups * self.code_dim
+        equal, longer = self.groups * self.code_dim, self._longer
         with torch.inference_mode(False):  # a gradient may need it later
             places = torch.arange(self.dim, device="cpu")
             parts = self._joined(
@@ -156,7 +156,7 @@ class ProductTransform(Transform):
             order = parts.flatten()
 
         def compose(rows: torch.Tensor) -> torch.Tensor:
-            sums = first(rows).view(-1, equal), last(self._of_last(rows)).view(rows.shape[0], -1)
+            sums = first(rows).view(-1, equal), last(self._of_last(rows)).view(-1, longer)
             return torch.cat(sums, 1).index_select(1, order)
 
         return compose
