@@ -114,46 +114,44 @@ class CodeForm(Form):
 
     def _books(self, work: Work) -> tuple[Transform, dict[str, torch.Tensor], torch.Tensor | None]:
         """A transform with rounded books, these as stored, and all rows' codes if known."""
-        table = work.table
-        chosen = work.order[: self._rows_in_time(work)].sort().values
-        sample = table.rows(chosen)
-        counts = None if work.counts is None else work.counts[chosen]
-        begun = time.monotonic()
-
-        def learn() -> LearnedCodes:
-            work.report("learning the books", 0.0)
-            # A wider one than 8 gains something for the rows that it sees, and none for others.
-            beam = self.search(table.N)[0] if len(sample) == table.N else 8
-            return _learn(self, sample, counts, work.seed, beam=beam, iterations=20)
-
-        rows = len(sample)
-        learned = self._kept(work, f"learned-{self.key}-{rows}", rows, learn)
-        settings, first = self.refinement(table.N), learned
+        N, begun = work.table.N, time.monotonic()
+        rows = most = min(LEARNED_ROWS, N)
+        if work.end is not None:
+            rows = min(most, max(FEW_ROWS, 4 * self.shape[0]))
+        learned = self._learned(work, rows)
+        # Few rows tell how long more of them take; where time is short, they are all.
+        each = max(1e-6, time.monotonic() - begun) / rows
+        more = int(0.4 * work.left() / each) if rows < most else 0
+        if more > rows:
+            rows = min(most, more)
+            learned = self._learned(work, rows)
+        settings, first = self.refinement(N), learned
         if settings is not None:
             if work.end is not None:
                 # A round takes about as long as learning did.
                 each = max(1e-3, time.monotonic() - begun)
                 settings["rounds"] = min(settings["rounds"], int(0.5 * work.left() / each))
             if settings["rounds"] > 0:
+                sample, counts = work.sample(rows)
                 learned = self._kept(
                     work, f"refined-{self.key}-{rows}", rows,
                     lambda: _refined(self, work, sample, counts, first, settings),
                 )  # fmt: skip
         assert learned.transform is not None
         stored = _round_books(learned.transform, self._rounding.bits, self._rounding.scales)
-        known = learned.codes.tensor() if rows == table.N else None
+        known = learned.codes.tensor() if rows == N else None
         return learned.transform, stored, known
 
-    def _rows_in_time(self, work: Work) -> int:
-        """How many rows books are learned from: fewer than usual where time is short."""
-        few = work.order[: max(FEW_ROWS, 4 * self.shape[0])].sort().values
-        if work.end is None or len(few) >= min(LEARNED_ROWS, work.table.N):
-            return LEARNED_ROWS
-        counts = None if work.counts is None else work.counts[few]
-        begun = time.monotonic()
-        _learn(self, work.table.rows(few), counts, work.seed, beam=8, iterations=20)
-        each = (time.monotonic() - begun) / len(few)
-        return max(len(few), min(LEARNED_ROWS, int(0.4 * work.left() / each)))
+    def _learned(self, work: Work, rows: int) -> LearnedCodes:
+        """Books, and the codes of so many rows that they are learned from."""
+
+        def learn() -> LearnedCodes:
+            work.report("learning the books", 0.0)
+            # A wider one than 8 gains something for the rows that it sees, and none for others.
+            beam = self.search(rows)[0] if rows == work.table.N else 8
+            return _learn(self, *work.sample(rows), work.seed, beam=beam, iterations=20)
+
+        return self._kept(work, f"learned-{self.key}-{rows}", rows, learn)
 
     def _kept(
         self, work: Work, name: str, rows: int, learn: Callable[[], LearnedCodes]

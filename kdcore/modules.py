@@ -42,10 +42,7 @@ class CompressedEmbedding(FixedEmbedding):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Integer ids (…) to vectors (…, embedding_dim)."""
-        # Names as attributes are what a module looks up slowly.
-        vectors: torch.Tensor = self._modules["embedding"](ids)  # type: ignore[misc]
-        if vectors.dtype is not (dtype := self._buffers["like"].dtype):  # type: ignore[union-attr]
-            vectors = vectors.to(dtype)
+        vectors = self.as_asked(self.embedding(ids))
         if self.padding_idx is not None:
             vectors = vectors.masked_fill((ids == self.padding_idx)[..., None], 0)
         return vectors

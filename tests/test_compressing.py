@@ -224,10 +224,13 @@ def test_books_are_learned_from_fewer_rows_where_time_is_short(clustered, monkey
         return learn(form, vectors, *others, **more)
 
     monkeypatch.setattr(code_forms, "_learn", counted)
-    monkeypatch.setattr(code_forms, "FEW_ROWS", 300)
-    for seconds, rows in ((None, N), (0.01, 300), (1000.0, N)):
+    for few, seconds, learned in (
+        (300, None, [N]), (300, 0.01, [300]), (300, 1000.0, [300, N]), (N, 1000.0, [N])
+    ):  # fmt: skip
+        monkeypatch.setattr(code_forms, "FEW_ROWS", few)
         compress_table(clustered, ratio=12, forms=["product"], seconds=seconds)
-        assert seen[-1] == rows
+        assert seen[-len(learned) :] == learned
+        seen.clear()
 
 
 def test_a_ratio_below_one_keeps_the_table_and_equal_rows_are_no_obstacle(clustered):

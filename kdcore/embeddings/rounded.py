@@ -246,19 +246,15 @@ class StoredEmbedding(FixedEmbedding):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Integer ids (…) to vectors (…, embedding_dim)."""
         whole = self._composed()
-        vectors: torch.Tensor
         if not (whole.by_word and torch.onnx.is_in_onnx_export()):
-            vectors = whole.forward(ids)  # nobody else has it, to hang hooks on it
-            dtype = self._buffers["like"].dtype  # type: ignore[union-attr]
-            return vectors if vectors.dtype is dtype else vectors.to(dtype)
+            return self.as_asked(whole.forward(ids))  # nobody else has it, to hang hooks on it
         flat = guarded(ids, self.num_embeddings).flatten()
         tensors, bits, scales = self.export(), self.settings.bits, self.settings.scales
         rows = {
             name: read_rounded_rows(name, tensors, flat, bits, scales) for name in whole.by_word
         }
         places = torch.arange(flat.shape[0], device=ids.device).view_as(ids)
-        vectors = torch.func.functional_call(whole, rows, (places,)).to(self.like.dtype)
-        return vectors
+        return self.as_asked(torch.func.functional_call(whole, rows, (places,)))
 
     def export(self) -> dict[str, torch.Tensor]:
         """What is stored."""

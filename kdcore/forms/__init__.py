@@ -89,8 +89,7 @@ class Work:
         generator = torch.Generator().manual_seed(self.seed)
         self.order = torch.randperm(table.N, generator=generator)
         learned = self.order[:TRIED_ROWS].sort().values
-        self.learned = table.rows(learned)
-        self.weights = None if self.counts is None else self.counts[learned]
+        self.learned, self.weights = self.sample(TRIED_ROWS)
         held_out = self.order[TRIED_ROWS : TRIED_ROWS + HELD_OUT].sort().values
         self.whole = table.N <= TRIED_ROWS
         self.scored = self.learned if self.whole else table.rows(held_out)
@@ -115,6 +114,11 @@ class Work:
     def directions(self) -> torch.Tensor:
         """The principal directions of the sample; see `principal_directions`."""
         return principal_directions([self.learned])
+
+    def sample(self, rows: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """So many rows at random, in their order, and their counts."""
+        chosen = self.order[:rows].sort().values
+        return self.table.rows(chosen), None if self.counts is None else self.counts[chosen]
 
     def error(self, composed: torch.Tensor) -> float:
         """The share of the variance that is lost of `scored`."""
