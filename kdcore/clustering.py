@@ -62,7 +62,10 @@ def nearest_centres(
 def _nearest(vectors: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
     norms, found = centres.square().sum(1), []
     for piece in vectors.split(max(1, BLOCK // len(centres))):
-        costs = torch.addmm(norms, piece, centres.t(), alpha=-2)
-        # NumPy's is three times as fast as PyTorch's.
-        found.append(torch.from_numpy(costs.numpy().argmin(1)))
+        found.append(row_argmin(torch.addmm(norms, piece, centres.t(), alpha=-2)))
     return torch.cat(found)
+
+
+def row_argmin(costs: torch.Tensor) -> torch.Tensor:
+    """Where each row has its least number; NumPy finds it in a third of PyTorch's time."""
+    return torch.from_numpy(costs.numpy().argmin(1))

@@ -267,6 +267,8 @@ def info(given: argparse.Namespace) -> None:
 
 def summary(found: "Info", path: str) -> list[str]:
     """What a compressed table is, and how it was made."""
+    from kdcore.compressed import JOINED
+
     lines = [
         f"{path}: {found.words:,} words x {found.dim} numbers",
         f"{found.bits_per_word:.1f} bits a word, {found.ratio:.1f} times smaller than in float32",
@@ -276,14 +278,12 @@ def summary(found: "Info", path: str) -> list[str]:
     if found.sharing:
         share = found.sharing / found.words
         lines.append(f"{found.sharing:,} words ({share:.1%}) have the vector of another word")
-    from kdcore.compressed import JOINED
-
     how = dict(found.how)
     tried = how.pop("tried", None)
     for name, value in how.items():
         if name in ("ratio", "bits_per_word"):
             continue  # said above
-        if name == JOINED:
+        if name == JOINED and isinstance(value, int):
             value = f"{value:,} words, which the error does not count"
         shown = f"{value:.4g}" if isinstance(value, float) else _flat(value)
         lines.append(f"{name.replace('_', ' ')}: {shown}")

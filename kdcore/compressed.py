@@ -358,7 +358,8 @@ class CompressedVectors:
         sizes = {"bits_per_word": bits / N, "ratio": N * self.dim * FLOAT_BITS / bits}
         known = {name: size for name, size in sizes.items() if name in self.how}
         # What else is said there, as the error, is of those that it was made from.
-        return {**self.how, **known, JOINED: self.how.get(JOINED, 0) + more}
+        before = self.how.get(JOINED)
+        return {**self.how, **known, JOINED: more + (before if isinstance(before, int) else 0)}
 
     @on_cpu()
     def sharing(self) -> int | None:

@@ -42,7 +42,7 @@ class CompressedEmbedding(FixedEmbedding):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Integer ids (…) to vectors (…, embedding_dim)."""
-        vectors = self.as_asked(self.embedding(ids))
+        vectors = self.in_own_type(self.embedding(ids))
         if self.padding_idx is not None:
             vectors = vectors.masked_fill((ids == self.padding_idx)[..., None], 0)
         return vectors

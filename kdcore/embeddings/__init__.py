@@ -174,8 +174,8 @@ class FixedEmbedding(Embedding):
         super().__init__()
         self.register_buffer("like", torch.empty(0, dtype=dtype), persistent=False)
 
-    def as_asked(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Vectors in the type that is asked for."""
+    def in_own_type(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Vectors, in the type that `like` has."""
         like = self._buffers["like"]  # a module looks its attributes up slowly
         assert like is not None
         return vectors if vectors.dtype is like.dtype else vectors.to(like.dtype)

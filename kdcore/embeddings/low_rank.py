@@ -74,7 +74,7 @@ def build(settings: Settings, words: int, dim: int, inputs: EmbeddingInputs) -> 
     settings.check_shape(dim, None)
     rank = settings.rank
     if rank > words:
-        raise KDError(f"rank must be at most {words}, the words, got {rank}")
+        raise KDError(f"rank must be at most {words}, the number of words, got {rank}")
     scale = inputs.init_scale * math.sqrt(dim / rank)
     rows = torch.empty(words, rank).uniform_(-scale, scale)
     return LowRankEmbedding(rows, nn.init.orthogonal_(torch.empty(rank, dim)))

@@ -247,14 +247,14 @@ class StoredEmbedding(FixedEmbedding):
         """Integer ids (…) to vectors (…, embedding_dim)."""
         whole = self._composed()
         if not (whole.by_word and torch.onnx.is_in_onnx_export()):
-            return self.as_asked(whole.forward(ids))  # nobody else has it, to hang hooks on it
+            return self.in_own_type(whole.forward(ids))  # nobody else has it, to hang hooks on it
         flat = guarded(ids, self.num_embeddings).flatten()
         tensors, bits, scales = self.export(), self.settings.bits, self.settings.scales
         rows = {
             name: read_rounded_rows(name, tensors, flat, bits, scales) for name in whole.by_word
         }
         places = torch.arange(flat.shape[0], device=ids.device).view_as(ids)
-        return self.as_asked(torch.func.functional_call(whole, rows, (places,)))
+        return self.in_own_type(torch.func.functional_call(whole, rows, (places,)))
 
     def export(self) -> dict[str, torch.Tensor]:
         """What is stored."""

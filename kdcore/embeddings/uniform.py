@@ -133,7 +133,7 @@ class PackedEmbedding(FixedEmbedding):
         columns = torch.arange(self.embedding_dim, device=ids.device)
         positions = ids.long()[..., None] * self.embedding_dim + columns
         levels = unpack_at(self.packed, positions, self.bits).float()
-        return self.as_asked(dequantise(levels, scale, offset))
+        return self.in_own_type(dequantise(levels, scale, offset))
 
     def export(self) -> dict[str, torch.Tensor]:
         """What is stored."""

@@ -88,18 +88,16 @@ class Work:
         self.checkpoint = Checkpoint(checkpoint, lambda: self._identity(identity), patience)
         generator = torch.Generator().manual_seed(self.seed)
         self.order = torch.randperm(table.N, generator=generator)
-        learned = self.order[:TRIED_ROWS].sort().values
         self.learned, self.weights = self.sample(TRIED_ROWS)
-        held_out = self.order[TRIED_ROWS : TRIED_ROWS + HELD_OUT].sort().values
         self.whole = table.N <= TRIED_ROWS
-        self.scored = self.learned if self.whole else table.rows(held_out)
+        self.scored, counted = self.learned, self.weights
+        if not self.whole:
+            self.scored, counted = self._rows(self.order[TRIED_ROWS : TRIED_ROWS + HELD_OUT])
         self.centre = self.learned.double().mean(0)
         self.equal = bool((self.learned == self.learned[0]).all())
         self._importance = torch.ones(len(self.scored), dtype=torch.float64)
-        if self.counts is not None:
-            of_scored = self.counts[learned if self.whole else held_out]
-            if float(of_scored.max()) > 0:
-                self._importance = of_scored.double().sqrt()
+        if counted is not None and float(counted.max()) > 0:
+            self._importance = counted.double().sqrt()
         squares = (self.scored.double() - self.centre).square().sum(1)
         whole = float(self._importance @ self.scored.double().square().sum(1))
         self._variance = spread_of(float(self._importance @ squares), whole)
@@ -117,7 +115,10 @@ class Work:
 
     def sample(self, rows: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         """So many rows at random, in their order, and their counts."""
-        chosen = self.order[:rows].sort().values
+        return self._rows(self.order[:rows])
+
+    def _rows(self, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        chosen = chosen.sort().values
         return self.table.rows(chosen), None if self.counts is None else self.counts[chosen]
 
     def error(self, composed: torch.Tensor) -> float:
