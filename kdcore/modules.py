@@ -42,7 +42,9 @@ class CompressedEmbedding(FixedEmbedding):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Integer ids (…) to vectors (…, embedding_dim)."""
-        vectors = self.in_own_type(self.embedding(ids))
+        inner = self._modules["embedding"]  # a module looks its attributes up slowly
+        assert inner is not None
+        vectors = self.in_own_type(inner(ids))
         if self.padding_idx is not None:
             vectors = vectors.masked_fill((ids == self.padding_idx)[..., None], 0)
         return vectors
